@@ -1,0 +1,150 @@
+"""The process that owns the engine: starts it, replays each workload `repeats` times, writes the run tables."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gpu_timing_assets.artifacts.errors import EngineError
+from gpu_timing_assets.artifacts.metadata import write_json
+from gpu_timing_assets.artifacts.prompts import read_prompt_token_ids
+from gpu_timing_assets.artifacts.provenance import environment, utc_now
+from gpu_timing_assets.artifacts.tables import (
+    ENGINE_BATCHES,
+    ENGINE_STEPS,
+    REQUEST_METRICS,
+    TOKEN_METRICS,
+    read_workload_tables,
+    run_tables_from_token_times,
+)
+from gpu_timing_assets.engine.child_process import PIPES_VARIABLE, engine_process_main
+from gpu_timing_assets.engine.device import exclusive_device
+from gpu_timing_assets.engine.interface import Engine
+from gpu_timing_assets.engine.recording import describe_steps, read_recording
+from gpu_timing_assets.engine.replay import PlannedRequest, Progress, ReplayResult, replay
+from gpu_timing_assets.engine.start import start_engine
+from gpu_timing_assets.engine.warmup import warm_up
+from gpu_timing_assets.presets.experiment import ExperimentConfig, validate
+from gpu_timing_assets.real_bench.session import REPLAY_FILE, SESSION_FILE, replay_dir
+
+
+def work(request: dict[str, Any], scratch: Path, report: Callable[[str], None]) -> None:
+    """Serve the request of `stage.run`: everything goes to `scratch`."""
+    config = validate(request["config"], "the request")
+    workload_dirs = [Path(directory) for directory in request["workload_dirs"]]
+    with exclusive_device(config.hardware):
+        report(f"starting {config.backend.name} for {config.model.name} on {config.hardware.name}")
+        begin = time.monotonic()
+        engine = start_engine(config, scratch)
+        start_s = time.monotonic() - begin
+        report(f"engine started in {start_s:.0f} s: {engine.params.engine} {engine.params.engine_version}")
+        try:
+            replays = asyncio.run(_replay_all(engine, config, workload_dirs, scratch, report))
+        except Exception as error:
+            if type(error).__name__ == "EngineDeadError":
+                raise EngineError("the engine died in the middle of a replay: its log is above; start it again") from None
+            raise
+        if engine.recording:
+            _write_engine_tables(engine, replays, scratch)
+        write_json(scratch / SESSION_FILE, {
+            "params": engine.params.model_dump(mode="json"), "env": environment(), "engine_start_s": start_s,
+            "warmup_requests": config.backend.warmup_requests})
+        engine.shutdown()
+
+
+async def _replay_all(engine: Engine, config: ExperimentConfig, workload_dirs: list[Path], scratch: Path,
+                      report: Callable[[str], None]) -> list[tuple[Path, str, pd.Series, ReplayResult]]:
+    backend = config.backend
+    await warm_up(engine, backend)
+    replays = []
+    for number, workload_dir in enumerate(workload_dirs):
+        lengths, intervals = read_workload_tables(workload_dir)
+        prompts = read_prompt_token_ids(workload_dir)
+        for repeat in range(config.hardware.repeats):
+            tag = f"w{number}r{repeat}"
+            planned = [
+                PlannedRequest(f"{tag}.{index}", arrival, prompts[index], decode) for index, (arrival, decode) in enumerate(
+                    zip(intervals["arrival_time_ns"].tolist(), lengths["num_decode_tokens"].tolist(), strict=True))]
+            label = f"{workload_dir.name}, repeat {repeat + 1} of {config.hardware.repeats}"
+            report(f"replaying {label}")
+            started_at = utc_now()
+            with _progress(label, report) as on_progress:
+                result = await replay(engine, planned, stop_early=backend.early_stopping,
+                                      request_timeout_s=backend.request_timeout_s, on_progress=on_progress)
+            out = replay_dir(scratch, workload_dir.name, repeat)
+            out.mkdir(parents=True)
+            _write_run_tables(result, lengths, intervals, out)
+            write_json(out / REPLAY_FILE, {"started_at": started_at, "ended_at": utc_now(), "replay_s": result.wall_s,
+                                           "client_cpu_share": result.client_cpu_share})
+            replays.append((out, tag, lengths["num_prefill_tokens"], result))
+    await engine.flush_recording()
+    return replays
+
+
+class _progress:
+    """A bar on a terminal, a line every few seconds in a log."""
+
+    def __init__(self, label: str, report: Callable[[str], None]) -> None:
+        import os
+
+        self._label, self._report, self._last = label, report, 0.0
+        self._bar = None
+        if PIPES_VARIABLE not in os.environ and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(desc=label, unit="request")
+
+    def __enter__(self) -> Callable[[Progress], None]:
+        return self._show
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def _show(self, progress: Progress) -> None:
+        if self._bar is not None:
+            self._bar.total = progress.requests_total
+            self._bar.n = progress.requests_done
+            self._bar.set_postfix_str(f"{progress.tokens / max(progress.elapsed_s, 1e-9):,.0f} tokens/s")
+            self._bar.refresh()
+        elif progress.elapsed_s - self._last >= 5 or progress.requests_done == progress.requests_total:
+            self._last = progress.elapsed_s
+            self._report(f"{self._label}: {progress}")
+
+
+def _write_run_tables(result: ReplayResult, lengths: pd.DataFrame, intervals: pd.DataFrame, out: Path) -> None:
+    requests, tokens = run_tables_from_token_times(lengths, intervals["arrival_time_ns"].to_numpy(), result.token_request, result.token_ns)
+    requests["submit_time_ns"] = pd.array(np.where(result.submit_ns < 0, 0, result.submit_ns), dtype="Int64")
+    requests.loc[result.submit_ns < 0, "submit_time_ns"] = pd.NA
+    failed = pd.Series(result.errors, dtype=object)
+    requests.loc[failed.index, "status"] = "error"
+    requests["error_type"] = failed.map(lambda error: error[0]).reindex(requests.index)
+    requests["error_msg"] = failed.map(lambda error: error[1]).reindex(requests.index)
+    REQUEST_METRICS.write(requests, out)
+    TOKEN_METRICS.write(tokens, out)
+
+
+def _write_engine_tables(engine: Engine, replays: list[tuple[Path, str, pd.Series, ReplayResult]], scratch: Path) -> None:
+    assert engine.recording is not None
+    all_steps, all_batches = read_recording(engine.recording)
+    named = all_batches["request"].str.split(".", n=1, expand=True)
+    for out, tag, prompt_tokens, result in replays:
+        mine = (named[0] == tag).to_numpy()
+        batches = all_batches[mine].assign(request_id=named[1][mine].astype("int64"))
+        steps = describe_steps(all_steps, batches, prompt_tokens, engine.params.graph_mode, engine.params.graph_capture_sizes)
+        number = pd.Series(np.arange(len(steps)), index=steps["step"])
+        batches["step"] = number.reindex(batches["step"]).to_numpy()
+        steps["step"] = number.to_numpy()
+        for column in ("schedule_begin_ns", "schedule_end_ns", "update_end_ns"):
+            steps[column] -= result.start_ns
+        ENGINE_STEPS.write(steps.rename(columns={"update_end_ns": "result_ns"}), out)
+        ENGINE_BATCHES.write(batches, out)
+
+
+if __name__ == "__main__":
+    engine_process_main(work)

@@ -1,0 +1,125 @@
+"""The stage's own process: checks the inputs, has the engine's process do the work, judges and files the runs."""
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gpu_timing_assets.artifacts.directories import SCRATCH_PREFIX, atomic_directory
+from gpu_timing_assets.artifacts.errors import WorkloadError
+from gpu_timing_assets.artifacts.metadata import (
+    CONFIG_FILE,
+    RUN_META_FILE,
+    RunMeta,
+    WorkloadMeta,
+    read_complete_workload,
+    read_json,
+    write_json,
+)
+from gpu_timing_assets.artifacts.provenance import git_state
+from gpu_timing_assets.artifacts.tables import read_run_tables, read_workload_tables
+from gpu_timing_assets.engine.child_process import Launcher, run_engine_process
+from gpu_timing_assets.engine.device import device_name
+from gpu_timing_assets.engine.model_directory import read_model_dimensions
+from gpu_timing_assets.presets.experiment import ExperimentConfig
+from gpu_timing_assets.real_bench import RealBenchInputs, RealBenchResult
+from gpu_timing_assets.real_bench.session import REPLAY_FILE, SESSION_FILE, replay_dir
+from gpu_timing_assets.real_bench.summary import run_statistics, summary_markdown
+
+
+def run(config: ExperimentConfig, inputs: RealBenchInputs, out: Path, *, launch: Launcher) -> RealBenchResult:
+    """Replay each workload `config.hardware.repeats` times in one start of the engine.
+
+    `out` is the directory of real runs; each replay becomes a directory of its own there, named
+    `<workload_id>--<target>--<UTC stamp>-r<repeat>`, once it is whole. A run that met errors or submitted later than
+    the preset allows is filed with status `invalid`.
+
+    Raises `ArtifactError` for a workload that is not whole, `WorkloadError` for a request longer than the context,
+    `DeviceError`, `BusyError`, `EngineError`.
+    """
+    workloads = [read_complete_workload(directory) for directory in inputs.workload_dirs]
+    for directory in inputs.workload_dirs:
+        _check_context(config, directory)
+    device_name(config.hardware)
+    session = datetime.now(UTC).strftime("%Y%m%dt%H%M%S%f")[:-3]
+    with atomic_session(out, session) as scratch:
+        run_engine_process(
+            "gpu_timing_assets.real_bench.engine_process",
+            {"config": config.model_dump(mode="json"), "workload_dirs": [str(directory) for directory in inputs.workload_dirs]},
+            scratch, config.backend.python, launch)
+        said = read_json(scratch / SESSION_FILE)
+        run_dirs, invalid = [], []
+        for directory, workload in zip(inputs.workload_dirs, workloads, strict=True):
+            for repeat in range(config.hardware.repeats):
+                run_dir = out / f"{workload.workload_id}--{config.target_id}--{session}-r{repeat}"
+                meta = _file_run(config, workload, directory, replay_dir(scratch, workload.workload_id, repeat), run_dir, session,
+                                 repeat, said)
+                run_dirs.append(run_dir)
+                if meta.status != "complete":
+                    invalid.append(run_dir)
+    return RealBenchResult(tuple(run_dirs), tuple(invalid))
+
+
+class atomic_session:
+    """A scratch directory for one session, gone when the block ends; leftovers of killed sessions are removed too."""
+
+    def __init__(self, out: Path, session: str) -> None:
+        self._path = out / f"{SCRATCH_PREFIX}session-{session}"
+
+    def __enter__(self) -> Path:
+        self._path.mkdir(parents=True)
+        return self._path
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._path, ignore_errors=True)
+
+
+def _check_context(config: ExperimentConfig, workload_dir: Path) -> None:
+    limit = config.backend.max_model_len or read_model_dimensions(config.model).max_position_embeddings
+    lengths, _ = read_workload_tables(workload_dir)
+    total = lengths["num_prefill_tokens"] + lengths["num_decode_tokens"]
+    if (total > limit).any():
+        row = int((total > limit).to_numpy().argmax())
+        raise WorkloadError(f"{workload_dir}/trace_lengths.csv, row {row + 2}: request {row} needs a context of {total.iloc[row]} tokens, "
+                            f"the engine's is {limit}: raise backend.max_model_len or filter the workload")
+
+
+def _file_run(config: ExperimentConfig, workload: WorkloadMeta, workload_dir: Path, replayed: Path, run_dir: Path, session: str,
+              repeat: int, said: dict[str, Any]) -> RunMeta:
+    replay = read_json(replayed / REPLAY_FILE)
+    requests, tokens = read_run_tables(replayed)
+    statistics = run_statistics(requests, tokens)
+    reasons = _invalid_reasons(config, requests, statistics)
+    commit, dirty = git_state()
+    meta = RunMeta(
+        run_id=run_dir.name, run_type="real", status="invalid" if reasons else "complete", model=config.model.name,
+        hardware=config.hardware.name, backend=config.backend.name, workload_id=workload.workload_id,
+        workload_sha256=workload.workload_sha256, started_at=replay["started_at"], ended_at=replay["ended_at"],
+        git_commit=commit, git_dirty=dirty, env=said["env"], params=said["params"], workload_dir=str(workload_dir),
+        details={
+            "session": session, "repeat": repeat, "repeats": config.hardware.repeats, "invalid_reasons": reasons,
+            "warmup_requests": said["warmup_requests"], "engine_start_s": said["engine_start_s"], "replay_s": replay["replay_s"],
+            "client_cpu_share": replay["client_cpu_share"], "early_stopping": config.backend.early_stopping, **statistics})
+    with atomic_directory(run_dir, replace=False) as scratch:
+        for path in replayed.glob("*.csv"):
+            shutil.move(path, scratch / path.name)
+        write_json(scratch / CONFIG_FILE, config)
+        (scratch / "summary.md").write_text(summary_markdown(meta), encoding="utf-8")
+        write_json(scratch / RUN_META_FILE, meta)
+    return meta
+
+
+def _invalid_reasons(config: ExperimentConfig, requests: pd.DataFrame, statistics: dict[str, Any]) -> list[str]:
+    reasons = []
+    failed = int((requests["status"] == "error").sum())
+    if failed:
+        first = requests[requests["status"] == "error"].iloc[0]
+        reasons.append(f"{failed} of {len(requests)} requests failed, the first (request {first['request_id']}) with "
+                       f"{first.get('error_type')}: {first.get('error_msg')}")
+    lateness = statistics["submission_lateness_ms"]
+    if lateness["p99"] > config.hardware.max_lateness_p99_ms:
+        reasons.append(f"requests were submitted {lateness['p99']:.1f} ms late at p99, over the bound of "
+                       f"{config.hardware.max_lateness_p99_ms:g} ms: the client or the machine was too busy")
+    return reasons
