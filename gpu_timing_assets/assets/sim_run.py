@@ -1,0 +1,34 @@
+"""The simulated run: the same workload through Vidur."""
+
+import dagster as dg
+
+from gpu_timing_assets.assets.profiling_bundle import profiling_bundle
+from gpu_timing_assets.assets.workload_spec import workload_spec
+from gpu_timing_assets.orchestration.code_versions import VIDUR_VERSION
+from gpu_timing_assets.orchestration.gpu_tags import CPU_OP_TAGS
+from gpu_timing_assets.orchestration.launchpad import SimRunConfig, TargetResource
+from gpu_timing_assets.orchestration.partitions import WORKLOADS
+from gpu_timing_assets.orchestration.stage import stage
+
+
+@dg.asset(
+    deps=[workload_spec, profiling_bundle],
+    group_name="simulation",
+    description="The same workload through Vidur with this target's bundle; the same tables as the real run.",
+    kinds={"vidur"},
+    owners=["team:simulation"],
+    tags={"stage": "vidur-sim", "runs-on": "cpu"},
+    partitions_def=WORKLOADS,
+    op_tags=CPU_OP_TAGS,
+    code_version=f"1/{VIDUR_VERSION}",
+)
+def sim_run(context: dg.AssetExecutionContext, config: SimRunConfig, target: TargetResource) -> dg.MaterializeResult:
+    from gpu_timing_assets import vidur_ext
+    from gpu_timing_assets.orchestration.describe_run import describe_sim_run
+    from gpu_timing_assets.orchestration.stage_inputs import sim_inputs
+
+    experiment = target.experiment(context.partition_key, config.as_overrides())
+    with stage(context, "vidur-sim", target=experiment.target_id, predictor=experiment.simulator.predictor) as clock:
+        directory = experiment.data.sim_run_dir(experiment.sim_run_id)
+        meta = vidur_ext.run(experiment, sim_inputs(experiment), directory)
+    return dg.MaterializeResult(metadata=describe_sim_run(meta, directory, clock))

@@ -1,0 +1,31 @@
+"""The workload: what is asked of the engine, and when."""
+
+import dagster as dg
+
+from gpu_timing_assets.orchestration.gpu_tags import CPU_OP_TAGS
+from gpu_timing_assets.orchestration.launchpad import TargetResource, WorkloadSpecConfig
+from gpu_timing_assets.orchestration.partitions import WORKLOADS
+from gpu_timing_assets.orchestration.stage import stage
+
+
+@dg.asset(
+    group_name="workload",
+    description="Prompts as token counts, and when each arrives: the one input of the real engine and the simulator.",
+    kinds={"csv", "tokenizer"},
+    owners=["team:workloads"],
+    tags={"stage": "workload-spec", "runs-on": "cpu"},
+    partitions_def=WORKLOADS,
+    op_tags=CPU_OP_TAGS,
+    code_version="1",
+)
+def workload_spec(context: dg.AssetExecutionContext, config: WorkloadSpecConfig,
+                  target: TargetResource) -> dg.MaterializeResult:
+    from gpu_timing_assets import workload
+    from gpu_timing_assets.orchestration.describe_workload import describe_workload
+
+    with stage(context, "workload-spec") as clock:
+        experiment = target.experiment(context.partition_key, config.overrides)
+        directory = experiment.data.workload_dir(context.partition_key)
+        meta = workload.run(experiment, workload.WorkloadInputs(), directory)
+    return dg.MaterializeResult(metadata=describe_workload(meta, directory, clock),
+                                data_version=dg.DataVersion(meta.workload_sha256))

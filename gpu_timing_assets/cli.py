@@ -1,0 +1,152 @@
+"""The five commands, without Dagster: `workload-spec`, `real-bench`, `vidur-profile`, `vidur-sim`, `compare-runs`.
+
+Each takes Hydra overrides (`real-bench workload=chat_poisson hardware=h100 backend=vllm`) and prints where its result
+lies. They also run as `python -m gpu_timing_assets.cli real-bench …`, where the project is not installed.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gpu_timing_assets.artifacts.errors import GpuTimingError, PresetError
+from gpu_timing_assets.orchestration.settings import load_settings
+from gpu_timing_assets.orchestration.stage_inputs import comparison_inputs, sim_inputs
+from gpu_timing_assets.presets.experiment import GROUPS, ExperimentConfig, compose, load_snapshot, preset_names
+
+Command = Callable[[ExperimentConfig, argparse.Namespace], list[str]]
+
+
+def _workload_spec(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
+    """Make a workload: prompts as token counts, and when each arrives."""
+    from gpu_timing_assets import workload
+
+    directory = config.data.workload_dir(config.workload.workload_id)
+    meta = workload.run(config, workload.WorkloadInputs(), directory)
+    return [f"{meta.num_requests} requests, {meta.num_prefill_tokens} prompt and {meta.num_decode_tokens} output tokens, "
+            f"over {meta.duration_ns / 1e9:.1f} s", f"workload: {directory}"]
+
+
+def _real_bench(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
+    """Replay workloads against the real engine, in one start of it."""
+    from gpu_timing_assets import real_bench
+
+    ids = arguments.workloads.split(",") if arguments.workloads else [config.workload.workload_id]
+    inputs = real_bench.RealBenchInputs(workload_dirs=tuple(config.data.workload_dir(workload_id) for workload_id in ids))
+    result = real_bench.run(config, inputs, config.data.path / "real_runs")
+    return [f"real run: {directory}" for directory in result.run_dirs]
+
+
+def _vidur_profile(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
+    """Measure the profiling bundle of a target, or reuse a valid one."""
+    from gpu_timing_assets import profiling
+
+    root = config.data.profiling_root(config.hardware.name, config.model.name)
+    profiling.run(config, profiling.ProfilingInputs(), root, force=arguments.force)
+    return [f"profiling root: {root}"]
+
+
+def _vidur_sim(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
+    """Simulate a workload with Vidur and the target's profiling bundle."""
+    from gpu_timing_assets import vidur_ext
+
+    directory = config.data.sim_run_dir(config.sim_run_id)
+    vidur_ext.run(config, sim_inputs(config), directory)
+    return [f"simulated run: {directory}"]
+
+
+def _compare_runs(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
+    """Hold all simulations of a workload against all real runs of it, on one target."""
+    from gpu_timing_assets import comparison
+
+    result = comparison.run(config, comparison_inputs(config), config.data.comparison_dir(config.comparison_id))
+    return [comparison.error_table_markdown(result), f"report: {result.report}"]
+
+
+def _show_comparison(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
+    """Print the error table of a comparison that exists, and where its report lies."""
+    from gpu_timing_assets import comparison
+
+    result = comparison.load_result(config.data.comparison_dir(config.comparison_id))
+    return [comparison.error_table_markdown(result), f"report: {result.report}"]
+
+
+COMMANDS: dict[str, Command] = {
+    "workload-spec": _workload_spec,
+    "real-bench": _real_bench,
+    "vidur-profile": _vidur_profile,
+    "vidur-sim": _vidur_sim,
+    "compare-runs": _compare_runs,
+    "show-comparison": _show_comparison,
+}
+
+
+def run_command(name: str, words: Sequence[str]) -> int:
+    """Run one command; a fault that is the user's to mend is one line on stderr and its exit code."""
+    arguments = _parser(name).parse_intermixed_args(list(words))
+    try:
+        for line in COMMANDS[name](_configuration(arguments), arguments):
+            print(line)
+    except GpuTimingError as error:
+        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _configuration(arguments: argparse.Namespace) -> ExperimentConfig:
+    if arguments.from_run is not None:
+        if arguments.overrides:
+            raise PresetError(f"--from-run takes the configuration as it was: {arguments.overrides[0]!r} cannot be added "
+                              "(leave --from-run away and give overrides, or the other way round)")
+        return load_snapshot(arguments.from_run)
+    quick = ["profiling=quick"] if getattr(arguments, "quick", False) else []
+    return compose([*load_settings().target, *quick, *arguments.overrides])
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    presets = "\n".join(f"  {group:<12}{', '.join(preset_names(group))}" for group in GROUPS)
+    parser = argparse.ArgumentParser(
+        prog=name, description=COMMANDS[name].__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"presets, as group=preset:\n{presets}\n\nkeys, as group.key=value: backend.max_num_seqs=8")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides of the presets")
+    parser.add_argument("--from-run", type=Path, metavar="DIR", help="run again with the configuration that made DIR")
+    if name == "real-bench":
+        parser.add_argument("--workloads", metavar="A,B,C", help="replay these one after another in one engine start")
+    if name == "vidur-profile":
+        parser.add_argument("--quick", action="store_true", help="measure small grids (the same as profiling=quick)")
+        parser.add_argument("--force", action="store_true", help="measure again even if a valid bundle is there")
+    return parser
+
+
+def workload_spec() -> None:
+    sys.exit(run_command("workload-spec", sys.argv[1:]))
+
+
+def real_bench() -> None:
+    sys.exit(run_command("real-bench", sys.argv[1:]))
+
+
+def vidur_profile() -> None:
+    sys.exit(run_command("vidur-profile", sys.argv[1:]))
+
+
+def vidur_sim() -> None:
+    sys.exit(run_command("vidur-sim", sys.argv[1:]))
+
+
+def compare_runs() -> None:
+    sys.exit(run_command("compare-runs", sys.argv[1:]))
+
+
+def main() -> None:
+    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
+        print(f"usage: python -m gpu_timing_assets.cli {{{','.join(COMMANDS)}}} [key=value …]", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(run_command(sys.argv[1], sys.argv[2:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""What a person wants to see of a comparison and of the fidelity matrix on Dagster's page."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from gpu_timing_assets.comparison.results import (
+    ComparisonResult,
+    MatrixResult,
+    VerdictRow,
+    interval_text,
+    signed_pct,
+    unsigned_pct,
+)
+from gpu_timing_assets.orchestration.metadata_table import metadata_table
+from gpu_timing_assets.orchestration.report_links import report_link
+from gpu_timing_assets.orchestration.sparkline import sparkline
+from gpu_timing_assets.orchestration.stage import StageClock
+
+
+def describe_comparison(result: ComparisonResult, clock: StageClock) -> dict[str, Any]:
+    """The verdict of the simulation that is judged; each error is a number too, so that Dagster plots it over time."""
+    judged = [row for row in result.verdicts if row.simulation == result.primary_simulation]
+    return {
+        "report": report_link(result.report),
+        "verdict": metadata_table([_verdict(row) for row in judged]),
+        "verdict_counts": ", ".join(f"{count} {verdict}" for verdict, count in result.counts().items()),
+        **{f"error_pct_{row.metric}_{row.statistic}".lower(): row.error_pct for row in judged if row.error_pct is not None},
+        "errors": sparkline([abs(row.error_pct or 0.0) for row in judged], "size of each error, in the table's order"),
+        "judged_simulation": result.primary_simulation,
+        "real_runs": len(result.meta.details.get("real_run_ids", ())) or len(str(result.meta.real_run_dir).split(",")),
+        **({"notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in result.notes))} if result.notes else {}),
+        "report_file": dg.MetadataValue.path(result.report),
+        "stage_seconds": clock.seconds,
+    }
+
+
+def _verdict(row: VerdictRow) -> dict[str, str]:
+    return {"metric": row.metric, "statistic": row.statistic, "real": f"{row.real:.4g} {row.unit}",
+            "simulated": f"{row.simulated:.4g} {row.unit}", "error": signed_pct(row.error_pct),
+            "interval": interval_text(row), "noise": unsigned_pct(row.noise_pct), "verdict": row.verdict}
+
+
+def describe_matrix(result: MatrixResult, clock: StageClock) -> dict[str, Any]:
+    return {
+        "page": report_link(result.page),
+        "comparisons": len(result.rows),
+        "matrix": metadata_table(result.rows),
+        "page_file": dg.MetadataValue.path(Path(result.page)),
+        "stage_seconds": clock.seconds,
+    }

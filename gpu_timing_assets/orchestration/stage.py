@@ -1,0 +1,76 @@
+"""Runs a stage for an asset: a structured log line at its start and end, its duration, and faults in Dagster's terms."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import dagster as dg
+
+from gpu_timing_assets.artifacts.errors import (
+    ArtifactError,
+    BusyError,
+    DeviceError,
+    EngineError,
+    GpuTimingError,
+    IncomparableRunsError,
+    PresetError,
+    ProfilingBundleError,
+    SimulationError,
+    UnfinishedArtifactError,
+    WorkloadError,
+)
+
+# What may go well later: an engine that did not start or died, a device that somebody holds. (attempts, seconds between)
+RETRIED: dict[type[GpuTimingError], tuple[int, int]] = {EngineError: (2, 10), BusyError: (5, 60)}
+
+REMEDIES: dict[type[GpuTimingError], str] = {
+    PresetError: "Correct the preset or the override in the launchpad; the message names the nearest known one.",
+    UnfinishedArtifactError: "Materialize the upstream asset of this partition, then this one.",
+    ArtifactError: "A file was changed or is damaged: materialize the asset that writes it again.",
+    BusyError: "Wait for the process that the message names, or end it.",
+    WorkloadError: "Correct the prompts or the workload preset that the message names.",
+    DeviceError: "Choose this machine's target (resource `target`: hardware, backend), or install what the message names.",
+    EngineError: "Read the last lines of this step's stderr; if memory ran out, lower backend.gpu_memory_utilization.",
+    ProfilingBundleError: "Materialize profiling_bundle for this target (with `force` if its quality is the complaint).",
+    SimulationError: "Widen the bundle's grid with another profiling preset, or raise simulator.max_extrapolation.",
+    IncomparableRunsError: "Run real_run and sim_run again under one target, so that both carry the same settings.",
+}
+
+
+@dataclass
+class StageClock:
+    """How long the stage took, once its block has ended."""
+
+    seconds: float = 0.0
+
+
+def remedy(error: GpuTimingError) -> str:
+    return next((REMEDIES[kind] for kind in type(error).__mro__ if kind in REMEDIES), "Read the message.")
+
+
+@contextmanager
+def stage(context: dg.AssetExecutionContext, name: str, **facts: object) -> Iterator[StageClock]:
+    """Log `stage=<name> event=start|end|failed key=value …` around the block.
+
+    A `GpuTimingError` becomes a retry if it is worth one, and else a failure that is not retried and whose metadata
+    name the cause and the remedy.
+    """
+    if context.has_partition_key:
+        facts = {"workload_id": context.partition_key, **facts}
+    line = " ".join(f"{key}={value}" for key, value in {"stage": name, "run_id": context.run_id[:8], **facts}.items())
+    clock, begin = StageClock(), time.monotonic()
+    context.log.info(f"{line} event=start attempt={context.retry_number}")
+    try:
+        yield clock
+    except GpuTimingError as error:
+        seconds = time.monotonic() - begin
+        context.log.error(f"{line} event=failed seconds={seconds:.1f} error={type(error).__name__} cause={str(error)!r}")
+        for kind, (attempts, wait) in RETRIED.items():
+            if isinstance(error, kind) and context.retry_number < attempts:
+                raise dg.RetryRequested(max_retries=attempts, seconds_to_wait=wait) from error
+        raise dg.Failure(description=str(error), allow_retries=False, metadata={
+            "cause": str(error), "remedy": remedy(error), "error": type(error).__name__, "exit_code": error.exit_code,
+            "stage": name, "seconds": seconds}) from error
+    clock.seconds = time.monotonic() - begin
+    context.log.info(f"{line} event=end seconds={clock.seconds:.1f}")
