@@ -1,0 +1,104 @@
+"""One comparison, from the runs' directories to the report's: gate, align, judge, explain, write."""
+
+import hashlib
+from pathlib import Path
+
+from gpu_timing_assets.artifacts.directories import atomic_directory
+from gpu_timing_assets.artifacts.errors import IncomparableRunsError
+from gpu_timing_assets.artifacts.metadata import CONFIG_FILE, RUN_META_FILE, RunMeta, write_json
+from gpu_timing_assets.artifacts.provenance import environment, git_state, utc_now
+from gpu_timing_assets.comparison.align import Aligned, align
+from gpu_timing_assets.comparison.findings import Findings, find_out
+from gpu_timing_assets.comparison.load import load_run, read_metas, simulation_labels
+from gpu_timing_assets.comparison.parity import gate, parity_table
+from gpu_timing_assets.comparison.report import write_report
+from gpu_timing_assets.comparison.results import ComparisonInputs, ComparisonResult, load_result
+from gpu_timing_assets.comparison.write_tables import write_tables
+from gpu_timing_assets.presets.experiment import ExperimentConfig
+
+
+def compare(config: ExperimentConfig, inputs: ComparisonInputs, out: Path) -> ComparisonResult:
+    """See `gpu_timing_assets.comparison.run`."""
+    started_at = utc_now()
+    preset = config.comparison
+    real_metas, sim_metas = read_metas(inputs, allow_invalid=preset.allow_mismatch)
+    if all(meta.details.get("variant") for meta in sim_metas):
+        raise IncomparableRunsError("every simulation given has a part of the real run substituted, which judges nothing: "
+                                    "add a plain one (`vidur-sim` with simulator.variant=null)")
+    overridden, listed = gate(real_metas, sim_metas, allow_mismatch=preset.allow_mismatch)
+    real = [load_run(directory, meta, meta.run_id) for directory, meta in zip(inputs.real_run_dirs, real_metas, strict=True)]
+    simulated = [load_run(directory, meta, label) for directory, meta, label in
+                 zip(inputs.sim_run_dirs, sim_metas, simulation_labels(sim_metas), strict=True)]
+    aligned = align(real, simulated)
+    _refuse_single_request_backend(aligned, preset.allow_mismatch, overridden)
+    findings = find_out(aligned, preset)
+    findings.tables["parity"] = parity_table(real_metas, sim_metas)
+    notes = (*overridden, *_notes(aligned))
+    with atomic_directory(out) as scratch:
+        write_tables(findings.tables, scratch / "tables")
+        write_json(scratch / CONFIG_FILE, config)
+        write_report(scratch, out.name, aligned, findings, preset, overridden, notes)
+        write_json(scratch / RUN_META_FILE, _run_meta(out.name, inputs, aligned, findings, config, started_at,
+                                                      overridden, listed, notes))
+    return load_result(out)
+
+
+def _refuse_single_request_backend(aligned: Aligned, allow_mismatch: bool, overridden: list[str]) -> None:
+    """A backend that serves one request at a time says nothing about requests that overlap."""
+    for series in aligned.real:
+        meta = series.run.meta
+        alone = meta.backend in ("transformers", "null_engine") or meta.params.get("comparable_under_load") is False
+        overlap = (aligned.grid.arrival_ns[1:] < series.last_ns[:-1]).any()
+        if alone and (overlap or meta.backend == "null_engine"):
+            problem = (f"{meta.run_id} ran on {meta.backend}, which is not comparable under load, "
+                       "and its requests overlap" if meta.backend != "null_engine" else
+                       f"{meta.run_id} ran on null_engine, which measures the client and no engine")
+            if not allow_mismatch:
+                raise IncomparableRunsError(f"{problem}: compare with a run of backend=vllm")
+            overridden.append(problem)
+
+
+def _notes(aligned: Aligned) -> list[str]:
+    notes = []
+    if len(aligned.excluded):
+        requests = aligned.excluded["request_id"].nunique()
+        notes.append(f"{requests} requests failed in a run and are left out of every run: see tables/excluded_requests.csv")
+    shortest = int(aligned.completeness["compared_tokens"].iloc[0])
+    if (aligned.completeness.loc[aligned.completeness["side"] == "real", "made_tokens"] > shortest).any() and not len(
+            aligned.excluded):
+        notes.append("the real runs made different numbers of tokens: each request is cut to the fewest")
+    for series in (*aligned.simulated, *aligned.substituted):
+        if series.run.meta.details.get("extrapolated"):
+            notes.append(f"{series.label} reached beyond what its profiling bundle measured: its times there are extrapolated")
+    if len(aligned.real) == 1:
+        notes.append("there is one real run, so no noise is known: repeat it to see whether an error is real")
+    return notes
+
+
+def _run_meta(
+    comparison_id: str, inputs: ComparisonInputs, aligned: Aligned, findings: Findings, config: ExperimentConfig,
+    started_at: str, overridden: list[str], listed: list[str], notes: tuple[str, ...],
+) -> RunMeta:
+    first = aligned.real[0].run.meta
+    commit, dirty = git_state()
+    load = [float(((series.last_ns - aligned.grid.arrival_ns).sum() / 1e9) / series.duration_s) for series in aligned.real]
+    return RunMeta(
+        run_id=comparison_id, run_type="compare", model=first.model, hardware=first.hardware, backend=first.backend,
+        workload_id=first.workload_id, workload_sha256=first.workload_sha256, started_at=started_at, ended_at=utc_now(),
+        git_commit=commit, git_dirty=dirty, env=environment(), workload_dir=first.workload_dir,
+        real_run_dir=str(inputs.real_run_dirs[0]), sim_run_dir=str(inputs.sim_run_dirs[0]),
+        details={
+            "primary_simulation": findings.primary_simulation,
+            "simulations": [series.label for series in aligned.simulated],
+            "inputs": [_input(directory) for directory in (*inputs.real_run_dirs, *inputs.sim_run_dirs)],
+            "overridden": overridden, "listed_mismatches": listed, "notes": list(notes),
+            "completeness": aligned.completeness.to_dict("records"),
+            "mean_running_requests": sum(load) / len(load),
+            "confidence_pct": config.comparison.confidence_pct,
+        })
+
+
+def _input(directory: Path) -> dict[str, str]:
+    """What was read, so that a later look can tell whether it changed since."""
+    return {"path": str(directory), "name": directory.name,
+            "run_meta_sha256": hashlib.sha256((directory / RUN_META_FILE).read_bytes()).hexdigest()}

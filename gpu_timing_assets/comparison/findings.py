@@ -1,0 +1,47 @@
+"""Everything a comparison finds out, as tables, before anything is drawn or written."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from gpu_timing_assets.comparison.align import Aligned
+from gpu_timing_assets.comparison.distances import distribution_distances, request_pairs, request_table
+from gpu_timing_assets.comparison.results import VerdictRow
+from gpu_timing_assets.comparison.statistics import METRICS, Objective, run_statistics
+from gpu_timing_assets.comparison.verdict import judge
+from gpu_timing_assets.presets.comparison import ComparisonPreset
+
+
+@dataclass(frozen=True)
+class Findings:
+    """`verdicts` of every judged simulation; `tables` by the stem of their file."""
+
+    primary_simulation: str
+    verdicts: tuple[VerdictRow, ...]
+    tables: dict[str, pd.DataFrame]
+
+
+def find_out(aligned: Aligned, preset: ComparisonPreset) -> Findings:
+    """Judge and explain the aligned runs."""
+    rows = judge(aligned, preset)
+    labels = [series.label for series in aligned.simulated]
+    tables = {
+        "verdict": pd.DataFrame([vars(row) for row in rows]),
+        "real_runs": real_run_table(aligned, Objective(preset.ttft_objective_ms, preset.tpot_objective_ms)),
+        "distances": distribution_distances(aligned),
+        "request_pairs": request_pairs(aligned),
+        "requests": request_table(aligned),
+        "completeness": aligned.completeness,
+        "excluded_requests": aligned.excluded,
+    }
+    return Findings("engine" if "engine" in labels else labels[0], tuple(rows), tables)
+
+
+def real_run_table(aligned: Aligned, objective: Objective) -> pd.DataFrame:
+    """Every statistic of each real run: `run_id`, `metric`, `statistic`, `unit`, `value`."""
+    rows = []
+    for series in aligned.real:
+        figures = run_statistics(series, objective)
+        rows += [(series.run.meta.run_id, metric.name, name, metric.unit, figures[metric.name, name])
+                 for metric in METRICS for name in metric.statistics]
+    return pd.DataFrame(rows, columns=["run_id", "metric", "statistic", "unit", "value"])
