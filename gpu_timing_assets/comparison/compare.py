@@ -90,6 +90,7 @@ def _run_meta(
         details={
             "primary_simulation": findings.primary_simulation,
             "simulations": [series.label for series in aligned.simulated],
+            "real_run_ids": [series.run.meta.run_id for series in aligned.real],
             "inputs": [_input(directory) for directory in (*inputs.real_run_dirs, *inputs.sim_run_dirs)],
             "overridden": overridden, "listed_mismatches": listed, "notes": list(notes),
             "completeness": aligned.completeness.to_dict("records"),

@@ -27,7 +27,7 @@ VEGA_LITE = alt.SCHEMA_VERSION.lstrip("v").rpartition(".")[0]
 BUNDLE_FILE = "vega.js"
 
 
-def environment() -> jinja2.Environment:
+def templates() -> jinja2.Environment:
     """Templates with every text escaped."""
     made = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True,
                               lstrip_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
@@ -39,8 +39,8 @@ def figure_text(value: float) -> str:
     """Four significant digits, with thousands separated and no exponent."""
     if value != value:
         return "–"
-    digits = max(0, 3 - len(str(int(abs(value)))) + (1 if abs(value) >= 1 else 1))
-    return f"{value:,.{min(digits, 4)}f}"
+    whole_digits = len(str(int(abs(value))))
+    return f"{value:,.{max(0, 4 - whole_digits)}f}"
 
 
 def script_json(value: Any) -> str:
@@ -61,13 +61,13 @@ def write_report(
         "notes": [note for note in notes if note not in overridden], "figures": figures,
         "themes": script_json({mode: plots.theme(mode) for mode in ("light", "dark")}),
     }
-    templates = environment()
-    page = templates.get_template("report.html.j2").render(
+    pages = templates()
+    page = pages.get_template("report.html.j2").render(
         **content, bundle=bundle.replace("</script", "<\\/script"), specifications=script_json(specifications))
     (directory / REPORT_FILE).write_text(page, encoding="utf-8")
-    (directory / SUMMARY_FILE).write_text(templates.overlay(autoescape=False).get_template("summary.md.j2").render(**content),
+    (directory / SUMMARY_FILE).write_text(pages.overlay(autoescape=False).get_template("summary.md.j2").render(**content),
                                           encoding="utf-8")
-    _write_figures(directory / "figs", figures, specifications, bundle, templates, content["themes"])
+    _write_figures(directory / "figs", figures, specifications, bundle, pages, content["themes"])
 
 
 def _content(comparison_id: str, aligned: Aligned, findings: Findings, preset: ComparisonPreset) -> dict[str, Any]:
@@ -118,12 +118,12 @@ def _beside(rows: tuple[VerdictRow, ...]) -> list[tuple[VerdictRow, list[Verdict
 
 
 def _write_figures(
-    directory: Path, figures: list[plots.Figure], specifications: dict[str, Any], bundle: str, templates: jinja2.Environment,
+    directory: Path, figures: list[plots.Figure], specifications: dict[str, Any], bundle: str, pages: jinja2.Environment,
     themes: str,
 ) -> None:
     directory.mkdir()
     (directory / BUNDLE_FILE).write_text(bundle, encoding="utf-8")
-    template = templates.get_template("figure.html.j2")
+    template = pages.get_template("figure.html.j2")
     for figure in figures:
         specification = specifications[figure.name]
         page = template.render(figure=figure, bundle_file=BUNDLE_FILE, themes=themes,
