@@ -4,6 +4,8 @@ import dagster as dg
 
 from gpu_timing_assets.assets.real_run import real_run
 from gpu_timing_assets.assets.sim_run import sim_run
+from gpu_timing_assets.orchestration.automation import COMPARISON_FRESHNESS, NIGHTLY
+from gpu_timing_assets.orchestration.checks import comparison_check_results, comparison_check_specs
 from gpu_timing_assets.orchestration.gpu_tags import CPU_OP_TAGS
 from gpu_timing_assets.orchestration.launchpad import ComparisonConfig, TargetResource
 from gpu_timing_assets.orchestration.partitions import WORKLOADS
@@ -19,6 +21,9 @@ from gpu_timing_assets.orchestration.stage import stage
     tags={"stage": "compare-runs", "runs-on": "cpu"},
     partitions_def=WORKLOADS,
     op_tags=CPU_OP_TAGS,
+    check_specs=comparison_check_specs(),
+    automation_condition=NIGHTLY,
+    freshness_policy=COMPARISON_FRESHNESS,
     code_version="1",
 )
 def comparison(context: dg.AssetExecutionContext, config: ComparisonConfig, target: TargetResource) -> dg.MaterializeResult:
@@ -30,4 +35,5 @@ def comparison(context: dg.AssetExecutionContext, config: ComparisonConfig, targ
     with stage(context, "compare-runs", target=experiment.target_id) as clock:
         directory = experiment.data.comparison_dir(experiment.comparison_id)
         result = stage_comparison.run(experiment, comparison_inputs(experiment), directory)
-    return dg.MaterializeResult(metadata=describe_comparison(result, clock))
+    return dg.MaterializeResult(metadata=describe_comparison(result, clock),
+                                check_results=list(comparison_check_results(result)))

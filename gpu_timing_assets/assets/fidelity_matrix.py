@@ -3,6 +3,7 @@
 import dagster as dg
 
 from gpu_timing_assets.assets.comparison import comparison
+from gpu_timing_assets.orchestration.automation import AFTER_COMPARISONS
 from gpu_timing_assets.orchestration.gpu_tags import CPU_OP_TAGS
 from gpu_timing_assets.orchestration.launchpad import TargetResource
 from gpu_timing_assets.orchestration.stage import stage
@@ -17,6 +18,7 @@ from gpu_timing_assets.orchestration.stage import stage
     owners=["team:simulation"],
     tags={"stage": "fidelity-matrix", "runs-on": "cpu"},
     op_tags=CPU_OP_TAGS,
+    automation_condition=AFTER_COMPARISONS,
     code_version="1",
 )
 def fidelity_matrix(context: dg.AssetExecutionContext, target: TargetResource) -> dg.MaterializeResult:

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from gpu_timing_assets.orchestration.automation import NIGHTLY
 from gpu_timing_assets.orchestration.code_versions import ENGINE_VERSION
 from gpu_timing_assets.orchestration.gpu_tags import GPU_OP_TAGS, GPU_POOL
 from gpu_timing_assets.orchestration.launchpad import ProfilingBundleConfig, TargetResource
@@ -17,6 +18,7 @@ from gpu_timing_assets.orchestration.stage import stage
     tags={"stage": "vidur-profile", "runs-on": "gpu"},
     pool=GPU_POOL,
     op_tags=GPU_OP_TAGS,
+    automation_condition=NIGHTLY,
     code_version=f"1/{ENGINE_VERSION}",
 )
 def profiling_bundle(context: dg.AssetExecutionContext, config: ProfilingBundleConfig,

@@ -3,6 +3,8 @@
 import dagster as dg
 
 from gpu_timing_assets.assets.workload_spec import workload_spec
+from gpu_timing_assets.orchestration.automation import NIGHTLY
+from gpu_timing_assets.orchestration.checks import real_run_check_result, real_run_check_specs
 from gpu_timing_assets.orchestration.code_versions import ENGINE_VERSION
 from gpu_timing_assets.orchestration.gpu_tags import GPU_OP_TAGS, GPU_POOL
 from gpu_timing_assets.orchestration.launchpad import TargetResource
@@ -21,14 +23,19 @@ from gpu_timing_assets.orchestration.stage import stage
     partitions_def=WORKLOADS,
     pool=GPU_POOL,
     op_tags=GPU_OP_TAGS,
+    check_specs=real_run_check_specs(),
+    automation_condition=NIGHTLY,
     code_version=f"1/{ENGINE_VERSION}",
 )
 def real_run(context: dg.AssetExecutionContext, target: TargetResource) -> dg.MaterializeResult:
     from gpu_timing_assets import real_bench
+    from gpu_timing_assets.artifacts.metadata import read_complete_run
     from gpu_timing_assets.orchestration.describe_run import describe_real_runs
 
     experiment = target.experiment(context.partition_key)
     with stage(context, "real-bench", target=experiment.target_id) as clock:
         inputs = real_bench.RealBenchInputs(workload_dirs=(experiment.data.workload_dir(context.partition_key),))
         result = real_bench.run(experiment, inputs, experiment.data.path / "real_runs", launch=pipes_launcher(context))
-    return dg.MaterializeResult(metadata=describe_real_runs(result.run_dirs, clock))
+    metas = [read_complete_run(directory, allow_invalid=True) for directory in result.run_dirs]
+    return dg.MaterializeResult(metadata=describe_real_runs(result.run_dirs, metas, clock),
+                                check_results=[real_run_check_result(metas)], data_version=dg.DataVersion(metas[0].run_id))

@@ -4,6 +4,7 @@ import dagster as dg
 
 from gpu_timing_assets.assets.profiling_bundle import profiling_bundle
 from gpu_timing_assets.assets.workload_spec import workload_spec
+from gpu_timing_assets.orchestration.automation import NIGHTLY
 from gpu_timing_assets.orchestration.code_versions import VIDUR_VERSION
 from gpu_timing_assets.orchestration.gpu_tags import CPU_OP_TAGS
 from gpu_timing_assets.orchestration.launchpad import SimRunConfig, TargetResource
@@ -20,6 +21,7 @@ from gpu_timing_assets.orchestration.stage import stage
     tags={"stage": "vidur-sim", "runs-on": "cpu"},
     partitions_def=WORKLOADS,
     op_tags=CPU_OP_TAGS,
+    automation_condition=NIGHTLY,
     code_version=f"1/{VIDUR_VERSION}",
 )
 def sim_run(context: dg.AssetExecutionContext, config: SimRunConfig, target: TargetResource) -> dg.MaterializeResult:

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from gpu_timing_assets.orchestration.automation import NIGHTLY
 from gpu_timing_assets.orchestration.gpu_tags import CPU_OP_TAGS
 from gpu_timing_assets.orchestration.launchpad import TargetResource, WorkloadSpecConfig
 from gpu_timing_assets.orchestration.partitions import WORKLOADS
@@ -16,6 +17,7 @@ from gpu_timing_assets.orchestration.stage import stage
     tags={"stage": "workload-spec", "runs-on": "cpu"},
     partitions_def=WORKLOADS,
     op_tags=CPU_OP_TAGS,
+    automation_condition=NIGHTLY,
     code_version="1",
 )
 def workload_spec(context: dg.AssetExecutionContext, config: WorkloadSpecConfig,

@@ -7,16 +7,15 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from gpu_timing_assets.artifacts.metadata import RunMeta, read_complete_run
+from gpu_timing_assets.artifacts.metadata import RunMeta
 from gpu_timing_assets.artifacts.tables import read_run_tables
 from gpu_timing_assets.orchestration.metadata_table import metadata_table
 from gpu_timing_assets.orchestration.sparkline import sparkline
 from gpu_timing_assets.orchestration.stage import StageClock
 
 
-def describe_real_runs(run_dirs: Sequence[Path], clock: StageClock) -> dict[str, Any]:
+def describe_real_runs(run_dirs: Sequence[Path], metas: Sequence[RunMeta], clock: StageClock) -> dict[str, Any]:
     """All repeats of one engine start; the numbers that are followed over time are the first repeat's."""
-    metas = [read_complete_run(directory, allow_invalid=True) for directory in run_dirs]
     tables = [read_run_tables(directory) for directory in run_dirs]
     first, lateness = metas[0], metas[0].details.get("submission_lateness_ms", {})
     invalid = sorted({str(reason) for meta in metas for reason in meta.details.get("invalid_reasons", [])})

@@ -7,6 +7,7 @@ import dagster as dg
 
 from gpu_timing_assets.artifacts.metadata import WorkloadMeta
 from gpu_timing_assets.artifacts.tables import read_workload_tables
+from gpu_timing_assets.orchestration.out_of_date import PRESET_SHA256, preset_sha256
 from gpu_timing_assets.orchestration.sparkline import histogram, sparkline
 from gpu_timing_assets.orchestration.stage import StageClock
 
@@ -27,6 +28,7 @@ def describe_workload(meta: WorkloadMeta, directory: Path, clock: StageClock) ->
         "workload_sha256": meta.workload_sha256,
         "tokenizer": str(meta.tokenizer.get("name", "")),
         "seed": meta.seed,
+        PRESET_SHA256: preset_sha256(meta.workload_id),
         "directory": dg.MetadataValue.path(directory),
         "stage_seconds": clock.seconds,
     }

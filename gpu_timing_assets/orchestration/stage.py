@@ -58,7 +58,7 @@ def stage(context: dg.AssetExecutionContext, name: str, **facts: object) -> Iter
     """
     if context.has_partition_key:
         facts = {"workload_id": context.partition_key, **facts}
-    line = " ".join(f"{key}={value}" for key, value in {"stage": name, "run_id": context.run_id[:8], **facts}.items())
+    line = " ".join(f"{key}={value}" for key, value in {"stage": name, **facts, "run_id": context.run_id[:8]}.items())
     clock, begin = StageClock(), time.monotonic()
     context.log.info(f"{line} event=start attempt={context.retry_number}")
     try:

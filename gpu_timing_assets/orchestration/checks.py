@@ -1,0 +1,50 @@
+"""The assets' checks: named here, so that the page shows them before anything ran; judged by the stages."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from gpu_timing_assets.comparison.checks import CHECK_NAMES
+
+if TYPE_CHECKING:
+    from gpu_timing_assets.artifacts.metadata import RunMeta
+    from gpu_timing_assets.comparison import ComparisonResult
+
+RUNS_VALID = "runs_valid"
+COMPARISON_DESCRIPTIONS = {
+    "parity": "Real run and simulation had the same knobs.",
+    "real_runs_complete": "Every request of the real runs was served.",
+    "simulations_complete": "Every request of the simulations was served.",
+}
+
+
+def comparison_check_specs() -> list[dg.AssetCheckSpec]:
+    return [dg.AssetCheckSpec(name, asset="comparison", description=COMPARISON_DESCRIPTIONS.get(
+        name, f"The error of {name.removesuffix('_error')} lies within the preset's thresholds or the real runs' noise."))
+        for name in CHECK_NAMES]
+
+
+def comparison_check_results(result: "ComparisonResult") -> Iterator[dg.AssetCheckResult]:
+    from gpu_timing_assets.comparison import check_outcomes
+
+    for outcome in check_outcomes(result):
+        yield dg.AssetCheckResult(
+            check_name=outcome.name, passed=outcome.passed, description=outcome.description, metadata=outcome.metadata,
+            severity=dg.AssetCheckSeverity.ERROR if outcome.severity == "error" else dg.AssetCheckSeverity.WARN)
+
+
+def real_run_check_specs() -> list[dg.AssetCheckSpec]:
+    # blocking: without one valid run there is nothing to compare with
+    return [dg.AssetCheckSpec(RUNS_VALID, asset="real_run", blocking=True,
+                              description="Requests were submitted on time and all were served; an error if in no repeat.")]
+
+
+def real_run_check_result(metas: Sequence["RunMeta"]) -> dg.AssetCheckResult:
+    invalid = [meta for meta in metas if meta.status != "complete"]
+    reasons = sorted({str(reason) for meta in invalid for reason in meta.details.get("invalid_reasons", [])})
+    return dg.AssetCheckResult(
+        check_name=RUNS_VALID, passed=not invalid,
+        severity=dg.AssetCheckSeverity.ERROR if len(invalid) == len(metas) else dg.AssetCheckSeverity.WARN,
+        description="; ".join(reasons) or f"{len(metas)} of {len(metas)} repeats are valid",
+        metadata={"repeats": len(metas), "invalid_repeats": len(invalid)})
