@@ -58,9 +58,12 @@ class WorkloadPrompts(Sequence[list[int]]):
         self._prompt_id: list[str] = lengths["prompt_id"].tolist()
         self._num_tokens: list[int] = lengths["num_prefill_tokens"].tolist()
         hashes = meta.details.get("files_sha256", {})
-        self._prompts = {row["prompt_id"]: row for row in _read_rows(workload_dir / PROMPTS_FILE, hashes)}
+        # a million rows are kept as seeds alone where there is no more to them
+        self._prompts: dict[str, int | dict[str, Any]] = {
+            row["prompt_id"]: row if row.get("text") is not None or "block_ids" in row else int(row["token_seed"])
+            for row in _read_rows(workload_dir / PROMPTS_FILE, hashes)}
         self._texts: dict[str, list[int]] = {}
-        if any(row.get("text") is not None for row in self._prompts.values()):
+        if any(isinstance(row, dict) and row.get("text") is not None for row in self._prompts.values()):
             self._texts = {row["prompt_id"]: row["token_ids"]
                            for row in _read_rows(workload_dir / PROMPT_TOKEN_IDS_FILE, hashes)}
 
@@ -77,11 +80,13 @@ class WorkloadPrompts(Sequence[list[int]]):
         prompt_id, num_tokens = self._prompt_id[request_id], self._num_tokens[request_id]
         row = self._prompts.get(prompt_id)
         if row is None:
-            raise ArtifactError(f"{self._directory / PROMPTS_FILE}: prompt {prompt_id!r} of request {request_id} is missing")
+            raise ArtifactError(f"{self._directory}/{PROMPTS_FILE}: prompt {prompt_id!r} (request {request_id}) is missing")
+        if isinstance(row, int):
+            return prompt_token_ids(row, num_tokens, self._base_vocab_size, special_token_ids=self._special)
         if row.get("text") is None:
             return prompt_token_ids(
                 row["token_seed"], num_tokens, self._base_vocab_size, special_token_ids=self._special,
-                block_ids=row.get("block_ids", ()), block_size_tokens=row.get("block_size_tokens", 0))
+                block_ids=row["block_ids"], block_size_tokens=row["block_size_tokens"])
         ids = self._texts.get(prompt_id)
         if ids is None or len(ids) != num_tokens:
             raise ArtifactError(
@@ -121,17 +126,21 @@ def _tokens(seed: int, count: int, base_vocab_size: int, special_token_ids: Sequ
 
 
 def _read_rows(path: Path, hashes: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise ArtifactError(f"{path} is missing: generate the workload again") from None
-    if path.name in hashes and hashlib.sha256(content).hexdigest() != hashes[path.name]:
-        raise ArtifactError(f"{path} is not the file that {WORKLOAD_META_FILE} describes: generate the workload again")
-    for number, line in enumerate(content.splitlines(), start=1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ArtifactError(f"{path}, line {number}: not JSON: {error}") from None
-        if not isinstance(row, dict) or "prompt_id" not in row:
-            raise ArtifactError(f"{path}, line {number}: prompt_id is missing")
-        yield row
+    if not path.is_file():
+        raise ArtifactError(f"{path} is missing: generate the workload again")
+    with path.open("rb") as file:
+        if path.name in hashes and hashlib.file_digest(file, "sha256").hexdigest() != hashes[path.name]:
+            raise ArtifactError(f"{path} is not the file that {WORKLOAD_META_FILE} describes: generate the workload again")
+        file.seek(0)
+        for number, line in enumerate(file, start=1):
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise ArtifactError(f"{path}, line {number}: not JSON: {error}") from None
+            if not isinstance(row, dict):
+                raise ArtifactError(f"{path}, line {number}: not a JSON object")
+            needed = ["prompt_id", *([] if row.get("text") is not None or "token_ids" in row else ["token_seed"])]
+            missing = [name for name in needed if name not in row]
+            if missing:
+                raise ArtifactError(f"{path}, line {number}: {missing[0]} is missing")
+            yield row

@@ -35,8 +35,8 @@ def _facts(meta: WorkloadMeta) -> str:
         "source": str(meta.source.get("name", meta.source.get("kind"))), "tokenizer": str(meta.tokenizer["name"]),
         "workload_sha256": meta.workload_sha256}
     if "closed_loop" in meta.details:
-        facts["closed loop"] = (f"{meta.details['closed_loop']['users']} users; the arrivals shown are the earliest possible"
-                                ", as if no request took any time")
+        facts["closed loop"] = (f"{meta.details['closed_loop']['users']} users; the arrivals shown are the earliest ones, "
+                                "as if no request took any time")
     return "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in facts.items())
 
 

@@ -93,8 +93,8 @@ def prompt_file_candidates(source: "PromptFileSource", path: Path, tokenizer: Wo
     if any(value is None for value in decode):
         if any(value is not None for value in decode):
             missing = rows[int(chosen[decode.index(None)])]["prompt_id"]
-            raise WorkloadError(f"{path}: prompt {missing!r} has no num_decode_tokens, others have: give it to all or to none"
-                                ", or set decode_lengths in the preset")
+            raise WorkloadError(f"{path}: prompt {missing!r} has no num_decode_tokens, others have: give it to all or "
+                                "none, or set decode_lengths in the preset")
         decode = []
     return Candidates(
         Prompts([rows[index]["prompt_id"] for index in chosen],

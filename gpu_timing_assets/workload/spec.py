@@ -67,7 +67,7 @@ def make_requests(preset: "WorkloadPreset", tokenizer: WorkloadTokenizer, data_r
     trace = None
     if preset.source.kind == "trace":
         assert path is not None
-        trace = read_trace(preset.source, path, tokenizer, preset.seed)
+        trace = read_trace(preset.source, path, tokenizer, preset.seed).with_lengths()
     arrivals = _arrivals(preset, trace, data_root, tokenizer)
     count = arrivals.count
     if preset.source.kind == "prompt_file":
@@ -154,7 +154,7 @@ def _lengths(process: "LengthProcess", seed: int, purpose: str, count: int, data
              tokenizer: WorkloadTokenizer) -> Integers:
     observed = None
     if process.kind == "empirical":
-        trace = read_trace(process.trace, resolve_input(process.trace.path, data_root), tokenizer, seed)
+        trace = read_trace(process.trace, resolve_input(process.trace.path, data_root), tokenizer, seed).with_lengths()
         observed = trace.num_prefill_tokens if process.column == "num_prefill_tokens" else trace.num_decode_tokens
     return draw_lengths(process, RandomStream(seed, purpose), count, observed)
 
@@ -171,8 +171,8 @@ def token_seeds(seed: int, count: int) -> Integers:
 def _check_vocabulary(config: "ExperimentConfig", tokenizer: WorkloadTokenizer) -> None:
     size = int(read_json(config.model.card_dir / "config.json")["vocab_size"])
     if tokenizer.base_vocab_size > size:
-        raise WorkloadError(f"{tokenizer.name}'s tokenizer has {tokenizer.base_vocab_size} tokens, model "
-                            f"{config.model.name} only {size}: set model.weights to a directory with the model's tokenizer.json")
+        raise WorkloadError(f"{tokenizer.name}'s tokenizer has {tokenizer.base_vocab_size} tokens, "
+                            f"model {config.model.name} {size}: set model.weights to a directory with its tokenizer.json")
 
 
 def _check_context(requests: Requests, limit: int, workload_id: str) -> None:
@@ -182,5 +182,5 @@ def _check_context(requests: Requests, limit: int, workload_id: str) -> None:
         first = int(over.argmax())
         raise WorkloadError(
             f"workload {workload_id}: {int(over.sum())} requests are longer than the context of {limit} tokens; the first "
-            f"is request {first} (prompt {requests.prompts.prompt_ids[first]!r}) with {requests.num_prefill_tokens[first]} + "
+            f"is request {first} (prompt {requests.prompts.prompt_ids[first]!r}), {requests.num_prefill_tokens[first]} + "
             f"{requests.num_decode_tokens[first]}: bound the lengths in the preset, or raise backend.max_model_len")

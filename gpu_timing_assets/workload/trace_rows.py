@@ -24,14 +24,17 @@ QUESTIONERS, ANSWERERS = ("human", "user"), ("gpt", "chatgpt", "bing", "bard", "
 
 @dataclass(frozen=True)
 class TraceRows:
-    """Every row of a trace, arrays of shape (n,): `rows` counts lines from 1. `unusable`: rows that are none of these,
-    by reason."""
+    """Every row of a trace, arrays of shape (n,): `rows` counts lines from 1. Without lengths both token counts are 1.
+
+    `unusable`: rows that are none of these, by reason.
+    """
 
     rows: Integers
     times_ns: Integers | None
     num_prefill_tokens: Integers
     num_decode_tokens: Integers
     columns: tuple[str, ...] = ()
+    has_lengths: bool = True
     blocks: list[list[int]] | None = None
     texts: list[str] | None = None
     answers: list[str] | None = None
@@ -47,25 +50,31 @@ class TraceRows:
 
 def read_csv_rows(path: Path, time_column: str, time_unit_ns: int | None, prefill_column: str,
                   decode_column: str) -> TraceRows:
-    """`time_column` may be empty: then the times are in one of `PLAIN_TIME_COLUMNS`, or there are none.
+    """`time_column` may be empty, for a plain file: then the times are in one of `PLAIN_TIME_COLUMNS`, or there are none,
+    and a file that has times may have no lengths.
 
     Raises `WorkloadError` naming the columns that are missing and those found, or the first bad cell's row and column.
     """
     with open_input(path) as file:
         columns = _header(path, file)
+        has_lengths = True
         if not time_column:
             time_column = next((name for name in PLAIN_TIME_COLUMNS if name in columns), "")
             time_unit_ns = PLAIN_TIME_COLUMNS.get(time_column)
-        wanted = [name for name in (time_column, prefill_column, decode_column) if name]
+            has_lengths = not time_column or prefill_column in columns or decode_column in columns
+        wanted = [name for name in (time_column, *((prefill_column, decode_column) if has_lengths else ())) if name]
         missing = [name for name in wanted if name not in columns]
         if missing:
             raise WorkloadError(f"{path}: column {', '.join(map(repr, missing))} is missing (found: {', '.join(columns)}): "
                                 "is it a trace of this format?")
-        times, prefill, decode = [], [], []
+        times: list[Integers] = []
+        prefill: list[Integers] = []
+        decode: list[Integers] = []
         first_row = 2
         for chunk in _csv_chunks(path, file, columns, wanted):
-            prefill.append(_whole_numbers(path, chunk, prefill_column, first_row))
-            decode.append(_whole_numbers(path, chunk, decode_column, first_row))
+            for column, counts in ((prefill_column, prefill), (decode_column, decode)):
+                ones = np.ones(len(chunk), dtype=np.int64)
+                counts.append(_whole_numbers(path, chunk, column, first_row) if has_lengths else ones)
             if time_column:
                 times.append(_dates_ns(path, chunk[time_column], time_column, first_row) if time_unit_ns is None
                              else _times_ns(path, chunk, time_column, time_unit_ns, first_row))
@@ -76,12 +85,13 @@ def read_csv_rows(path: Path, time_column: str, time_unit_ns: int | None, prefil
     rows = np.arange(2, count + 2)
     times_ns = np.concatenate(times) if times else None
     _refuse_times_that_go_back(path, times_ns, time_column, rows)
-    return TraceRows(rows, times_ns, np.concatenate(prefill), np.concatenate(decode), tuple(columns))
+    return TraceRows(rows, times_ns, np.concatenate(prefill), np.concatenate(decode), tuple(columns), has_lengths)
 
 
 def read_jsonl_rows(path: Path, time_field: str, time_unit_ns: int | None, prefill_field: str, decode_field: str,
                     blocks_field: str, block_size_tokens: int) -> TraceRows:
     """Raises `WorkloadError` naming the line and the field."""
+    plain, has_lengths = not time_field, True
     times: list[int] = []
     prefill: list[int] = []
     decode: list[int] = []
@@ -92,16 +102,17 @@ def read_jsonl_rows(path: Path, time_field: str, time_unit_ns: int | None, prefi
             continue
         where = f"{path}, line {number}"
         row = _json_object(line, where)
-        if not lines and not time_field:
+        if not lines and plain:
             time_field = next((name for name in PLAIN_TIME_COLUMNS if name in row), "")
             time_unit_ns = PLAIN_TIME_COLUMNS.get(time_field)
-        for name in (time_field, prefill_field, decode_field, blocks_field):
+            has_lengths = not time_field or prefill_field in row or decode_field in row
+        for name in (time_field, *((prefill_field, decode_field) if has_lengths else ()), blocks_field):
             if name and name not in row:
                 raise WorkloadError(f"{where}: {name} is missing (found: {', '.join(row)}): are two formats in one file?")
         if time_field and time_unit_ns is not None:
             times.append(_scaled(row[time_field], time_unit_ns, f"{where}: {time_field}"))
-        prefill.append(_token_count(row[prefill_field], f"{where}: {prefill_field}"))
-        decode.append(_token_count(row[decode_field], f"{where}: {decode_field}"))
+        for name, counts in ((prefill_field, prefill), (decode_field, decode)):
+            counts.append(_token_count(row[name], f"{where}: {name}") if has_lengths else 1)
         if blocks_field:
             blocks.append(_block_ids(row[blocks_field], prefill[-1], block_size_tokens, f"{where}: {blocks_field}"))
         lines.append(number)
@@ -111,7 +122,7 @@ def read_jsonl_rows(path: Path, time_field: str, time_unit_ns: int | None, prefi
     times_ns = np.array(times, dtype=np.int64) if time_field else None
     _refuse_times_that_go_back(path, times_ns, time_field, rows)
     return TraceRows(rows, times_ns, np.array(prefill, dtype=np.int64), np.array(decode, dtype=np.int64),
-                     blocks=blocks if blocks_field else None)
+                     has_lengths=has_lengths, blocks=blocks if blocks_field else None)
 
 
 def read_sharegpt_rows(path: Path) -> TraceRows:
@@ -183,7 +194,8 @@ def _numbers(path: Path, cells: pd.Series, column: str, first_row: int, what: st
 
 def _refuse_cell(path: Path, cell: str, column: str, row: int, what: str) -> None:
     found = "empty" if not cell.strip() else repr(cell)
-    remedy = "are two formats in one file?" if any(letter.isalpha() for letter in cell) else "correct the row or leave it out"
+    letters = any(letter.isalpha() for letter in cell)
+    remedy = "are two formats in one file?" if letters else "correct the row or leave it out"
     raise WorkloadError(f"{path}, row {row}: {column} is {found}, expected {what} that is not negative: {remedy}")
 
 

@@ -68,11 +68,19 @@ class TraceRequests:
     times_ns: Integers | None
     num_prefill_tokens: Integers
     num_decode_tokens: Integers
+    has_lengths: bool = True
     blocks: list[list[int]] | None = None
     block_size_tokens: int = 0
     texts: list[str] | None = None
     text_token_ids: list[list[int]] | None = None
     source: dict[str, Any] = field(default_factory=dict)
+
+    def with_lengths(self) -> "TraceRequests":
+        """This trace. Raises `WorkloadError` if it has only times."""
+        if not self.has_lengths:
+            raise WorkloadError(f"{self.path}: columns 'num_prefill_tokens' and 'num_decode_tokens' are missing: a file of "
+                                "times alone serves arrivals only")
+        return self
 
 
 def read_trace(selection: "TraceSelection", path: Path, tokenizer: WorkloadTokenizer, seed: int) -> TraceRequests:
@@ -104,7 +112,7 @@ def read_trace(selection: "TraceSelection", path: Path, tokenizer: WorkloadToken
     times, scale = _scaled_times(selection, path, None if rows.times_ns is None else rows.times_ns[taken])
     return TraceRequests(
         path, selection.format, rows.rows[taken], times, rows.num_prefill_tokens[taken], rows.num_decode_tokens[taken],
-        None if rows.blocks is None else [rows.blocks[index] for index in taken], kind.block_size_tokens,
+        rows.has_lengths, None if rows.blocks is None else [rows.blocks[index] for index in taken], kind.block_size_tokens,
         None if rows.texts is None else [rows.texts[index] for index in taken],
         None if text_token_ids is None else [text_token_ids[index] for index in taken],
         {"name": name, "licence": selection.licence or kind.licence, "format": selection.format, "file": path.name,

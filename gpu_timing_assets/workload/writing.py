@@ -51,7 +51,7 @@ def write_workload(directory: Path, requests: Requests, identity: WorkloadIdenti
         "request_id": request_id, "inter_arrival_ns": intervals, "arrival_time_ns": requests.arrival_time_ns}), directory)
     written = [_write_lines(directory / PROMPTS_FILE, _prompt_lines(requests.prompts))]
     if requests.prompts.texts:
-        lines = (json.dumps({"prompt_id": prompt.prompt_id, "token_ids": prompt.token_ids}) for prompt in requests.prompts.texts)
+        lines = (json.dumps({"prompt_id": text.prompt_id, "token_ids": text.token_ids}) for text in requests.prompts.texts)
         written.append(_write_lines(directory / PROMPT_TOKEN_IDS_FILE, lines))
     details: dict[str, Any] = {}
     if requests.closed_loop is not None:
