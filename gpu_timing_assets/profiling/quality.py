@@ -1,0 +1,114 @@
+"""How good a bundle is: coverage, spread over repeats, and the error of each fit on points that it did not see."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gpu_timing_assets.artifacts.bundle import ATTENTION, BURST_REQUESTS, BURST_STEPS, HEAD, MLP, bundle_tables, check_measurements, compute_dir, host_dir
+from gpu_timing_assets.artifacts.engine_params import EngineParams
+from gpu_timing_assets.presets.experiment import ExperimentConfig
+from gpu_timing_assets.timing_model.engine_timing import EngineTiming, derive_steps, fit_engine_timing
+from gpu_timing_assets.timing_model.kernel_times import LAYER_OPERATORS, KernelTimes
+
+# below this a kernel's time is a launch gap, and its relative error means nothing
+NEGLIGIBLE_MS = 0.004
+
+
+def judge_bundle(config: ExperimentConfig, params: EngineParams, root: Path) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, float]]]:
+    """`(quality, fitted_error_pct)` of the bundle in `root`, as they stand in `bundle_meta.json`.
+
+    Raises `ArtifactError` for a table that is malformed: such a bundle is not filed at all.
+    """
+    hardware, model = config.hardware.name, config.model.name
+    frames = {}
+    for table, directory in bundle_tables(root, hardware, model).items():
+        frames[table.file] = table.read(directory)
+        check_measurements(table, directory, frames[table.file])
+    kernels_dir = compute_dir(root, hardware, model)
+    mlp, attention, head = MLP.read(kernels_dir), ATTENTION.read(kernels_dir), HEAD.read(root)
+    steps, requests = BURST_STEPS.read(host_dir(root)), BURST_REQUESTS.read(host_dir(root))
+    fitted = held_out_errors(mlp, attention, head, steps, requests, params)
+    grid = config.profiling
+    spread = {name: _spread_pct(frame) for name, frame in (("mlp.csv", mlp), ("attention.csv", attention), ("head.csv", head))}
+    constant = [f"{name}: {column}" for name, frame in (("mlp.csv", mlp), ("attention.csv", attention), ("head.csv", head))
+                for column in frame.columns if column.endswith(".median") and frame[column].nunique() == 1]
+    worst_name, worst = max(((name, error["median"]) for name, error in fitted.items() if name != "step interval"), key=lambda item: item[1])
+    wanted = {min(n, params.max_num_batched_tokens) for n in grid.num_tokens}
+    missing = sorted(wanted - set(mlp["num_tokens"]))
+    modes = set(steps["graph_mode"])
+    expected_modes = {"eager"} if params.graph_mode == "NONE" else {"full", "piecewise", "eager"}
+    quality = {
+        "measurements": _check(True, len(mlp) + len(attention) + len(head) + len(steps), None, "rows; none empty, zero or duplicated"),
+        "no_constant_column": _check(not constant, len(constant), 0, f"columns that do not vary: {', '.join(constant) or 'none'}"),
+        "coverage": _check(not missing, len(missing), 0, f"points of the preset's grid that are missing: {missing or 'none'}"),
+        "graph_modes": _check(expected_modes <= modes, sorted(modes), sorted(expected_modes), "graph modes that the bursts provoked"),
+        "spread": _check(max(spread.values()) <= grid.max_spread_pct, spread, grid.max_spread_pct,
+                         "median over grid points of (p75 to p25 of repeats, as std) / median, per cent"),
+        "held_out_error": _check(worst <= grid.max_held_out_error_pct, round(worst, 2), grid.max_held_out_error_pct,
+                                 f"median error on held-out points of the worst operator ({worst_name}), per cent"),
+    }
+    return quality, fitted
+
+
+def held_out_errors(mlp: pd.DataFrame, attention: pd.DataFrame, head: pd.DataFrame, steps: pd.DataFrame, requests: pd.DataFrame,
+                    params: EngineParams) -> dict[str, dict[str, float]]:
+    """Median and largest error, in per cent, of each operator at every other inner grid point, left out of its fit; and of the
+    host's fits, made on the even bursts, on the odd ones."""
+    errors: dict[str, dict[str, float]] = {}
+    layers = params.model_dimensions.num_hidden_layers
+    inner = np.arange(1, len(mlp) - 1, 2)
+    seen = KernelTimes(mlp.drop(index=mlp.sort_values("num_tokens").index[inner]), attention, head, layers)
+    for operator in LAYER_OPERATORS:
+        curve = seen._linear_curves[operator]
+        left_out = mlp.sort_values("num_tokens").iloc[inner]
+        errors[operator] = _errors([curve(n) for n in left_out["num_tokens"]], left_out[f"time_stats.{operator}.median"])
+    for kind, first, second, operator in (("decode", "batch_size", "kv_cache_size", "attn_decode"),
+                                          ("prefill", "kv_cache_size", "prefill_chunk_size", "attn_prefill")):
+        points = attention[(attention["prefill_chunk_size"] == 0) == (kind == "decode")]
+        values = np.sort(points[second].unique())[1:-1:2]
+        held = points[points[second].isin(values)]
+        kept = attention.drop(index=held.index)
+        surface = getattr(KernelTimes(mlp, kept, head, layers), f"_{kind}_attention")
+        enough = held[held[first].isin(kept.loc[points.index.difference(held.index)].groupby(first).filter(lambda g: len(g) > 1)[first])]
+        if len(enough):
+            errors[operator] = _errors([surface(x, y) for x, y in zip(enough[first], enough[second], strict=True)],
+                                       enough[f"time_stats.{operator}.median"])
+    errors |= _host_errors(steps, requests, params, KernelTimes(mlp, attention, head, layers))
+    return errors
+
+
+def _host_errors(steps: pd.DataFrame, requests: pd.DataFrame, params: EngineParams, kernels: KernelTimes) -> dict[str, dict[str, float]]:
+    even = fit_engine_timing(steps[steps["burst"] % 2 == 0], requests, params, kernels)
+    odd = derive_steps(steps[steps["burst"] % 2 == 1], params, kernels)
+    errors = {"schedule": _relative(even, "schedule", odd, "schedule_ms"), "update": _relative(even, "update", odd, "update_ms")}
+    return {name: error for name, error in errors.items() if error}
+
+
+def _relative(timing: EngineTiming, name: str, rows: pd.DataFrame, target: str) -> dict[str, float]:
+    fitted = getattr(timing, name)
+    predicted = [fitted(*values) for values in rows[list(fitted.features)].itertuples(index=False)]
+    # one step of the host jitters; what counts is the level at each batch size
+    frame = pd.DataFrame({"n": rows["num_requests"], "predicted": predicted, "measured": rows[target]}).groupby("n").median()
+    return _errors(frame["predicted"], frame["measured"])
+
+
+def _errors(predicted: Any, measured: "pd.Series") -> dict[str, float]:
+    measured = np.asarray(measured, dtype=float)
+    error = np.abs(np.asarray(predicted, dtype=float) - measured)
+    relative = np.where(error < NEGLIGIBLE_MS, 0.0, error / measured) * 100
+    return {"median": round(float(np.median(relative)), 3), "max": round(float(relative.max()), 3), "points": len(measured)}
+
+
+def _spread_pct(frame: pd.DataFrame) -> float:
+    spreads = []
+    for column in frame.columns:
+        if column.endswith(".median"):
+            std = frame[column.removesuffix("median") + "std"]
+            spreads.append((std / frame[column]).dropna())
+    return round(float(pd.concat(spreads).median()) * 100, 2)
+
+
+def _check(passed: bool, value: Any, bound: Any, what: str) -> dict[str, Any]:
+    return {"passed": bool(passed), "value": value, "bound": bound, "what": what}

@@ -1,0 +1,189 @@
+"""Everything that a step costs beyond its kernels, fitted on the bursts of one bundle.
+
+The picture (vLLM V1, one Python loop): a step is scheduled, prepared and launched; with asynchronous scheduling the
+result of step k is awaited and processed only after step k+1 was launched; without, the loop waits for it at once.
+
+    async:  schedule k │ launch k │ wait for k−1 │ update k−1 │ gap │ schedule k+1 │ …
+    sync:   schedule k │ execute k              │ update k   │ gap │ schedule k+1 │ …
+
+A full CUDA graph starts on the GPU when its launch ends; a piecewise or eager step starts when its inputs are
+prepared and cannot end before its launch does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from gpu_timing_assets.artifacts.engine_params import EngineParams
+from gpu_timing_assets.artifacts.errors import ProfilingBundleError
+from gpu_timing_assets.timing_model.host_times import MIN_ROWS, FittedTime, fit_time, sample_of
+from gpu_timing_assets.timing_model.kernel_times import Curve, KernelTimes, StepShape
+from gpu_timing_assets.timing_model.padding import padded_tokens
+
+REQUEST_FEATURES = ("num_decode_requests", "num_prefill_requests")
+LAUNCH_FEATURES = ("num_tokens", "num_requests")
+# how much longer than its kernels a step must be for the host, not the GPU, to have set its pace
+HOST_BOUND_RATIO = 1.12
+IDLE_MS = 20.0
+
+
+@dataclass(frozen=True)
+class GpuScale:
+    """How much longer the kernels of a step take inside the engine than added up one by one.
+
+    `by_padded_tokens` for full graphs; `mixed_scale` and `mixed_start_ms` (inputs prepared → first kernel) for
+    piecewise and eager steps. `ratios`: spread of the steps that the GPU paced, shape (SAMPLE_SIZE,).
+    """
+
+    by_padded_tokens: Curve
+    mixed_scale: float
+    mixed_start_ms: float
+    ratios: np.ndarray
+
+
+@dataclass(frozen=True)
+class EngineTiming:
+    """The host, pipeline and edges of one target. `launch` by graph mode: for a synchronous engine its whole execution."""
+
+    schedule: FittedTime
+    update: FittedTime
+    gap: FittedTime
+    launch: dict[str, FittedTime]
+    gpu: GpuScale
+    client_in: FittedTime
+    client_out_first: FittedTime
+    client_out_spread: FittedTime
+
+
+def fit_engine_timing(steps: pd.DataFrame, requests: pd.DataFrame, params: EngineParams, kernels: KernelTimes) -> EngineTiming:
+    """Fit all of it on a bundle's `burst_steps` and `burst_requests`.
+
+    Raises `ProfilingBundleError` if the bursts hold too few steps of a kind.
+    """
+    derived = derive_steps(steps, params, kernels)
+    try:
+        schedule = fit_time(derived, REQUEST_FEATURES, "schedule_ms")
+        update = fit_time(derived, REQUEST_FEATURES, "update_ms")
+        gap = fit_time(derived[derived["gap_ms"].between(0, IDLE_MS)], ("num_requests",), "gap_ms")
+        if params.async_scheduling:
+            launch, gpu = _fit_async(derived)
+        else:
+            launch = _by_mode(derived.dropna(subset=["execute_ms"]), ("kernel_ms", "num_requests"), "execute_ms")
+            gpu = GpuScale(Curve((1.0,), (1.0,)), 1.0, 0.0, np.ones(1))
+        edges = _edges(derived, requests)
+    except ValueError as error:
+        raise ProfilingBundleError(f"the bursts of this bundle cannot be fitted: {error}: profile again with a larger burst grid") from None
+    return EngineTiming(schedule=schedule, update=update, gap=gap, launch=launch, gpu=gpu, **edges)
+
+
+def derive_steps(steps: pd.DataFrame, params: EngineParams, kernels: KernelTimes) -> pd.DataFrame:
+    """`burst_steps` with the durations (ms) that the fits need and the kernel time of each step.
+
+    Adds `num_requests`, `num_tokens`, `padded_tokens`, `kernel_ms`, `schedule_ms`, `update_ms`, `gap_ms` (end of an
+    update → next schedule), `interval_ms` (between results), and, asynchronous: `wait_ms` (launched → result of the
+    step before begins to be processed), `launch_alone_ms` (launch with no step before it); synchronous: `execute_ms`.
+    `previous_*` are of the step before in the same burst.
+    """
+    steps = steps.sort_values(["burst", "step"]).reset_index(drop=True)
+    same_burst = steps["burst"].eq(steps["burst"].shift(1))
+    follows = same_burst & (steps["step"] == steps["step"].shift(1) + 1)
+    derived = steps.assign(
+        num_requests=steps["num_decode_requests"] + steps["num_prefill_requests"],
+        num_tokens=steps["num_decode_requests"] + steps["num_prefill_tokens"],
+        schedule_ms=(steps["schedule_end_ns"] - steps["schedule_begin_ns"]) / 1e6,
+        update_ms=(steps["update_end_ns"] - steps["update_begin_ns"]) / 1e6)
+    derived["padded_tokens"] = [padded_tokens(tokens, params.graph_capture_sizes, mode)
+                                for tokens, mode in zip(derived["num_tokens"], derived["graph_mode"], strict=True)]
+    derived["kernel_ms"] = [kernels.step_ms(shape) for shape in _shapes(derived)]
+    derived["interval_ms"] = ((derived["update_end_ns"] - derived["update_end_ns"].shift(1)) / 1e6).where(follows)
+    derived["previous_kernel_ms"] = derived["kernel_ms"].shift(1).where(follows)
+    derived["previous_graph_mode"] = derived["graph_mode"].shift(1).where(follows)
+    next_follows = follows.shift(-1, fill_value=False)
+    next_schedule = derived["schedule_begin_ns"].shift(-1).where(next_follows)
+    if not params.async_scheduling:
+        derived["execute_ms"] = (derived["update_begin_ns"] - derived["schedule_end_ns"]) / 1e6
+        derived["gap_ms"] = (next_schedule - derived["update_end_ns"]) / 1e6
+        return derived
+    previous_update = derived["update_begin_ns"].shift(1).where(follows)
+    overlapped = (previous_update >= derived["schedule_end_ns"]).fillna(False)
+    derived["wait_ms"] = ((previous_update - derived["schedule_end_ns"]) / 1e6).where(overlapped)
+    derived["gap_ms"] = ((next_schedule - derived["update_end_ns"].shift(1)) / 1e6).where(overlapped)
+    alone = ~overlapped & (next_schedule < derived["update_begin_ns"])
+    derived["launch_alone_ms"] = ((next_schedule - derived["schedule_end_ns"]) / 1e6).where(alone)
+    # the step's result as the GPU gave it: only where nothing of the host's can have delayed it
+    derived["gpu_end_ms"] = (derived["update_begin_ns"] - derived["schedule_end_ns"]) / 1e6
+    derived["next_wait_ms"] = derived["wait_ms"].shift(-1).where(next_follows)
+    derived["next_graph_mode"] = derived["graph_mode"].shift(-1).where(next_follows)
+    derived["next_num_requests"] = derived["num_requests"].shift(-1).where(next_follows)
+    return derived
+
+
+def decode_kv_tokens(kv_tokens: np.ndarray, prefill_tokens: np.ndarray, prefill_requests: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Of `kv_tokens` of context in a step, those of its decoding requests: a chunk's context follows from its pairs."""
+    chunk = prefill_tokens / np.maximum(prefill_requests, 1)
+    context = np.where(prefill_tokens > 0, np.maximum(0.0, pairs / np.maximum(prefill_tokens, 1) - (chunk + 1) / 2), 0.0)
+    return np.maximum(kv_tokens - prefill_requests * (context + chunk), 0.0)
+
+
+def _shapes(derived: pd.DataFrame) -> list[StepShape]:
+    decode_kv = decode_kv_tokens(*(derived[name].to_numpy() for name in (
+        "kv_tokens", "num_prefill_tokens", "num_prefill_requests", "prefill_attention_pairs")))
+    return [StepShape(*row) for row in zip(
+        derived["num_prefill_tokens"], derived["num_prefill_requests"], derived["prefill_attention_pairs"],
+        derived["num_decode_requests"], decode_kv, derived["num_outputs"], derived["padded_tokens"], strict=True)]
+
+
+def _fit_async(derived: pd.DataFrame) -> tuple[dict[str, FittedTime], GpuScale]:
+    steady = derived[(derived["kind"] == "decode") & (derived["graph_mode"] == "full") & (derived["previous_graph_mode"] == "full")
+                     & derived["wait_ms"].notna()]
+    pace = steady.groupby("padded_tokens").agg(interval_ms=("interval_ms", "median"), kernel_ms=("kernel_ms", "median"))
+    host_bound_sizes = pace.index[pace["interval_ms"] > HOST_BOUND_RATIO * pace["kernel_ms"]]
+    launch: dict[str, FittedTime] = {}
+    mixed = derived[derived["graph_mode"] != "full"].copy()
+    # a launch is seen where it ends after the step before it must have ended, or where there is no step before
+    seen = mixed["wait_ms"].where(mixed["wait_ms"] > 1.3 * mixed["previous_kernel_ms"]).fillna(mixed["launch_alone_ms"])
+    launch |= _by_mode(mixed.assign(launch_ms=seen).dropna(subset=["launch_ms"]), LAUNCH_FEATURES, "launch_ms")
+    full = steady[steady["padded_tokens"].isin(host_bound_sizes)]
+    if len(full) < MIN_ROWS:
+        # the GPU paces every decode step here: a full graph's launch shows only behind a step that its own launch had delayed
+        after = derived[(derived["graph_mode"] == "full") & derived["previous_graph_mode"].isin(["piecewise", "eager"]) & derived["wait_ms"].notna()]
+        full = after[after["wait_ms"] <= after["wait_ms"].quantile(0.5)]
+    launch["full"] = fit_time(full.assign(launch_ms=full["wait_ms"]), ("num_requests",), "launch_ms")
+    return launch, _fit_gpu(derived, steady, host_bound_sizes, launch)
+
+
+def _fit_gpu(derived: pd.DataFrame, steady: pd.DataFrame, host_bound_sizes: Sequence[int], launch: dict[str, FittedTime]) -> GpuScale:
+    gpu_bound = steady[~steady["padded_tokens"].isin(host_bound_sizes)]
+    ratio = gpu_bound["interval_ms"] / gpu_bound["kernel_ms"]
+    if len(gpu_bound) >= MIN_ROWS:
+        medians = ratio.groupby(gpu_bound["padded_tokens"]).median()
+        by_size = Curve.of(medians.index.to_series(), medians)
+        ratios = sample_of((ratio / gpu_bound["padded_tokens"].map(medians)).clip(0.5, 2.0).to_numpy())
+    else:
+        by_size, ratios = Curve((1.0,), (1.0,)), np.ones(1)
+    next_launch = launch["full"].coefficients[0] + launch["full"].coefficients[1] * derived["next_num_requests"]
+    paced = derived[(derived["graph_mode"] != "full") & (derived["next_graph_mode"] == "full")
+                    & (derived["next_wait_ms"] > 1.3 * next_launch) & derived["wait_ms"].notna()]
+    if len(paced) < MIN_ROWS:
+        return GpuScale(by_size, 1.0, 0.0, ratios)
+    mixed = fit_time(paced, ("kernel_ms",), "gpu_end_ms")
+    return GpuScale(by_size, max(mixed.coefficients[1], 0.5), mixed.coefficients[0], ratios)
+
+
+def _by_mode(rows: pd.DataFrame, features: Sequence[str], target_ms: str) -> dict[str, FittedTime]:
+    """A fit for each graph mode with enough rows."""
+    return {mode: fit_time(group, features, target_ms) for mode, group in rows.groupby("graph_mode") if len(group) >= MIN_ROWS}
+
+
+def _edges(derived: pd.DataFrame, requests: pd.DataFrame) -> dict[str, FittedTime]:
+    alone = requests[(requests["kind"] == "idle") & (requests["num_in_flight"] == 0)]
+    alone = alone.assign(in_ms=(alone["first_schedule_begin_ns"] - alone["arrival_ns"]) / 1e6)
+    seen = derived[derived["num_outputs"] > 0].dropna(subset=["client_first_ns", "client_last_ns"])
+    seen = seen.assign(out_first_ms=(seen["client_first_ns"] - seen["update_end_ns"]).astype(float).clip(1e3) / 1e6,
+                       out_spread_ms=(seen["client_last_ns"] - seen["client_first_ns"]).astype(float) / 1e6)
+    several = seen[(seen["num_outputs"] > 1) & (seen["out_spread_ms"] > 0)]
+    return {"client_in": fit_time(alone, ("num_prefill_tokens",), "in_ms"),
+            "client_out_first": fit_time(seen, ("num_outputs",), "out_first_ms"),
+            "client_out_spread": fit_time(several, ("num_outputs",), "out_spread_ms")}
