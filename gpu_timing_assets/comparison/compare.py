@@ -8,11 +8,13 @@ from gpu_timing_assets.artifacts.errors import IncomparableRunsError
 from gpu_timing_assets.artifacts.metadata import CONFIG_FILE, RUN_META_FILE, RunMeta, write_json
 from gpu_timing_assets.artifacts.provenance import environment, git_state, utc_now
 from gpu_timing_assets.comparison.align import Aligned, align
+from gpu_timing_assets.comparison.batch_agreement import check_batches
 from gpu_timing_assets.comparison.findings import Findings, find_out
 from gpu_timing_assets.comparison.load import load_run, read_metas, simulation_labels
 from gpu_timing_assets.comparison.parity import gate, parity_table
 from gpu_timing_assets.comparison.report import write_report
-from gpu_timing_assets.comparison.results import ComparisonInputs, ComparisonResult, load_result
+from gpu_timing_assets.comparison.results import TIMELINE_FILE, ComparisonInputs, ComparisonResult, load_result
+from gpu_timing_assets.comparison.timeline import write_timeline
 from gpu_timing_assets.comparison.write_tables import write_tables
 from gpu_timing_assets.presets.experiment import ExperimentConfig
 
@@ -29,6 +31,8 @@ def compare(config: ExperimentConfig, inputs: ComparisonInputs, out: Path) -> Co
     real = [load_run(directory, meta, meta.run_id) for directory, meta in zip(inputs.real_run_dirs, real_metas, strict=True)]
     simulated = [load_run(directory, meta, label) for directory, meta, label in
                  zip(inputs.sim_run_dirs, sim_metas, simulation_labels(sim_metas), strict=True)]
+    for run in (*real, *simulated):
+        check_batches(run)
     aligned = align(real, simulated)
     _refuse_single_request_backend(aligned, preset.allow_mismatch, overridden)
     findings = find_out(aligned, preset)
@@ -38,6 +42,7 @@ def compare(config: ExperimentConfig, inputs: ComparisonInputs, out: Path) -> Co
         write_tables(findings.tables, scratch / "tables")
         write_json(scratch / CONFIG_FILE, config)
         write_report(scratch, out.name, aligned, findings, preset, overridden, notes)
+        write_timeline(scratch / TIMELINE_FILE, [aligned.real[0], aligned.simulation(findings.primary_simulation)])
         write_json(scratch / RUN_META_FILE, _run_meta(out.name, inputs, aligned, findings, config, started_at,
                                                       overridden, listed, notes))
     return load_result(out)

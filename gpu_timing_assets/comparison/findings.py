@@ -5,7 +5,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from gpu_timing_assets.comparison.align import Aligned
+from gpu_timing_assets.comparison.attribution import attribute
+from gpu_timing_assets.comparison.batch_agreement import batch_agreement
+from gpu_timing_assets.comparison.breakdown import grouped_errors, phase_errors
 from gpu_timing_assets.comparison.distances import distribution_distances, request_pairs, request_table
+from gpu_timing_assets.comparison.over_time import load_over_time
 from gpu_timing_assets.comparison.results import VerdictRow
 from gpu_timing_assets.comparison.statistics import METRICS, Objective, run_statistics
 from gpu_timing_assets.comparison.verdict import judge
@@ -24,13 +28,21 @@ class Findings:
 def find_out(aligned: Aligned, preset: ComparisonPreset) -> Findings:
     """Judge and explain the aligned runs."""
     rows = judge(aligned, preset)
+    objective = Objective(preset.ttft_objective_ms, preset.tpot_objective_ms)
+    batches, first_difference = batch_agreement(aligned)
     labels = [series.label for series in aligned.simulated]
     tables = {
         "verdict": pd.DataFrame([vars(row) for row in rows]),
-        "real_runs": real_run_table(aligned, Objective(preset.ttft_objective_ms, preset.tpot_objective_ms)),
+        "real_runs": real_run_table(aligned, objective),
         "distances": distribution_distances(aligned),
         "request_pairs": request_pairs(aligned),
         "requests": request_table(aligned),
+        "phases": phase_errors(aligned),
+        "grouped_errors": grouped_errors(aligned),
+        "attribution": attribute(aligned, objective),
+        "batch_agreement": batches,
+        "first_difference": first_difference,
+        "load_over_time": load_over_time(aligned),
         "completeness": aligned.completeness,
         "excluded_requests": aligned.excluded,
     }

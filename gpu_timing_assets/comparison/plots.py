@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 
 from gpu_timing_assets.comparison.align import Aligned
+from gpu_timing_assets.comparison.breakdown import running_at_arrival
 from gpu_timing_assets.comparison.findings import Findings
-from gpu_timing_assets.comparison.results import VerdictRow
+from gpu_timing_assets.comparison.results import VERDICTS, VerdictRow
 from gpu_timing_assets.comparison.statistics import LATENCIES
+from gpu_timing_assets.presets.comparison import ComparisonPreset
 
 REAL = "real"
 CURVE_POINTS = 240
@@ -36,10 +38,11 @@ def theme(mode: str) -> dict[str, Any]:
         "axis": {"labelColor": faint, "titleColor": text, "gridColor": grid, "domainColor": grid, "tickColor": grid,
                  "titleFontWeight": "normal", "labelFontSize": 11, "titleFontSize": 11},
         "legend": {"labelColor": text, "titleColor": text, "labelFontSize": 12, "symbolStrokeWidth": 2.5, "orient": "top",
-                   "title": None, "labelLimit": 260, "symbolSize": 160},
+                   "title": None, "labelLimit": 260, "symbolSize": 120,
+                   "symbolOpacity": 1},
         "title": {"color": text, "fontSize": 13, "fontWeight": 600, "anchor": "start", "subtitleColor": faint},
         "header": {"labelColor": text, "titleColor": text},
-        "text": {"color": text}, "rule": {"color": faint}, "range": {"category": CATEGORY[mode]},
+        "text": {"color": text}, "rule": {"color": text}, "tick": {"color": text}, "range": {"category": CATEGORY[mode]},
     }
 
 
@@ -63,8 +66,10 @@ def records(frame: pd.DataFrame) -> alt.InlineData:
     return alt.InlineData(values=clean.to_dict("records"))
 
 
-def series_colour(labels: list[str], **legend: Any) -> alt.Color:
-    return alt.Color("series:N", scale=alt.Scale(domain=[REAL, *labels]), legend=alt.Legend(**legend) if legend else alt.Undefined)
+def series_colour(labels: list[str], *, line: bool = False) -> alt.Color:
+    """Colour by series; the legend shows lines, dashed as they are, where `line`."""
+    legend = alt.Legend(symbolType="stroke", symbolSize=500) if line else alt.Legend()
+    return alt.Color("series:N", scale=alt.Scale(domain=[REAL, *labels]), legend=legend)
 
 
 def series_dash(labels: list[str]) -> alt.StrokeDash:
@@ -75,7 +80,7 @@ def value_scale(values: np.ndarray) -> alt.Scale:
     """Logarithmic where the values span more than a factor of 15."""
     positive = values[values > 0]
     wide = len(positive) == len(values) and len(values) and positive.max() / positive.min() > 15
-    return alt.Scale(type="log", nice=False) if wide else alt.Scale(zero=False, nice=False)
+    return alt.Scale(type="log", nice=False, padding=6) if wide else alt.Scale(zero=False, nice=False, padding=6)
 
 
 def quantile_curves(aligned: Aligned, metric: str, levels: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -101,9 +106,9 @@ def cdf_chart(aligned: Aligned) -> alt.TopLevelMixin:
         y = alt.Y("share:Q", title="share of requests" if metric.name != "ITL" else "share of tokens",
                   axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
         area = alt.Chart(records(band)).mark_area(opacity=0.22, orient="horizontal").encode(
-            y=y, x=alt.X("low:Q", scale=scale, title=f"{metric.name} (ms)"), x2="high:Q", color=series_colour(labels))
+            y=y, x=alt.X("low:Q", scale=scale, title=f"{metric.name} (ms)"), x2="high:Q", color=series_colour(labels, line=True))
         curves = alt.Chart(records(lines)).mark_line(strokeWidth=2, interpolate="linear").encode(
-            y=y, x=alt.X("value:Q", scale=scale, title=f"{metric.name} (ms)"), order="share:Q", color=series_colour(labels),
+            y=y, x=alt.X("value:Q", scale=scale, title=f"{metric.name} (ms)"), order="share:Q", color=series_colour(labels, line=True),
             strokeDash=series_dash(labels),
             tooltip=["series:N", alt.Tooltip("value:Q", format=".4g"), alt.Tooltip("share:Q", format=".1%")])
         panels.append((area + curves).properties(width=440, height=200, title=metric.name))
@@ -138,6 +143,188 @@ def percentile_chart(rows: list[VerdictRow], real_runs: pd.DataFrame) -> alt.Top
     return alt.concat(*panels, columns=2)
 
 
+def error_chart(rows: list[VerdictRow], preset: ComparisonPreset) -> alt.TopLevelMixin:
+    """The judged simulation's errors with their intervals, over the noise of the real runs and the bounds that pass and warn."""
+    frame = pd.DataFrame([vars(row) for row in rows if row.error_pct is not None])
+    frame = frame.assign(key=frame["metric"] + " " + frame["statistic"], minus=-frame["noise_pct"].astype(float))
+    order = frame["key"].tolist()
+    reach = float(np.nanmax(np.abs(frame[["error_pct", "low_pct", "high_pct", "noise_pct"]].to_numpy(dtype=float))))
+    scale = alt.Scale(domain=[-max(reach, preset.warn_pct) * 1.05, max(reach, preset.warn_pct) * 1.05], nice=False)
+    y = alt.Y("key:N", sort=order, title=None, axis=alt.Axis(grid=False))
+    base = alt.Chart(records(frame[["key", "error_pct", "low_pct", "high_pct", "noise_pct", "minus", "verdict"]]))
+    noise = base.mark_bar(opacity=0.35, height=11).encode(y=y, x=alt.X("minus:Q", scale=scale, title="error (%)",
+                                                                        axis=alt.Axis(tickCount=12)), x2="noise_pct:Q",
+                                                         color=alt.value("#808890"))
+    lines = base.mark_rule(strokeWidth=2).encode(y=y, x=alt.X("low_pct:Q", scale=scale), x2="high_pct:Q")
+    dots = base.mark_point(filled=True, size=80, opacity=1).encode(
+        y=y, x=alt.X("error_pct:Q", scale=scale), color=verdict_colour(), shape=verdict_shape(), tooltip=[
+            "key:N", alt.Tooltip("error_pct:Q", format="+.2f"), alt.Tooltip("low_pct:Q", format="+.2f"),
+            alt.Tooltip("high_pct:Q", format="+.2f"), alt.Tooltip("noise_pct:Q", format=".2f"), "verdict:N"])
+    bounds = pd.DataFrame({"at": [-preset.warn_pct, -preset.pass_pct, 0.0, preset.pass_pct, preset.warn_pct],
+                           "kind": ["warn", "pass", "zero", "pass", "warn"]})
+    rules = alt.Chart(records(bounds)).mark_rule(opacity=0.7).encode(
+        x=alt.X("at:Q", scale=scale), strokeDash=alt.StrokeDash("kind:N", legend=None, scale=alt.Scale(
+            domain=["zero", "pass", "warn"], range=[[1, 0], [4, 3], [1, 3]])))
+    return (noise + rules + lines + dots).properties(width=820, height=alt.Step(19))
+
+
+def verdict_colour() -> alt.Color:
+    return alt.Color("verdict:N", scale=alt.Scale(domain=list(VERDICTS[:4]), range=["#2b8fd0", "#808890", "#d9a400", "#e0561f"]))
+
+
+def verdict_shape() -> alt.Shape:
+    return alt.Shape("verdict:N", scale=alt.Scale(domain=list(VERDICTS[:4]), range=["circle", "square", "triangle-up", "cross"]))
+
+
+def attribution_chart(table: pd.DataFrame, simulation: str) -> alt.TopLevelMixin:
+    """Each layer's share of the error, side by side from zero; the tick is the whole error, their sum."""
+    chosen = table[(table["simulation"] == simulation) & (table["metric"].isin([metric.name for metric in LATENCIES]))]
+    chosen = chosen.assign(key=chosen["metric"] + " " + chosen["statistic"])
+    order = list(dict.fromkeys(chosen["key"]))
+    layers = list(dict.fromkeys(chosen["layer"]))
+    y = alt.Y("key:N", sort=order, title=None, axis=alt.Axis(grid=False))
+    bars = alt.Chart(records(chosen[["key", "layer", "share_pct", "substituted_error_pct"]])).mark_bar().encode(
+        y=y, x=alt.X("share_pct:Q", title="share of the error (% of the real value)", stack=True, axis=alt.Axis(tickCount=12)),
+        color=alt.Color("layer:N", scale=alt.Scale(domain=layers, range=["#0f7fc4", "#e0812f", "#8d96a0"][:len(layers)])),
+        order=alt.Order("layer:N"),
+        tooltip=["key:N", "layer:N", alt.Tooltip("share_pct:Q", format="+.2f"),
+                 alt.Tooltip("substituted_error_pct:Q", format="+.2f")])
+    totals = chosen.drop_duplicates("key")[["key", "error_pct"]]
+    ticks = alt.Chart(records(totals)).mark_tick(thickness=3, height=15).encode(
+        y=y, x="error_pct:Q",
+        tooltip=["key:N", alt.Tooltip("error_pct:Q", format="+.2f")])
+    return (bars + ticks).properties(width=820, height=alt.Step(19))
+
+
+def qq_chart(aligned: Aligned) -> alt.TopLevelMixin:
+    """Quantiles of the simulation over those of the real runs (their mean); the band spans the real runs."""
+    labels = [series.label for series in aligned.simulated]
+    levels = np.concatenate([np.linspace(0.01, 0.99, 99), [0.995, 0.999]])
+    panels = []
+    for metric in LATENCIES:
+        if not len(aligned.real[0].latency_ms(metric.name)):
+            continue
+        real, simulated = quantile_curves(aligned, metric.name, levels)
+        mean = real.mean(axis=0)
+        band = pd.DataFrame({"real": mean, "low": real.min(axis=0), "high": real.max(axis=0), "series": REAL})
+        points = pd.concat([pd.DataFrame({"real": mean, "simulated": values, "level": levels, "series": label})
+                            for label, values in simulated.items()])
+        values = np.concatenate([mean, points["simulated"].to_numpy()])
+        scale = value_scale(values)
+        ends = pd.DataFrame({"real": mean[[0, -1]], "simulated": mean[[0, -1]]})
+        x = alt.X("real:Q", scale=value_scale(mean), title=f"real {metric.name} (ms)")
+        area = alt.Chart(records(band)).mark_area(opacity=0.3).encode(
+            x=x, y=alt.Y("low:Q", scale=scale, title=f"simulated {metric.name} (ms)"), y2="high:Q", color=series_colour(labels))
+        line = alt.Chart(records(ends)).mark_line(strokeDash=[4, 4], strokeWidth=1, opacity=0.8).encode(
+            x=x, y=alt.Y("simulated:Q", scale=scale), color=alt.datum(REAL))
+        dots = alt.Chart(records(points)).mark_point(size=26, opacity=0.9).encode(
+            x=x, y=alt.Y("simulated:Q", scale=scale), color=series_colour(labels),
+            shape=alt.Shape("series:N", scale=alt.Scale(domain=[REAL, *labels])),
+            tooltip=["series:N", alt.Tooltip("level:Q", format=".1%"), alt.Tooltip("real:Q", format=".4g"),
+                     alt.Tooltip("simulated:Q", format=".4g")])
+        panels.append((area + line + dots).properties(width=440, height=240, title=metric.name))
+    return alt.concat(*panels, columns=2)
+
+
+def request_chart(table: pd.DataFrame, load: np.ndarray, labels: list[str], primary: str) -> alt.TopLevelMixin:
+    """Requests one by one, in three linked plots; a click in one picks the request in all. Down-sampled to `SCATTER_POINTS`.
+
+    `table`: the comparison's `requests`; `load`: requests running at each one's arrival, shape (requests,).
+    """
+    requests = len(load)
+    kept = np.unique(np.linspace(0, requests - 1, min(requests, SCATTER_POINTS // len(labels))).round().astype(int))
+    parts = []
+    for label in labels:
+        part = table[table["simulation"] == label].iloc[kept]
+        parts.append(pd.DataFrame({
+            "request": part["request_id"].to_numpy(), "series": label, "arrival_s": part["arrival_ms"].to_numpy() / 1000,
+            "running": load[kept], "real": part["real_ttft_ms"].to_numpy(), "simulated": part["simulated_ttft_ms"].to_numpy(),
+            "real_e2e": part["real_e2e_ms"].to_numpy(),
+            "e2e_error": 100 * (part["simulated_e2e_ms"] / part["real_e2e_ms"] - 1).to_numpy(),
+            "prompt": part["num_prefill_tokens"].to_numpy(), "output": part["num_decode_tokens"].to_numpy()}))
+    frame = pd.concat(parts)
+    values = frame[frame["series"] == primary][["real", "simulated"]].to_numpy().ravel()
+    scale = value_scale(values)
+    picked = alt.selection_point(name="picked", fields=["request"], empty=True)
+    shown = alt.param(name="shown", value=primary, bind=alt.binding_select(options=labels, name="simulation ")) if (
+        len(labels) > 1) else alt.param(name="shown", value=primary)
+    opacity = alt.when(picked).then(alt.value(0.85)).otherwise(alt.value(0.08))
+    size = alt.when(picked, empty=False).then(alt.value(150)).otherwise(alt.value(28))
+    tooltip = [alt.Tooltip("request:Q"), "prompt:Q", "output:Q", alt.Tooltip("arrival_s:Q", format=".3f", title="arrival (s)"),
+               alt.Tooltip("running:Q", format=".1f", title="running at arrival"),
+               alt.Tooltip("real:Q", format=".4g", title="real TTFT (ms)"),
+               alt.Tooltip("simulated:Q", format=".4g", title="simulated TTFT (ms)"),
+               alt.Tooltip("e2e_error:Q", format="+.2f", title="E2E error (%)")]
+    chosen = alt.Chart(records(frame)).transform_filter("datum.series === shown")
+    ends = pd.DataFrame({"at": [values.min(), values.max()]})
+    diagonal = alt.Chart(records(ends)).mark_line(strokeDash=[4, 4], strokeWidth=1).encode(
+        x=alt.X("at:Q", scale=scale), y=alt.Y("at:Q", scale=scale), color=alt.datum(REAL))
+    scatter = chosen.mark_point(filled=True).encode(
+        x=alt.X("real:Q", scale=scale, title="real TTFT (ms)"),
+        y=alt.Y("simulated:Q", scale=scale, title="simulated TTFT (ms)"), color=series_colour(labels), opacity=opacity,
+        size=size, tooltip=tooltip).add_params(picked)
+    arrival = alt.X("arrival_s:Q", title="arrival (s)", scale=alt.Scale(zero=False, nice=False))
+    real_points = chosen.transform_calculate(series=f"'{REAL}'").mark_point(filled=True, shape="square").encode(
+        x=arrival, y=alt.Y("real:Q", scale=scale, title="TTFT (ms)"), color=series_colour(labels), opacity=opacity, size=size,
+        tooltip=tooltip)
+    simulated_points = chosen.mark_point(filled=True).encode(
+        x=arrival, y=alt.Y("simulated:Q", scale=scale), color=series_colour(labels), opacity=opacity, size=size,
+        tooltip=tooltip).add_params(picked)
+    by_load = chosen.mark_point(filled=True).encode(
+        x=alt.X("running:Q", title="requests running at arrival"), y=alt.Y("e2e_error:Q", title="E2E error (%)"),
+        color=series_colour(labels), opacity=opacity, size=size, tooltip=tooltip).add_params(picked)
+    top = (diagonal + scatter).properties(width=440, height=260, title="TTFT, request by request")
+    right = by_load.properties(width=440, height=260, title="E2E error over load")
+    bottom = (real_points + simulated_points).properties(width=956, height=220, title="TTFT over arrival time")
+    return alt.vconcat(alt.hconcat(top, right), bottom).add_params(shown)
+
+
+def over_time_chart(table: pd.DataFrame, labels: list[str], primary: str) -> alt.TopLevelMixin:
+    """Running requests and batch size over time; drag to move, scroll to zoom, in both at once."""
+    wanted = [primary, *(label for label in labels if label != primary)][:3]
+    real = table[table["side"] == "real"].groupby("time_s", as_index=False)
+    zoom = alt.selection_interval(name="zoom", encodings=["x"], bind="scales")
+    panels = []
+    for column, title in (("running_requests", "running requests"), ("batch_size", "requests in a step")):
+        if not table[column].notna().any():
+            continue
+        band = real[column].agg(["min", "max", "mean"]).assign(series=REAL)
+        lines = pd.concat([
+            band.rename(columns={"mean": "value"})[["time_s", "value", "series"]],
+            table[table["series"].isin(wanted)].rename(columns={column: "value"})[["time_s", "value", "series"]]])
+        x = alt.X("time_s:Q", title="time (s)", scale=alt.Scale(nice=False, zero=False))
+        area = alt.Chart(records(band[["time_s", "min", "max", "series"]])).mark_area(opacity=0.25, interpolate="step").encode(
+            x=x, y=alt.Y("min:Q", title=title), y2="max:Q", color=series_colour(labels, line=True))
+        curves = alt.Chart(records(lines)).mark_line(strokeWidth=1.5, interpolate="step").encode(
+            x=x, y=alt.Y("value:Q", title=title), color=series_colour(labels, line=True), strokeDash=series_dash(labels),
+            tooltip=["series:N", alt.Tooltip("time_s:Q", format=".2f"), alt.Tooltip("value:Q", format=".3g")]).add_params(zoom)
+        panels.append((area + curves).properties(width=956, height=150))
+    return alt.vconcat(*panels)
+
+
+def grouped_chart(table: pd.DataFrame, simulation: str) -> alt.TopLevelMixin:
+    """Error of the mean in each group of requests; the band is the noise of the real runs for TTFT."""
+    chosen = table[(table["simulation"] == simulation) & table["error_pct"].notna()].copy()
+    chosen["error_pct"], chosen["noise_pct"] = chosen["error_pct"].astype(float), chosen["noise_pct"].astype(float)
+    chosen["middle"] = (chosen["low"] + chosen["high"]) / 2
+    panels = []
+    for name in dict.fromkeys(chosen["grouped_by"]):
+        part = chosen[chosen["grouped_by"] == name]
+        points = part[["middle", "low", "high", "requests", "metric", "error_pct", "noise_pct"]]
+        colour = alt.Color("metric:N", scale=alt.Scale(domain=["TTFT", "TPOT", "E2E"]))
+        x = alt.X("middle:Q", title=name, scale=value_scale(part["middle"].to_numpy()))
+        base = alt.Chart(records(points)).encode(x=x, y=alt.Y("error_pct:Q", title="error of the mean (%)"), color=colour)
+        lines = base.mark_line(strokeWidth=2).encode(strokeDash=alt.StrokeDash("metric:N", scale=alt.Scale(
+            domain=["TTFT", "TPOT", "E2E"], range=DASHES[:3])))
+        dots = base.mark_point(filled=True, size=50, opacity=1).encode(
+            shape=alt.Shape("metric:N", scale=alt.Scale(domain=["TTFT", "TPOT", "E2E"])),
+            tooltip=["metric:N", "requests:Q", "low:Q", "high:Q", alt.Tooltip("error_pct:Q", format="+.2f"),
+                     alt.Tooltip("noise_pct:Q", format=".2f")])
+        zero = alt.Chart(records(pd.DataFrame({"at": [0.0]}))).mark_rule(opacity=0.7).encode(y="at:Q")
+        panels.append((zero + lines + dots).properties(width=440, height=170))
+    return alt.concat(*panels, columns=2)
+
+
 @dataclass(frozen=True)
 class Figure:
     """A chart under the name of its files, with the heading and the sentence that the report puts over it."""
@@ -148,11 +335,34 @@ class Figure:
     chart: alt.TopLevelMixin
 
 
-def figures(aligned: Aligned, findings: Findings) -> list[Figure]:
-    """All figures of a report, in reading order."""
-    return [
+def figures(aligned: Aligned, findings: Findings, preset: ComparisonPreset) -> list[Figure]:
+    """All figures of a report, in reading order; one with nothing to draw is left out."""
+    labels, primary = [series.label for series in aligned.simulated], findings.primary_simulation
+    tables = findings.tables
+    judged = [row for row in findings.verdicts if row.simulation == primary]
+    drawn = []
+    if any(row.error_pct is not None for row in judged):
+        drawn.append(Figure("errors", f"Errors of {primary}", f"Point: signed error; line: its {preset.confidence_pct:g} % "
+                            "interval; grey bar: noise of the real runs; dashed and dotted: the bounds that pass and warn.",
+                            error_chart(judged, preset)))
+    if (tables["attribution"]["simulation"] == primary).any():
+        drawn.append(Figure("attribution", "Error by layer", "What the error loses when a layer is replaced by what the real "
+                            "engine did. The shares add up to the whole error (tick).",
+                            attribution_chart(tables["attribution"], primary)))
+    drawn += [
         Figure("cdf", "Distributions", "Share of requests (of tokens, for ITL) that took no longer. "
                "The band spans the real runs; a simulation inside it cannot be told from them.", cdf_chart(aligned)),
         Figure("percentiles", "Percentiles", "Each statistic, real and simulated; the bar spans the real runs.",
-               percentile_chart(list(findings.verdicts), findings.tables["real_runs"])),
+               percentile_chart(list(findings.verdicts), tables["real_runs"])),
+        Figure("qq", "Quantile against quantile", "On the diagonal the simulation is right; the band spans the real runs.",
+               qq_chart(aligned)),
+        Figure("requests", "Request by request", "Click a request to find it in the other plots, shift-click for more, "
+               "double-click to clear. Real values are the mean over the real runs.",
+               request_chart(tables["requests"], np.mean([running_at_arrival(series) for series in aligned.real], axis=0),
+                             labels, primary)),
+        Figure("over_time", "Load over time", "Mean over short windows; the band spans the real runs. Scroll to zoom, drag to "
+               "move, double-click to reset.", over_time_chart(tables["load_over_time"], labels, primary)),
+        Figure("grouped", f"Where {primary} is wrong", "Error of the mean over groups of requests: by load, by prompt and "
+               "output length, and over the run's time.", grouped_chart(tables["grouped_errors"], primary)),
     ]
+    return drawn

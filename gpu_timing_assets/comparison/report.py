@@ -1,15 +1,18 @@
 """The pages a person reads: `report.html` (one file, no network), `summary.md`, and every figure as HTML, PNG and SVG."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import altair as alt
 import jinja2
+import pandas as pd
 import vl_convert
 
 from gpu_timing_assets.comparison import plots
 from gpu_timing_assets.comparison.align import Aligned
+from gpu_timing_assets.comparison.attribution import largest_layers
 from gpu_timing_assets.comparison.findings import Findings
 from gpu_timing_assets.comparison.results import (
     REPORT_FILE,
@@ -20,11 +23,13 @@ from gpu_timing_assets.comparison.results import (
     signed_pct,
     unsigned_pct,
 )
+from gpu_timing_assets.comparison.statistics import LATENCIES, METRICS
 from gpu_timing_assets.presets.comparison import ComparisonPreset
 
 TEMPLATES = Path(__file__).parent / "templates"
 VEGA_LITE = alt.SCHEMA_VERSION.lstrip("v").rpartition(".")[0]
 BUNDLE_FILE = "vega.js"
+MAX_BATCH_LINES = 24
 
 
 def templates() -> jinja2.Environment:
@@ -53,7 +58,10 @@ def write_report(
     overridden: list[str], notes: tuple[str, ...],
 ) -> None:
     """Write `report.html`, `summary.md` and `figs/` into `directory`; nothing in them depends on when or where."""
-    figures = plots.figures(aligned, findings)
+    with warnings.catch_warnings():
+        # Altair warns where one selection stands in several plots, which is what links them
+        warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter", UserWarning)
+        figures = plots.figures(aligned, findings, preset)
     specifications = {figure.name: plots.specification(figure.chart) for figure in figures}
     bundle = vl_convert.javascript_bundle()
     content = {
@@ -81,8 +89,72 @@ def _content(comparison_id: str, aligned: Aligned, findings: Findings, preset: C
         "requests": len(aligned.grid), "tokens": int(aligned.grid.tokens.sum()),
         "verdicts": findings.verdicts, "primary_rows": primary, "matrix": _matrix(primary),
         "beside": _beside(findings.verdicts), "counts": _counts(primary), "headline": headline(primary),
-        "tables": {name: frame.to_dict("records") for name, frame in findings.tables.items() if name != "requests"},
+        "phases": _of(findings, "phases"), "distances": _of(findings, "distances"), "pairs": _of(findings, "request_pairs"),
+        "attribution": _attribution_rows(findings), "layers": layer_sentence(findings),
+        "agreement": _rows(findings.tables["batch_agreement"]), "difference": _first_difference(findings),
+        "completeness": _rows(findings.tables["completeness"]), "excluded": _rows(findings.tables["excluded_requests"]),
+        "parity": _parity_rows(findings.tables["parity"]), "metrics": METRICS,
     }
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as dicts, with what is not a number as `None`."""
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")
+
+
+def _of(findings: Findings, table: str) -> list[dict[str, Any]]:
+    frame = findings.tables[table]
+    return _rows(frame[frame["simulation"] == findings.primary_simulation])
+
+
+def _attribution_rows(findings: Findings) -> dict[str, Any]:
+    """Layers and, for each statistic of the judged simulation, its share of each and their sum."""
+    frame = findings.tables["attribution"]
+    chosen = frame[frame["simulation"] == findings.primary_simulation]
+    layers = list(dict.fromkeys(chosen["layer"]))
+    rows = []
+    for (metric, name), group in chosen.groupby(["metric", "statistic"], sort=False):
+        shares = dict(zip(group["layer"], group["share_pct"], strict=True))
+        rows.append((metric, name, [shares.get(layer) for layer in layers], sum(shares.values())))
+    return {"layers": layers, "rows": rows}
+
+
+def layer_sentence(findings: Findings) -> str | None:
+    """Which layer holds most of the error, counted over the statistics of the latencies; `None` without substitutions."""
+    frame = findings.tables["attribution"]
+    chosen = frame[(frame["simulation"] == findings.primary_simulation)
+                   & frame["metric"].isin([metric.name for metric in LATENCIES])]
+    if chosen.empty:
+        return None
+    largest = largest_layers(chosen, findings.primary_simulation)["layer"].value_counts()
+    mean = chosen.groupby("layer", sort=False)["share_pct"].apply(lambda shares: shares.abs().mean())
+    parts = ", ".join(f"{layer} {value:.1f} %" for layer, value in mean.sort_values(ascending=False).items())
+    return (f"Largest share in {largest.iloc[0]} of {largest.sum()} statistics: {largest.index[0]}. "
+            f"Mean absolute share: {parts}.")
+
+
+def _first_difference(findings: Findings) -> dict[str, Any] | None:
+    """Both batches at the first step where the judged simulation and the first real run differ, request by request."""
+    pairs = findings.tables["batch_agreement"]
+    pair = pairs[(pairs["other"] == findings.primary_simulation) & pairs["first_different_step"].notna()]
+    if pair.empty:
+        return None
+    real_run, other_run = pair.iloc[0]["real_run"], pair.iloc[0]["other_run"]
+    entries = findings.tables["first_difference"]
+    entries = entries[(entries["real_run"] == real_run) & (entries["other_run"] == other_run)]
+    sides = {side: entries[entries["in_run"] == run].set_index("request_id") for side, run in
+             (("real", real_run), ("simulated", other_run))}
+    requests = sorted(set(sides["real"].index) | set(sides["simulated"].index))
+    rows = [(request, *(int(sides[side].at[request, "num_scheduled_tokens"]) if request in sides[side].index else None
+                        for side in ("real", "simulated"))) for request in requests]
+    return {"step": int(pair.iloc[0]["first_different_step"]), "real_run": real_run,
+            "rows": sorted(rows, key=lambda row: (row[1] == row[2], row[0]))[:MAX_BATCH_LINES], "requests": len(rows),
+            "differing": sum(real != simulated for _, real, simulated in rows)}
+
+
+def _parity_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """What is not equal, then how many knobs are."""
+    return _rows(frame[frame["parity"].isin(["refuses", "listed"])])
 
 
 def _counts(rows: list[VerdictRow]) -> dict[str, int]:

@@ -55,6 +55,50 @@ DEFINITIONS: dict[str, dict[str, Definition]] = {
            for metric in ("ttft", "tpot", "e2e")
            for side, text in (("real", "mean over the real runs"), ("simulated", "simulated"))},
     },
+    "phases": {
+        **SIMULATION,
+        "phase": ("", "prefill: planned arrival → first token; decode: first → last token; total: E2E"),
+        "real_ms": ("ms", "mean over requests and real runs"), "simulated_ms": ("ms", "mean over requests"),
+        "error_ms": ("ms", "simulated − real"), "error_pct": ERROR,
+        "contribution_pct": ("%", "error_ms in percent of the real E2E: prefill + decode = total"),
+        "noise_pct": ("%", "largest difference between two real runs, of their mean"),
+    },
+    "grouped_errors": {
+        **SIMULATION,
+        "grouped_by": ("", "what the requests are grouped by: fifths of the requests, or tenths of the time of arrival"),
+        "group": ("", "number of the group, ascending"),
+        "low": ("as grouped_by", "smallest value in the group"), "high": ("as grouped_by", "largest value in the group"),
+        "requests": ("requests", "requests in the group that have the metric"),
+        "metric": ("", "TTFT, TPOT or E2E"), "real_ms": ("ms", "mean over the group's requests and the real runs"),
+        "simulated_ms": ("ms", "mean over the group's requests"), "error_pct": ERROR,
+        "noise_pct": ("%", "largest difference between two real runs of the group's mean, of their mean"),
+    },
+    "attribution": {
+        **SIMULATION, **METRIC,
+        "layer": ("", "what the share is attributed to; not separated where a substituted simulation is missing"),
+        "share_pct": ("%", "part of the error that goes when what the real engine did is put in place of the layer, "
+                      "in percent of the real value; the layers sum to error_pct"),
+        "substituted_error_pct": ("%", "error that is left with the layer substituted"), "error_pct": ERROR,
+    },
+    "batch_agreement": {
+        "real_run": ("", "a real run"), "other_run": ("", "the run held against it"),
+        "other": ("", "name of the simulation, or real"), "real_steps": ("steps", "steps with requests in the real run"),
+        "other_steps": ("steps", "steps with requests in the other"),
+        "first_different_step": ("", "first step, counted from 0, with other requests or token counts; empty if none"),
+    },
+    "first_difference": {
+        "real_run": ("", "a real run"),
+        "other_run": ("", "the run held against it"), "step": ("", "first step that differs, from 0"),
+        "in_run": ("", "whose batch this row is of"), "request_id": ("", "request in the batch"),
+        "num_scheduled_tokens": ("tokens", "its tokens in the step"),
+        "num_computed_tokens": ("tokens", "its tokens computed before the step"),
+    },
+    "load_over_time": {
+        "run_id": ("", "the run"), "series": ("", "real, or the simulation's name"), "side": ("", "real or simulated"),
+        "time_s": ("s", "middle of the window, since the run's start"),
+        "running_requests": ("requests", "arrived and not finished, mean over the window"),
+        "batch_size": ("requests", "requests in a step, mean over the steps scheduled in the window; empty if none was"),
+    },
     "completeness": {
         "run_id": ("", "the run"), "side": ("", "real or simulated"), "label": ("", "name of the run in the report"),
         "requests": ("requests", "requests in the run"), "failed_requests": ("requests", "of these, not ok"),
