@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from gpu_timing_assets.comparison.align import Aligned
-from gpu_timing_assets.comparison.breakdown import running_at_arrival
+from gpu_timing_assets.comparison.breakdown import TIME, running_at_arrival
 from gpu_timing_assets.comparison.findings import Findings
 from gpu_timing_assets.comparison.results import VERDICTS, VerdictRow
 from gpu_timing_assets.comparison.statistics import LATENCIES
@@ -76,11 +76,13 @@ def series_dash(labels: list[str]) -> alt.StrokeDash:
     return alt.StrokeDash("series:N", scale=alt.Scale(domain=[REAL, *labels], range=DASHES[:len(labels) + 1]))
 
 
-def value_scale(values: np.ndarray) -> alt.Scale:
-    """Logarithmic where the values span more than a factor of 15."""
+def value_scale(values: np.ndarray, domain: np.ndarray | None = None) -> alt.Scale:
+    """Logarithmic where the values span more than a factor of 15; over the range of `domain` if that is given."""
+    ends = {} if domain is None else {"domain": [float(domain.min()), float(domain.max())]}
     positive = values[values > 0]
     wide = len(positive) == len(values) and len(values) and positive.max() / positive.min() > 15
-    return alt.Scale(type="log", nice=False, padding=6) if wide else alt.Scale(zero=False, nice=False, padding=6)
+    return (alt.Scale(type="log", nice=False, padding=6, **ends) if wide
+            else alt.Scale(zero=False, nice=False, padding=6, **ends))
 
 
 def quantile_curves(aligned: Aligned, metric: str, levels: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -212,7 +214,7 @@ def qq_chart(aligned: Aligned) -> alt.TopLevelMixin:
         values = np.concatenate([mean, points["simulated"].to_numpy()])
         scale = value_scale(values)
         ends = pd.DataFrame({"real": mean[[0, -1]], "simulated": mean[[0, -1]]})
-        x = alt.X("real:Q", scale=value_scale(mean), title=f"real {metric.name} (ms)")
+        x = alt.X("real:Q", scale=value_scale(values, mean), title=f"real {metric.name} (ms)")
         area = alt.Chart(records(band)).mark_area(opacity=0.3).encode(
             x=x, y=alt.Y("low:Q", scale=scale, title=f"simulated {metric.name} (ms)"), y2="high:Q", color=series_colour(labels))
         line = alt.Chart(records(ends)).mark_line(strokeDash=[4, 4], strokeWidth=1, opacity=0.8).encode(
@@ -303,7 +305,7 @@ def over_time_chart(table: pd.DataFrame, labels: list[str], primary: str) -> alt
 
 
 def grouped_chart(table: pd.DataFrame, simulation: str) -> alt.TopLevelMixin:
-    """Error of the mean in each group of requests; the band is the noise of the real runs for TTFT."""
+    """Error of the mean in each group of requests."""
     chosen = table[(table["simulation"] == simulation) & table["error_pct"].notna()].copy()
     chosen["error_pct"], chosen["noise_pct"] = chosen["error_pct"].astype(float), chosen["noise_pct"].astype(float)
     chosen["middle"] = (chosen["low"] + chosen["high"]) / 2
@@ -311,13 +313,15 @@ def grouped_chart(table: pd.DataFrame, simulation: str) -> alt.TopLevelMixin:
     for name in dict.fromkeys(chosen["grouped_by"]):
         part = chosen[chosen["grouped_by"] == name]
         points = part[["middle", "low", "high", "requests", "metric", "error_pct", "noise_pct"]]
-        colour = alt.Color("metric:N", scale=alt.Scale(domain=["TTFT", "TPOT", "E2E"]))
-        x = alt.X("middle:Q", title=name, scale=value_scale(part["middle"].to_numpy()))
+        colour = alt.Color("metric:N", scale=alt.Scale(domain=["TTFT", "TPOT", "E2E"]),
+                           legend=alt.Legend(symbolType="stroke", symbolSize=500))
+        x = alt.X("middle:Q", title=name, scale=alt.Scale(zero=False, nice=False, padding=8) if name == TIME else
+                  value_scale(part["middle"].to_numpy()))
         base = alt.Chart(records(points)).encode(x=x, y=alt.Y("error_pct:Q", title="error of the mean (%)"), color=colour)
         lines = base.mark_line(strokeWidth=2).encode(strokeDash=alt.StrokeDash("metric:N", scale=alt.Scale(
             domain=["TTFT", "TPOT", "E2E"], range=DASHES[:3])))
         dots = base.mark_point(filled=True, size=50, opacity=1).encode(
-            shape=alt.Shape("metric:N", scale=alt.Scale(domain=["TTFT", "TPOT", "E2E"])),
+            shape=alt.Shape("metric:N", legend=None, scale=alt.Scale(domain=["TTFT", "TPOT", "E2E"])),
             tooltip=["metric:N", "requests:Q", "low:Q", "high:Q", alt.Tooltip("error_pct:Q", format="+.2f"),
                      alt.Tooltip("noise_pct:Q", format=".2f")])
         zero = alt.Chart(records(pd.DataFrame({"at": [0.0]}))).mark_rule(opacity=0.7).encode(y="at:Q")
@@ -350,7 +354,7 @@ def figures(aligned: Aligned, findings: Findings, preset: ComparisonPreset) -> l
                             "engine did. The shares add up to the whole error (tick).",
                             attribution_chart(tables["attribution"], primary)))
     drawn += [
-        Figure("cdf", "Distributions", "Share of requests (of tokens, for ITL) that took no longer. "
+        Figure("cdf", "Cumulative distributions", "Share of requests (of tokens, for ITL) that took no longer. "
                "The band spans the real runs; a simulation inside it cannot be told from them.", cdf_chart(aligned)),
         Figure("percentiles", "Percentiles", "Each statistic, real and simulated; the bar spans the real runs.",
                percentile_chart(list(findings.verdicts), tables["real_runs"])),

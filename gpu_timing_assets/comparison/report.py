@@ -183,10 +183,12 @@ def _matrix(rows: list[VerdictRow]) -> list[tuple[str, list[VerdictRow]]]:
     return [(name, [row for row in rows if row.metric == name]) for name in names]
 
 
-def _beside(rows: tuple[VerdictRow, ...]) -> list[tuple[VerdictRow, list[VerdictRow]]]:
-    keys = list(dict.fromkeys((row.metric, row.statistic) for row in rows))
-    grouped = [[row for row in rows if (row.metric, row.statistic) == key] for key in keys]
-    return [(group[0], group) for group in grouped]
+def _beside(rows: tuple[VerdictRow, ...]) -> list[tuple[str, str, list[VerdictRow]]]:
+    """A line for each metric and simulation, the simulations of a metric below each other."""
+    keys = dict.fromkeys((row.metric, row.simulation) for row in rows)
+    order = {metric.name: number for number, metric in enumerate(METRICS)}
+    return [(metric, label, [row for row in rows if (row.metric, row.simulation) == (metric, label)])
+            for metric, label in sorted(keys, key=lambda key: order[key[0]])]
 
 
 def _write_figures(
