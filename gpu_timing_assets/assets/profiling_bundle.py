@@ -3,6 +3,7 @@
 import dagster as dg
 
 from gpu_timing_assets.orchestration.automation import NIGHTLY
+from gpu_timing_assets.orchestration.checks import bundle_check_result, bundle_check_specs
 from gpu_timing_assets.orchestration.code_versions import ENGINE_VERSION
 from gpu_timing_assets.orchestration.gpu_tags import GPU_OP_TAGS, GPU_POOL
 from gpu_timing_assets.orchestration.launchpad import ProfilingBundleConfig, TargetResource
@@ -18,6 +19,7 @@ from gpu_timing_assets.orchestration.stage import stage
     tags={"stage": "vidur-profile", "runs-on": "gpu"},
     pool=GPU_POOL,
     op_tags=GPU_OP_TAGS,
+    check_specs=bundle_check_specs(),
     automation_condition=NIGHTLY,
     code_version=f"1/{ENGINE_VERSION}",
 )
@@ -31,4 +33,5 @@ def profiling_bundle(context: dg.AssetExecutionContext, config: ProfilingBundleC
         root = experiment.data.profiling_root(experiment.hardware.name, experiment.model.name)
         inputs, launch = profiling.ProfilingInputs(), pipes_launcher(context)
         meta = profiling.run(experiment, inputs, root, launch=launch, force=config.force)
-    return dg.MaterializeResult(metadata=describe_bundle(meta, root, clock))
+    return dg.MaterializeResult(metadata=describe_bundle(meta, root, clock), check_results=[bundle_check_result(meta)],
+                                data_version=dg.DataVersion(f"{meta.bundle_config_sha256[:16]}-{meta.measured_at}"))

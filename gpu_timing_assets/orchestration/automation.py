@@ -1,5 +1,6 @@
 """What starts runs without a person: a nightly backfill and a schedule, both off until switched on."""
 
+import warnings
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -22,14 +23,16 @@ COMPARISON_FRESHNESS = dg.FreshnessPolicy.time_window(
     fail_window=timedelta(days=SETTINGS.comparison_max_age_days),
     warn_window=timedelta(days=SETTINGS.comparison_max_age_days) * 0.75)
 
-nightly_backfill = dg.AutomationConditionSensorDefinition(
-    "nightly_backfill",
-    target=dg.AssetSelection.all(),
-    use_user_code_server=True,  # the condition is this project's own
-    description=f"One backfill of what is missing or stale, at {SETTINGS.backfill_cron!r} {SETTINGS.cron_timezone}; "
-                "the fidelity matrix after it.",
-    run_tags={"started-by": "nightly_backfill"},
-)
+with warnings.catch_warnings():  # on every load, about `use_user_code_server`
+    warnings.simplefilter("ignore", dg.BetaWarning)
+    nightly_backfill = dg.AutomationConditionSensorDefinition(
+        "nightly_backfill",
+        target=dg.AssetSelection.all(),
+        use_user_code_server=True,  # the condition is this project's own
+        description=f"One backfill of what is missing or stale, at {SETTINGS.backfill_cron!r} {SETTINGS.cron_timezone}; "
+                    "the fidelity matrix after it.",
+        run_tags={"started-by": "nightly_backfill"},
+    )
 
 whole_graph = dg.define_asset_job(
     "whole_graph", selection=dg.AssetSelection.all(), partitions_def=WORKLOADS,

@@ -8,10 +8,12 @@ import dagster as dg
 from gpu_timing_assets.comparison.checks import CHECK_NAMES
 
 if TYPE_CHECKING:
+    from gpu_timing_assets.artifacts.bundle import BundleMeta
     from gpu_timing_assets.artifacts.metadata import RunMeta
     from gpu_timing_assets.comparison import ComparisonResult
 
 RUNS_VALID = "runs_valid"
+BUNDLE_QUALITY = "bundle_quality"
 COMPARISON_DESCRIPTIONS = {
     "parity": "Real run and simulation had the same knobs.",
     "real_runs_complete": "Every request of the real runs was served.",
@@ -32,6 +34,19 @@ def comparison_check_results(result: "ComparisonResult") -> Iterator[dg.AssetChe
         yield dg.AssetCheckResult(
             check_name=outcome.name, passed=outcome.passed, description=outcome.description, metadata=outcome.metadata,
             severity=dg.AssetCheckSeverity.ERROR if outcome.severity == "error" else dg.AssetCheckSeverity.WARN)
+
+
+def bundle_check_specs() -> list[dg.AssetCheckSpec]:
+    return [dg.AssetCheckSpec(BUNDLE_QUALITY, asset="profiling_bundle", description=(
+        "Timings repeat, the fits hold on points that were left out of them, and no kernel was missed."))]
+
+
+def bundle_check_result(meta: "BundleMeta") -> dg.AssetCheckResult:
+    failed = meta.failed_checks
+    return dg.AssetCheckResult(
+        check_name=BUNDLE_QUALITY, passed=not failed, severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(failed) or f"{len(meta.quality)} of {len(meta.quality)} quality checks passed",
+        metadata={name: str(check.get("value")) for name, check in meta.quality.items()})
 
 
 def real_run_check_specs() -> list[dg.AssetCheckSpec]:

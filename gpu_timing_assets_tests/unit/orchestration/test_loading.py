@@ -25,7 +25,8 @@ def run(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 def loaded_by(module: str, names: tuple[str, ...]) -> list[str]:
-    done = run(sys.executable, "-c", f"import {module}, sys, json; print(json.dumps([m for m in {names} if m in sys.modules]))")
+    code = f"import {module}, sys, json; print(json.dumps([name for name in {names} if name in sys.modules]))"
+    done = run(sys.executable, "-c", code)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
