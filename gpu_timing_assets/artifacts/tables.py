@@ -74,7 +74,9 @@ class Table:
             raise ArtifactError(f"{path}: column {unknown[0]!r} is not one of this table's ({', '.join(known)})")
         columns = [known[name] for name in found]
         try:
-            frame = pd.read_csv(path, dtype={column.name: column.dtype for column in columns})
+            # only an empty cell is empty: a prompt may be called "NA" or "null"
+            frame = pd.read_csv(path, dtype={column.name: column.dtype for column in columns}, keep_default_na=False,
+                                na_values=[""])
         except (ValueError, TypeError, OverflowError, EOFError, OSError):
             _raise_first_bad_cell(path, columns)
             raise
@@ -96,7 +98,7 @@ def _refuse(path: Path, column: Column, bad: pd.Series, why: str) -> None:
 
 def _raise_first_bad_cell(path: Path, columns: list[Column]) -> None:
     try:
-        raw = pd.read_csv(path, dtype=str)
+        raw = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
     except (pd.errors.ParserError, UnicodeDecodeError, OSError, EOFError) as error:
         raise ArtifactError(f"{path}: not a readable CSV file: {error}") from None
     for column in columns:
@@ -212,6 +214,10 @@ def read_run_tables(directory: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     refuse(request_path, requests,
            (first.to_numpy(dtype=float) != requests["first_token_time_ns"].to_numpy(dtype=float, na_value=np.nan))
            & first.notna().to_numpy(), "first_token_time_ns is not the time of token 0")
+    last = order.loc[np.r_[starts[1:], True] if len(order) else starts].set_index("request_id")["token_time_ns"]
+    refuse(request_path, requests,
+           requests["completion_time_ns"].to_numpy(dtype=float, na_value=np.nan)
+           < last.reindex(requests["request_id"]).to_numpy(dtype=float), "completion_time_ns is before its last token")
     return (requests.sort_values("request_id", kind="stable").reset_index(drop=True), order.reset_index(drop=True))
 
 

@@ -57,6 +57,8 @@ def _check_prompt(line: str, where: str) -> dict[str, Any]:
             raise WorkloadError(f"{where}: {name} is missing (found: {', '.join(row) or 'nothing'})")
         if not isinstance(row[name], str) or not row[name].strip():
             raise WorkloadError(f"{where}: {name} is {row[name]!r:.60}, expected a text that is not empty")
+    if not row["prompt_id"].isprintable():
+        raise WorkloadError(f"{where}: prompt_id {row['prompt_id']!r:.60} has characters that do not print: remove them")
     for name in row:
         if name not in KNOWN_FIELDS:
             raise WorkloadError(f"{where}: {name} is not a field of a prompt ({', '.join(KNOWN_FIELDS)}): remove it")

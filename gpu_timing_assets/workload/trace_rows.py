@@ -214,7 +214,7 @@ def _times_ns(path: Path, chunk: pd.DataFrame, column: str, unit_ns: int, first_
     if numbers.dtype.kind != "i":
         # pandas' own conversion of decimals may be off by one bit; Python's is exact
         numbers = np.array([float(cell) for cell in chunk[column]])
-    bad = numbers.astype(np.float64) * unit_ns >= LAST_TIME_NS
+    bad = numbers.astype(np.float64) >= LAST_TIME_NS / unit_ns
     if bad.any():
         index = int(bad.argmax())
         _refuse_cell(path, str(chunk[column].iloc[index]), column, first_row + index, "a time within a century")
