@@ -52,12 +52,19 @@ def _chart(prefill: Integers, decode: Integers, arrival_ns: Integers) -> Any:
     edges = np.linspace(0, max(float(arrival_ns[-1]) / NS_PER_S, 1e-9), max(5, min(BINS, len(arrival_ns) // 5)) + 1)
     rate = _histogram(arrival_ns / NS_PER_S, edges)
     rate["rate"] = rate["count"] / np.diff(edges)
-    rates = alt.Chart(rate, title="Rate").mark_bar().encode(
-        x=alt.X("begin:Q", bin="binned", title="time (s)"), x2="end:Q", y=alt.Y("rate:Q", title="requests/s")).properties(**size)
+    rates = (
+        alt.Chart(rate, title="Rate")
+        .mark_bar()
+        .encode(x=alt.X("begin:Q", bin="binned", title="time (s)"), x2="end:Q", y=alt.Y("rate:Q", title="requests/s"))
+        .properties(**size)
+    )
     histograms = [
-        alt.Chart(_histogram(values, _edges(values, BINS)), title=title).mark_bar().encode(
-            x=alt.X("begin:Q", bin="binned", title="tokens"), x2="end:Q", y=alt.Y("count:Q", title="requests")).properties(**size)
-        for title, values in (("Prompt lengths", prefill), ("Output lengths", decode))]
+        alt.Chart(_histogram(values, _edges(values, BINS)), title=title)
+        .mark_bar()
+        .encode(x=alt.X("begin:Q", bin="binned", title="tokens"), x2="end:Q", y=alt.Y("count:Q", title="requests"))
+        .properties(**size)
+        for title, values in (("Prompt lengths", prefill), ("Output lengths", decode))
+    ]
     prefill_edges, decode_edges = _edges(prefill, JOINT_BINS), _edges(decode, JOINT_BINS)
     counts, _, _ = np.histogram2d(prefill, decode, bins=(prefill_edges, decode_edges))
     rows, columns = np.nonzero(counts)
@@ -66,7 +73,11 @@ def _chart(prefill: Integers, decode: Integers, arrival_ns: Integers) -> Any:
     joint = alt.Chart(cells, title="Prompt and output lengths together").mark_rect().encode(
         x=alt.X("x:Q", title="prompt tokens"), x2="x2:Q", y=alt.Y("y:Q", title="output tokens"), y2="y2:Q",
         color=alt.Color("requests:Q", title="requests")).properties(width=420, height=300)
-    return alt.vconcat(alt.hconcat(arrivals, rates), alt.hconcat(*histograms), joint).resolve_scale(color="independent").configure(background="white")
+    return (
+        alt.vconcat(alt.hconcat(arrivals, rates), alt.hconcat(*histograms), joint)
+        .resolve_scale(color="independent")
+        .configure(background="white")
+    )
 
 
 def _edges(values: Integers, bins: int) -> "np.ndarray[Any, np.dtype[np.float64]]":

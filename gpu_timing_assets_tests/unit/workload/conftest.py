@@ -50,13 +50,17 @@ def config_of(base_config: ExperimentConfig, tmp_path: Path) -> Callable[..., Ex
 
     def build(**changes: Any) -> ExperimentConfig:
         preset = {key: value for key, value in {**SYNTHETIC, **changes}.items() if value is not None}
-        return base_config.model_copy(update={"workload": WorkloadPreset.model_validate(preset), "data_root": str(tmp_path)})
+        return base_config.model_copy(
+            update={"workload": WorkloadPreset.model_validate(preset), "data_root": str(tmp_path)}
+        )
 
     return build
 
 
 @pytest.fixture
-def made(config_of: Callable[..., ExperimentConfig], tmp_path: Path, tokenizer: WorkloadTokenizer) -> Callable[..., Requests]:
+def made(
+    config_of: Callable[..., ExperimentConfig], tmp_path: Path, tokenizer: WorkloadTokenizer
+) -> Callable[..., Requests]:
     """`made(**changes)`: the requests of that workload, in memory."""
     return lambda **changes: make_requests(config_of(**changes).workload, tokenizer, tmp_path)
 

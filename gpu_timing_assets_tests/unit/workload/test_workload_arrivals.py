@@ -131,17 +131,28 @@ def test_a_closed_loop_can_think_for_a_fixed_time() -> None:
     assert set(draw_closed_loop(process, 1, 5).think_time_ns) == {1_500_000_000}
 
 
-@pytest.mark.parametrize("process", [
-    {"kind": "poisson", "rate_per_s": 0}, {"kind": "poisson", "rate_per_s": -1}, {"kind": "gamma", "rate_per_s": 1, "cv": 0},
-    {"kind": "steps", "steps": [{"rate_per_s": 0, "duration_s": 1}]}, {"kind": "steps", "steps": []},
-    {"kind": "closed_loop", "users": 0, "think_time_s": 1}, {"kind": "on_off", "on_rate_per_s": 0, "on_s": 1, "off_s": 1},
-    {"kind": "poisson", "rate_per_s": 1, "cv": 2}, {"kind": "uniform"}])
+@pytest.mark.parametrize(
+    "process",
+    [
+        {"kind": "poisson", "rate_per_s": 0},
+        {"kind": "poisson", "rate_per_s": -1},
+        {"kind": "gamma", "rate_per_s": 1, "cv": 0},
+        {"kind": "steps", "steps": [{"rate_per_s": 0, "duration_s": 1}]},
+        {"kind": "steps", "steps": []},
+        {"kind": "closed_loop", "users": 0, "think_time_s": 1},
+        {"kind": "on_off", "on_rate_per_s": 0, "on_s": 1, "off_s": 1},
+        {"kind": "poisson", "rate_per_s": 1, "cv": 2},
+        {"kind": "uniform"},
+    ],
+)
 def test_a_process_without_arrivals_is_refused(process: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         PROCESS.validate_python(process)
 
 
-@pytest.mark.parametrize("process", [{"kind": "poisson", "rate_per_s": 1e-9}, {"kind": "gamma", "rate_per_s": 1e-9, "cv": 1}])
+@pytest.mark.parametrize(
+    "process", [{"kind": "poisson", "rate_per_s": 1e-9}, {"kind": "gamma", "rate_per_s": 1e-9, "cv": 1}]
+)
 def test_arrivals_that_do_not_fit_into_a_century_are_an_error(process: dict[str, Any]) -> None:
     with pytest.raises(WorkloadError, match="century"):
         draw_arrivals(PROCESS.validate_python(process), 1, 100)

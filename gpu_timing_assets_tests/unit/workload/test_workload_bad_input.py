@@ -27,7 +27,11 @@ TRACES = [
     ("azure_2023", "TIMESTAMP,ContextTokens\n", "column 'GeneratedTokens' is missing (found: TIMESTAMP, ContextTokens)"),
     ("azure_2023", "", "there is no header"),
     ("azure_2023", AZURE, "no row below the header"),
-    ("azure_2023", AZURE + "2023-11-16 18:15:46.1,-3,4\n", "row 2: ContextTokens is '-3', expected a whole number that is not neg"),
+    (
+        "azure_2023",
+        AZURE + "2023-11-16 18:15:46.1,-3,4\n",
+        "row 2: ContextTokens is '-3', expected a whole number that is not neg",
+    ),
     ("azure_2023", AZURE + "2023-11-16 18:15:46.1,3,4\n2023-11-16 18:15:47,,4\n", "row 3: ContextTokens is empty"),
     ("azure_2023", AZURE + "2023-11-16 18:15:46.1,3.5,4\n", "row 2: ContextTokens is '3.5', expected a whole number"),
     ("azure_2023", AZURE + "2023-11-16 18:15:46.1,many,4\n", "row 2: ContextTokens is 'many', expected a whole number"),
@@ -35,8 +39,16 @@ TRACES = [
     ("azure_2023", AZURE + "2023-11-16 18:15:46.1,3,99999999999\n", "row 2: GeneratedTokens is '99999999999'"),
     ("azure_2023", AZURE + "yesterday,3,4\n", "row 2: TIMESTAMP is 'yesterday', expected an ISO 8601 date and time"),
     ("azure_2023", AZURE + ",3,4\n", "row 2: TIMESTAMP is empty"),
-    ("azure_2023", AZURE + "2023-11-16 18:15:46,3,4\n2023-11-16 18:15:45,3,4\n", "row 3: TIMESTAMP goes back: sort the file"),
-    ("azure_2023", AZURE + "2023-11-16 18:15:46,3,4\n" + SPLITWISE + "0.5,3,4\n", "row 3: ContextTokens is 'num_prefill_tokens'"),
+    (
+        "azure_2023",
+        AZURE + "2023-11-16 18:15:46,3,4\n2023-11-16 18:15:45,3,4\n",
+        "row 3: TIMESTAMP goes back: sort the file",
+    ),
+    (
+        "azure_2023",
+        AZURE + "2023-11-16 18:15:46,3,4\n" + SPLITWISE + "0.5,3,4\n",
+        "row 3: ContextTokens is 'num_prefill_tokens'",
+    ),
     ("azure_2023", AZURE + "2023-11-16 18:15:46,3,4\n" + SPLITWISE, "are two formats in one file?"),
     ("azure_2023", AZURE + "2023-11-16 18:15:46,3,4\n1,2,3,4,5\n", "row 3: TIMESTAMP"),
     ("azure_2023", AZURE + "2023-11-16 18:15:46,3,0\n", "no request is left of 1 (1 no output tokens)"),
@@ -47,7 +59,11 @@ TRACES = [
     ("splitwise", MOONCAKE, "is missing (found:"),
     ("mooncake", MOONCAKE + AZURE, "line 2: not JSON"),
     ("mooncake", MOONCAKE + "[1, 2]\n", "line 2: not a JSON object"),
-    ("mooncake", MOONCAKE + '{"prompt_id": "a"}\n', "line 2: timestamp is missing (found: prompt_id): are two formats in one file?"),
+    (
+        "mooncake",
+        MOONCAKE + '{"prompt_id": "a"}\n',
+        "line 2: timestamp is missing (found: prompt_id): are two formats in one file?",
+    ),
     ("mooncake", MOONCAKE.replace("10", "-10"), "line 1: input_length is -10"),
     ("mooncake", MOONCAKE.replace("10", '"ten"'), "line 1: input_length is 'ten'"),
     ("mooncake", MOONCAKE.replace("0,", "NaN,", 1), "line 1: timestamp is nan"),
@@ -83,7 +99,9 @@ def test_a_bad_trace_is_an_error_that_names_file_row_and_field(
 
 @pytest.mark.parametrize("suffix", ["gz", "bz2", "xz", "zip"])
 def test_a_truncated_archive_is_an_error(written: Callable[..., Any], tmp_path: Path, suffix: str) -> None:
-    content = (AZURE + "".join(f"2023-11-16 18:15:46.{row:07d},{row % 977 + 1},{row * row % 53 + 1}\n" for row in range(30_000))).encode()
+    content = (
+        AZURE + "".join(f"2023-11-16 18:15:46.{row:07d},{row % 977 + 1},{row * row % 53 + 1}\n" for row in range(30_000))
+    ).encode()
     path = tmp_path / f"trace.csv.{suffix}"
     if suffix == "zip":
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -113,40 +131,58 @@ def test_a_zip_of_several_files_is_an_error(written: Callable[..., Any], tmp_pat
 def test_a_selection_that_leaves_nothing_to_replay_is_an_error(
         written: Callable[..., Any], tmp_path: Path, selection: dict[str, Any], message: str) -> None:
     with pytest.raises(WorkloadError) as caught:
-        written(**OF_TRACE, source={"kind": "trace", "format": "splitwise", "path": str(SAMPLES / "splitwise.csv"), **selection})
+        written(
+            **OF_TRACE, source={"kind": "trace", "format": "splitwise", "path": str(SAMPLES / "splitwise.csv"), **selection}
+        )
     assert message in str(caught.value)
     assert nothing_is_written(tmp_path)
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    ("", "there is no prompt in it"),
-    ('{"prompt_id": "a"}\n', "line 1: text is missing (found: prompt_id)"),
-    ('{"text": "Hi"}\n', "line 1: prompt_id is missing (found: text)"),
-    (GOOD_PROMPT + "Hi\n", "line 2: not JSON"),
-    (GOOD_PROMPT + "[]\n", "line 2: not a JSON object"),
-    (GOOD_PROMPT + '{"prompt_id": "b", "text": 7}\n', "line 2: text is 7"),
-    (GOOD_PROMPT + '{"prompt_id": "b", "text": " "}\n', "line 2: text is ' '"),
-    (GOOD_PROMPT + '\n{"prompt_id": "a", "text": "Ho"}\n', "line 3: prompt_id 'a' is that of line 1 already"),
-    (GOOD_PROMPT + '{"prompt_id": "b", "txt": "Hi", "text": "Hi"}\n', "line 2: txt is not a field of a prompt"),
-    (GOOD_PROMPT + '{"prompt_id": "b", "text": "Hi", "num_decode_tokens": 0}\n', "line 2: num_decode_tokens is 0"),
-    (GOOD_PROMPT + '{"prompt_id": "b\\n", "text": "Hi"}\n', "line 2: prompt_id 'b\\n' has characters that do not print"),
-    (GOOD_PROMPT, "no num_decode_tokens there: set decode_lengths"),
-    (GOOD_PROMPT + '{"prompt_id": "b", "text": "Hi", "num_decode_tokens": 4}\n', "prompt 'a' has no num_decode_tokens, others have"),
-    ('{"prompt_id": "a", "text": "' + "one two " * 3_000 + '", "num_decode_tokens": 4}\n', "longer than the context of 4096 tokens"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "there is no prompt in it"),
+        ('{"prompt_id": "a"}\n', "line 1: text is missing (found: prompt_id)"),
+        ('{"text": "Hi"}\n', "line 1: prompt_id is missing (found: text)"),
+        (GOOD_PROMPT + "Hi\n", "line 2: not JSON"),
+        (GOOD_PROMPT + "[]\n", "line 2: not a JSON object"),
+        (GOOD_PROMPT + '{"prompt_id": "b", "text": 7}\n', "line 2: text is 7"),
+        (GOOD_PROMPT + '{"prompt_id": "b", "text": " "}\n', "line 2: text is ' '"),
+        (GOOD_PROMPT + '\n{"prompt_id": "a", "text": "Ho"}\n', "line 3: prompt_id 'a' is that of line 1 already"),
+        (GOOD_PROMPT + '{"prompt_id": "b", "txt": "Hi", "text": "Hi"}\n', "line 2: txt is not a field of a prompt"),
+        (GOOD_PROMPT + '{"prompt_id": "b", "text": "Hi", "num_decode_tokens": 0}\n', "line 2: num_decode_tokens is 0"),
+        (
+            GOOD_PROMPT + '{"prompt_id": "b\\n", "text": "Hi"}\n',
+            "line 2: prompt_id 'b\\n' has characters that do not print",
+        ),
+        (GOOD_PROMPT, "no num_decode_tokens there: set decode_lengths"),
+        (
+            GOOD_PROMPT + '{"prompt_id": "b", "text": "Hi", "num_decode_tokens": 4}\n',
+            "prompt 'a' has no num_decode_tokens, others have",
+        ),
+        (
+            '{"prompt_id": "a", "text": "' + "one two " * 3_000 + '", "num_decode_tokens": 4}\n',
+            "longer than the context of 4096 tokens",
+        ),
+    ],
+)
 def test_a_bad_prompt_file_is_an_error_that_names_file_line_and_field(
         written: Callable[..., Any], tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "prompts.jsonl"
     path.write_text(content)
     with pytest.raises(WorkloadError) as caught:
-        written(source={"kind": "prompt_file", "path": str(path)}, prefill_lengths=None, decode_lengths=None, num_requests=None)
+        written(
+            source={"kind": "prompt_file", "path": str(path)}, prefill_lengths=None, decode_lengths=None, num_requests=None
+        )
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert nothing_is_written(tmp_path)
 
 
 def test_requests_over_the_context_are_an_error_that_counts_them(written: Callable[..., Any], tmp_path: Path) -> None:
-    with pytest.raises(WorkloadError, match=r"20 requests are longer than the context of 4096 tokens; the first is request 0"):
+    with pytest.raises(
+        WorkloadError, match=r"20 requests are longer than the context of 4096 tokens; the first is request 0"
+    ):
         written(decode_lengths={"kind": "fixed", "tokens": 4_095})
     assert nothing_is_written(tmp_path)
 

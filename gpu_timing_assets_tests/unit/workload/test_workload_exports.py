@@ -55,7 +55,9 @@ def test_a_timed_trace_has_a_hash_for_every_sixteen_tokens_so_that_vllm_fills_ev
 def test_a_timed_trace_keeps_the_shared_prefixes_and_no_others(written: Callable[..., Any], tmp_path: Path) -> None:
     directory, _ = written(**MOONCAKE)
     export_timed_trace(directory, tmp_path / "timed.jsonl")
-    first, second, third, fourth = (json.loads(line)["hash_ids"] for line in (tmp_path / "timed.jsonl").read_text().splitlines())
+    first, second, third, fourth = (
+        json.loads(line)["hash_ids"] for line in (tmp_path / "timed.jsonl").read_text().splitlines()
+    )
     assert first[:64] == second[:64]
     assert first[:32] == third[:32]
     assert not set(first[64:]) & set(second[64:])
@@ -77,13 +79,17 @@ def test_the_published_vidur_replays_the_trace(written: Callable[..., Any], tmp_
 
     directory, _ = written()
     export_vidur_trace(directory, tmp_path / "vidur.csv")
-    replayed = TraceReplayRequestGenerator(TraceRequestGeneratorConfig(
-        trace_file=str(tmp_path / "vidur.csv"), date=VIDUR_DATE, prefill_scale_factor=1, time_scale_factor=1)).generate_requests()
+    replayed = TraceReplayRequestGenerator(
+        TraceRequestGeneratorConfig(
+            trace_file=str(tmp_path / "vidur.csv"), date=VIDUR_DATE, prefill_scale_factor=1, time_scale_factor=1
+        )
+    ).generate_requests()
     lengths, intervals = read_workload_tables(directory)
     found = pd.DataFrame([(request.num_prefill_tokens, request.num_decode_tokens, round(request.arrived_at * 1e9))
                           for request in replayed], columns=["num_prefill_tokens", "num_decode_tokens", "arrival_time_ns"])
-    pd.testing.assert_frame_equal(found, lengths[["num_prefill_tokens", "num_decode_tokens"]].join(intervals["arrival_time_ns"]),
-                                  check_dtype=False)
+    pd.testing.assert_frame_equal(
+        found, lengths[["num_prefill_tokens", "num_decode_tokens"]].join(intervals["arrival_time_ns"]), check_dtype=False
+    )
 
 
 def test_the_command_writes_both(written: Callable[..., Any], tmp_path: Path) -> None:

@@ -30,11 +30,18 @@ def test_a_workload_can_be_made_again_from_its_snapshot_alone(written: Callable[
     assert content(tmp_path / "again") == content(directory)
 
 
-@pytest.mark.parametrize(("changes", "said"), [
-    ({"seed": 6}, "workload.seed was 5, is 6"),
-    ({"arrivals": {"kind": "poisson", "rate_per_s": 11}}, "workload.arrivals.rate_per_s was 10.0, is 11.0"),
-    ({"decode_lengths": {"kind": "uniform", "minimum": 8, "maximum": 8}}, "workload.decode_lengths.kind was 'fixed', is 'uniform'"),
-    ({"num_requests": 21}, "workload.num_requests was 20, is 21")])
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"seed": 6}, "workload.seed was 5, is 6"),
+        ({"arrivals": {"kind": "poisson", "rate_per_s": 11}}, "workload.arrivals.rate_per_s was 10.0, is 11.0"),
+        (
+            {"decode_lengths": {"kind": "uniform", "minimum": 8, "maximum": 8}},
+            "workload.decode_lengths.kind was 'fixed', is 'uniform'",
+        ),
+        ({"num_requests": 21}, "workload.num_requests was 20, is 21"),
+    ],
+)
 def test_a_changed_preset_under_an_old_id_is_an_error_that_says_what_changed(
         written: Callable[..., Any], changes: dict[str, Any], said: str) -> None:
     directory, _ = written()
@@ -85,7 +92,9 @@ def test_a_workload_that_is_there_is_held_against_the_context_of_the_target_at_h
     directory, meta = written()
     config = config_of()
     small = config.model_copy(update={"backend": config.backend.model_copy(update={"max_model_len": 32})})
-    with pytest.raises(WorkloadError, match=f"longest request has {meta.details['longest_request_tokens']} tokens, the context 32"):
+    with pytest.raises(
+        WorkloadError, match=f"longest request has {meta.details['longest_request_tokens']} tokens, the context 32"
+    ):
         run(small, WorkloadInputs(), directory)
 
 

@@ -20,7 +20,9 @@ def lengths(count: int = 20_000, **process: Any) -> "np.ndarray[Any, np.dtype[np
     return draw_lengths(PROCESS.validate_python(process), RandomStream(1, "lengths"), count)
 
 
-bounds = st.tuples(st.integers(1, 5_000), st.integers(0, 5_000)).map(lambda pair: {"minimum": pair[0], "maximum": sum(pair)})
+bounds = st.tuples(st.integers(1, 5_000), st.integers(0, 5_000)).map(
+    lambda pair: {"minimum": pair[0], "maximum": sum(pair)}
+)
 processes = st.builds(
     lambda limits, process: {**limits, **process}, bounds, st.one_of(
         st.just({"kind": "uniform"}),
@@ -71,9 +73,16 @@ def test_empirical_lengths_are_those_observed_as_often_as_observed() -> None:
     assert (drawn == 10).mean() == pytest.approx(2 / 3, abs=0.02)
 
 
-@pytest.mark.parametrize("process", [
-    {"kind": "fixed", "tokens": 0}, {"kind": "uniform", "minimum": 9, "maximum": 8}, {"kind": "uniform", "minimum": 0, "maximum": 8},
-    {"kind": "lognormal", "median": 0, "sigma": 1, "maximum": 8}, {"kind": "zipf", "exponent": 0, "maximum": 8}])
+@pytest.mark.parametrize(
+    "process",
+    [
+        {"kind": "fixed", "tokens": 0},
+        {"kind": "uniform", "minimum": 9, "maximum": 8},
+        {"kind": "uniform", "minimum": 0, "maximum": 8},
+        {"kind": "lognormal", "median": 0, "sigma": 1, "maximum": 8},
+        {"kind": "zipf", "exponent": 0, "maximum": 8},
+    ],
+)
 def test_lengths_that_cannot_be_are_refused(process: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         PROCESS.validate_python(process)

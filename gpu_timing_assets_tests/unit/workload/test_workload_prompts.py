@@ -107,7 +107,9 @@ def test_reading_prompts_loads_no_tokenizer_torch_or_vllm(written: Callable[...,
     subprocess.run([sys.executable, "-c", code, str(directory)], check=True)
 
 
-@pytest.mark.parametrize(("file", "message"), [("prompts.jsonl", "is not the file"), ("prompt_token_ids.jsonl", "is not the file")])
+@pytest.mark.parametrize(
+    ("file", "message"), [("prompts.jsonl", "is not the file"), ("prompt_token_ids.jsonl", "is not the file")]
+)
 def test_a_changed_file_of_prompts_is_refused(written: Callable[..., Any], file: str, message: str) -> None:
     directory, _ = written(**PROMPT_FILE)
     path = directory / file

@@ -22,10 +22,22 @@ def test_texts_become_the_models_tokens_without_any_around_them(tokenizer: Workl
 
 
 def test_the_tokenizer_beside_the_weights_is_taken_if_there_is_one(tokenizer: WorkloadTokenizer, tmp_path: Path) -> None:
-    small = {"version": "1.0", "added_tokens": [
-        {"id": 0, "content": "<s>", "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}],
+    small = {
+        "version": "1.0",
+        "added_tokens": [
+            {
+                "id": 0,
+                "content": "<s>",
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+                "special": True,
+            }
+        ],
         "model": {"type": "WordLevel", "vocab": {"<s>": 0, "hello": 1, "there": 2}, "unk_token": "<s>"},
-        "pre_tokenizer": {"type": "Whitespace"}}
+        "pre_tokenizer": {"type": "Whitespace"},
+    }
     (tmp_path / "my-model").mkdir()
     path = tmp_path / "my-model" / "tokenizer.json"
     path.write_text(json.dumps(small))

@@ -21,19 +21,33 @@ FromTrace = Callable[..., Requests]
 
 # format, sample, arrival times in ns, prompt tokens, output tokens
 EXPECTED = [
-    ("azure_2023", "azure_2023.csv", [0, 4_314_579_000, 4_541_877_000, 15_819_410_000], [374, 396, 879, 91], [44, 109, 55, 16]),
+    (
+        "azure_2023",
+        "azure_2023.csv",
+        [0, 4_314_579_000, 4_541_877_000, 15_819_410_000],
+        [374, 396, 879, 91],
+        [44, 109, 55, 16],
+    ),
     ("azure_2024", "azure_2024.csv", [0, 7_405_000, 990_070_000, 1_240_070_000], [2162, 2399, 76, 2376], [5, 6, 15, 32]),
-    ("splitwise", "splitwise.csv", [0, 4_314_579_000, 4_541_877_000, 15_819_410_000], [374, 396, 879, 91], [44, 109, 55, 16]),
+    (
+        "splitwise",
+        "splitwise.csv",
+        [0, 4_314_579_000, 4_541_877_000, 15_819_410_000],
+        [374, 396, 879, 91],
+        [44, 109, 55, 16],
+    ),
     ("mooncake", "mooncake.jsonl", [0, 0, 3_055_000_000, 6_001_000_000], [1100, 1300, 700, 512], [52, 26, 12, 1]),
     ("qwen_bailian", "qwen_bailian.jsonl", [0, 1_386_000_000, 1_386_000_000], [40, 70, 33], [21, 132, 9]),
     ("burstgpt", "burstgpt_2.csv", None, [472, 87], [18, 230]),
     ("plain", "plain.csv", [0, 1, 2_500_000_000], [10, 20, 30], [2, 3, 4]),
-    ("plain", "plain.jsonl", [0, 1_500_000_000], [10, 20], [2, 3])]
+    ("plain", "plain.jsonl", [0, 1_500_000_000], [10, 20], [2, 3]),
+]
 
 
 @pytest.mark.parametrize(("trace_format", "sample", "times_ns", "prefill", "decode"), EXPECTED)
-def test_a_trace_gives_its_times_and_lengths(from_trace: FromTrace, trace_format: str, sample: str, times_ns: list[int] | None,
-                                             prefill: list[int], decode: list[int]) -> None:
+def test_a_trace_gives_its_times_and_lengths(
+    from_trace: FromTrace, trace_format: str, sample: str, times_ns: list[int] | None, prefill: list[int], decode: list[int]
+) -> None:
     requests = from_trace(trace_format, sample)
     if times_ns is not None:
         assert requests.arrival_time_ns.tolist() == times_ns
@@ -163,8 +177,13 @@ def test_a_filter_does_not_change_the_tokens_of_the_requests_that_stay(from_trac
 
 
 def test_a_traces_lengths_can_arrive_at_other_times(made: Callable[..., Requests]) -> None:
-    requests = made(source={"kind": "trace", "format": "splitwise", "path": str(SAMPLES / "splitwise.csv")},
-                    arrivals={"kind": "constant", "rate_per_s": 2}, prefill_lengths=None, decode_lengths=None, num_requests=None)
+    requests = made(
+        source={"kind": "trace", "format": "splitwise", "path": str(SAMPLES / "splitwise.csv")},
+        arrivals={"kind": "constant", "rate_per_s": 2},
+        prefill_lengths=None,
+        decode_lengths=None,
+        num_requests=None,
+    )
     assert requests.arrival_time_ns.tolist() == [0, 500_000_000, 1_000_000_000, 1_500_000_000]
 
 
