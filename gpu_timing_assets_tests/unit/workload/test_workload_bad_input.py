@@ -97,6 +97,18 @@ def test_a_bad_trace_is_an_error_that_names_file_row_and_field(
     assert nothing_is_written(tmp_path)
 
 
+def test_rows_are_counted_through_a_file_that_is_read_in_pieces(
+        written: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpu_timing_assets.workload.trace_rows.CHUNK_ROWS", 2)
+    path = tmp_path / "trace.csv"
+    path.write_text(SPLITWISE + "1,2,3\n2,2,3\n3,2,3\n4,2,x\n")
+    with pytest.raises(WorkloadError, match="row 5: num_decode_tokens is 'x'"):
+        written(**OF_TRACE, source={"kind": "trace", "format": "splitwise", "path": str(path)})
+    path.write_text(SPLITWISE + "1,2,3\n2,2,3\n1.5,2,3\n")
+    with pytest.raises(WorkloadError, match="row 4: arrived_at goes back"):
+        written(**OF_TRACE, source={"kind": "trace", "format": "splitwise", "path": str(path)})
+
+
 @pytest.mark.parametrize("suffix", ["gz", "bz2", "xz", "zip"])
 def test_a_truncated_archive_is_an_error(written: Callable[..., Any], tmp_path: Path, suffix: str) -> None:
     content = (

@@ -1,12 +1,16 @@
 """A complete workload never changes: the same preset gives the same directory, another preset an error that says why."""
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gpu_timing_assets.artifacts.errors import ArtifactError, WorkloadError
+from gpu_timing_assets.artifacts.prompts import read_prompt_token_ids
 from gpu_timing_assets.artifacts.tables import read_workload_tables
 from gpu_timing_assets.presets.experiment import load_snapshot
 from gpu_timing_assets.workload import WorkloadInputs, read_closed_loop, run
@@ -105,6 +109,32 @@ def test_what_is_written_reads_back_as_the_requests_that_were_made(
     assert lengths["num_prefill_tokens"].tolist() == requests.num_prefill_tokens.tolist()
     assert lengths["prompt_id"].tolist() == requests.prompts.prompt_ids
     assert intervals["arrival_time_ns"].tolist() == requests.arrival_time_ns.tolist()
+
+
+lengths_strategy = st.one_of(
+    st.builds(lambda tokens: {"kind": "fixed", "tokens": tokens}, st.integers(1, 2_000)),
+    st.builds(lambda sigma: {"kind": "lognormal", "median": 90, "sigma": sigma, "maximum": 2_000}, st.floats(0, 4)),
+    st.builds(lambda exponent: {"kind": "zipf", "exponent": exponent, "maximum": 2_000}, st.floats(0.2, 5)))
+arrivals_strategy = st.one_of(
+    st.builds(lambda rate, cv: {"kind": "gamma", "rate_per_s": rate, "cv": cv}, st.floats(0.1, 1e5), st.floats(0.1, 5)),
+    st.builds(lambda users: {"kind": "closed_loop", "users": users, "think_time_s": 0.3}, st.integers(1, 40)),
+    st.just({"kind": "all_at_once"}))
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(prefill=lengths_strategy, decode=lengths_strategy, arrivals=arrivals_strategy, count=st.integers(1, 60))
+def test_any_workload_reads_back_with_its_invariants_whole(
+        config_of: Callable[..., Any], prefill: Any, decode: Any, arrivals: Any, count: int) -> None:
+    config = config_of(prefill_lengths=prefill, decode_lengths=decode, arrivals=arrivals, num_requests=count)
+    with tempfile.TemporaryDirectory() as root:
+        meta = run(config, WorkloadInputs(), Path(root, "tiny"))
+        # the reader refuses ids with gaps, arrivals that are not the sums of their intervals, negative numbers
+        lengths, intervals = read_workload_tables(Path(root, "tiny"))
+        prompts = read_prompt_token_ids(Path(root, "tiny"))
+    assert len(lengths) == len(intervals) == meta.num_requests == count
+    assert (lengths["num_prefill_tokens"] + lengths["num_decode_tokens"]).max() <= 4_096
+    assert intervals["arrival_time_ns"].iloc[-1] == meta.duration_ns
+    assert [len(prompt) for prompt in prompts] == lengths["num_prefill_tokens"].tolist()
 
 
 def test_a_closed_loop_says_who_sends_what_and_when(written: Callable[..., Any]) -> None:
