@@ -80,7 +80,7 @@ celery: install  ## web page, daemon and two Celery workers on Redis and Postgre
 	deploy/celery/run
 
 celery-test: install  ## one workload through Celery, with servers and workers of its own
-	deploy/celery/run --check
+	$(BIN)/pytest gpu_timing_assets_tests/integration/test_celery.py
 
 browser-test: install  ## the page in headless Chromium: materialize, look, backfill, read a report
 	gpu_timing_assets_tests/browser/run

@@ -10,5 +10,6 @@ def executor(settings: Settings) -> dg.ExecutorDefinition:
     if settings.executor == "celery":
         from dagster_celery import celery_executor
 
-        return celery_executor
+        broker = settings.celery_broker
+        return celery_executor.configured({"broker": broker, "backend": broker})
     return dg.multiprocess_executor.configured({"max_concurrent": 1})

@@ -16,6 +16,7 @@ class Settings(BaseModel):
 
     target: tuple[str, ...] = ()
     executor: str = Field(default="multiprocess", pattern="^(multiprocess|celery)$")
+    celery_broker: str = "redis://127.0.0.1:6390/0"
     backfill_cron: str = "0 2 * * *"
     refresh_cron: str = "0 4 * * 0"
     cron_timezone: str = "UTC"

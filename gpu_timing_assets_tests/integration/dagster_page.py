@@ -121,7 +121,7 @@ def dagster_page(folder: Path, *, project: Path = PROJECT_ROOT, **variables: str
                                    start_new_session=True)
     try:
         page = DagsterPage(f"http://127.0.0.1:{port}", home, data, process, dg.DagsterInstance.from_config(str(home)))
-        wait_until(lambda: _answers(page), 90, f"the page (its log: {folder / 'page.log'})")
+        wait_until(lambda: answers(page), 90, f"the page (its log: {folder / 'page.log'})")
         time.sleep(2)  # the daemon starts after the web server
         page.base_processes = {found.pid for found in page.started_processes()}
         yield page
@@ -138,7 +138,7 @@ def wait_until(condition: Callable[[], Any], timeout_s: float, what: str | Calla
         time.sleep(every_s)
 
 
-def _answers(page: DagsterPage) -> bool:
+def answers(page: DagsterPage) -> bool:
     assert page.process.poll() is None, "dagster dev ended"
     try:
         entries = page.graphql("{ workspaceOrError { ... on Workspace { locationEntries { loadStatus } } } }")
