@@ -125,7 +125,8 @@ def align(real: list[Run], simulated: list[Run]) -> Aligned:
     requests = runs[0].requests
     ok = np.logical_and.reduce([(run.requests["status"] == "ok").to_numpy() for run in runs])
     if not ok.any():
-        raise ArtifactError(f"{REQUEST_METRICS.find(real[0].directory)}: no request finished in every run: nothing to compare")
+        raise ArtifactError(f"{real[0].directory / REQUEST_METRICS.file}: no request finished in every run of the "
+                            "comparison: there is nothing to compare")
     made = np.stack([run.requests["num_decode_tokens_actual"].to_numpy() for run in real])
     cut = np.where(ok, made.min(axis=0), 0)
     for run in simulated:
