@@ -32,7 +32,7 @@ def resolve_input(path: str, data_root: Path) -> Path:
         raise WorkloadError(f"{path} lies outside the directories that may be read: move it below the data root "
                             f"({data_root}), or name its directory in ${INPUT_ROOTS_VARIABLE}")
     if not found.is_file():
-        raise WorkloadError(f"{found} is not there: give source.path relative to resources/prompts, or absolute")
+        raise WorkloadError(f"{found} is not there: give a path relative to resources/prompts, or an absolute one")
     return found
 
 

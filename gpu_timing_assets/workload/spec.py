@@ -78,17 +78,17 @@ def make_requests(preset: "WorkloadPreset", tokenizer: WorkloadTokenizer, data_r
     else:
         assert count is not None
         assert preset.prefill_lengths is not None
-        lengths = _lengths(preset.prefill_lengths, preset.seed, "prefill_lengths", count, data_root, tokenizer)
-        candidates = Candidates(_random_prompts(preset.seed, count), lengths, None)
+        lengths, source = _lengths(preset.prefill_lengths, preset.seed, "prefill_lengths", count, data_root, tokenizer)
+        candidates = Candidates(_random_prompts(preset.seed, count), lengths, None, source)
     count = len(candidates.num_prefill_tokens)
-    decode = candidates.num_decode_tokens
+    decode, decode_source = candidates.num_decode_tokens, {}
     if preset.decode_lengths is not None:
-        decode = _lengths(preset.decode_lengths, preset.seed, "decode_lengths", count, data_root, tokenizer)
+        decode, decode_source = _lengths(preset.decode_lengths, preset.seed, "decode_lengths", count, data_root, tokenizer)
     if decode is None:
         raise WorkloadError(f"{path}: no num_decode_tokens there: set decode_lengths in the preset")
     times, closed_loop = arrivals.take(count)
     return Requests(candidates.prompts, candidates.num_prefill_tokens, decode, times, closed_loop,
-                    {"kind": preset.source.kind, **candidates.source, **arrivals.source})
+                    {"kind": preset.source.kind, **candidates.source, **decode_source, **arrivals.source})
 
 
 @dataclass(frozen=True)
@@ -151,12 +151,14 @@ def _trace_times(selection: "TraceSelection | None", trace: TraceRequests | None
 
 
 def _lengths(process: "LengthProcess", seed: int, purpose: str, count: int, data_root: Path,
-             tokenizer: WorkloadTokenizer) -> Integers:
-    observed = None
+             tokenizer: WorkloadTokenizer) -> tuple[Integers, dict[str, Any]]:
+    """The lengths, and for `workload_meta.json` the trace that they were drawn from."""
+    observed, source = None, {}
     if process.kind == "empirical":
         trace = read_trace(process.trace, resolve_input(process.trace.path, data_root), tokenizer, seed).with_lengths()
         observed = trace.num_prefill_tokens if process.column == "num_prefill_tokens" else trace.num_decode_tokens
-    return draw_lengths(process, RandomStream(seed, purpose), count, observed)
+        source = {f"{purpose}_trace": trace.source}
+    return draw_lengths(process, RandomStream(seed, purpose), count, observed), source
 
 
 def _random_prompts(seed: int, count: int) -> Prompts:

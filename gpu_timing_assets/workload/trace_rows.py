@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -171,16 +172,29 @@ def _header(path: Path, file: IO[bytes]) -> list[str]:
 
 
 def _csv_chunks(path: Path, file: IO[bytes], columns: list[str], wanted: list[str]) -> Iterable[pd.DataFrame]:
-    """The rows below the header, as text."""
+    """The rows below the header, as text. A row with more cells than the header has is refused, not cut."""
+    beyond = "cells beyond the header"
+    first_row = 2
     try:
-        yield from pd.read_csv(file, header=None, names=columns, usecols=wanted, dtype=str, keep_default_na=False,
-                               skip_blank_lines=False, index_col=False, chunksize=CHUNK_ROWS, encoding="utf-8")
+        for chunk in pd.read_csv(file, header=None, names=[*columns, beyond], dtype=str, keep_default_na=False,
+                                 skip_blank_lines=False, chunksize=CHUNK_ROWS, encoding="utf-8"):
+            more = (chunk[beyond].notna() & (chunk[beyond] != "")).to_numpy()
+            if more.any():
+                raise _more_cells(path, first_row + int(more.argmax()), columns)
+            first_row += len(chunk)
+            yield chunk[wanted]
     except pd.errors.EmptyDataError:
         return
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
         read_input(path)  # says so if the archive is what is wrong
+        if line := re.search(r"Expected \d+ fields in line (\d+)", str(error)):
+            raise _more_cells(path, int(line[1]) + 1, columns) from None
         raise WorkloadError(f"{path}: not a CSV file of {len(columns)} columns ({' '.join(str(error).split())}; counted "
                             "without the header): are two formats in one file?") from None
+
+
+def _more_cells(path: Path, row: int, columns: list[str]) -> WorkloadError:
+    return WorkloadError(f"{path}, row {row}: more cells than the header's {len(columns)}: are two formats in one file?")
 
 
 def _numbers(path: Path, cells: pd.Series, column: str, first_row: int, what: str) -> "np.ndarray[Any, np.dtype[Any]]":

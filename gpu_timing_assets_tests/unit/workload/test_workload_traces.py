@@ -199,3 +199,4 @@ def test_lengths_can_be_drawn_from_a_trace(made: Callable[..., Requests]) -> Non
     trace = {"format": "splitwise", "path": str(SAMPLES / "splitwise.csv")}
     requests = made(decode_lengths={"kind": "empirical", "trace": trace, "column": "num_decode_tokens"}, num_requests=200)
     assert set(requests.num_decode_tokens) == {44, 109, 55, 16}
+    assert requests.source["decode_lengths_trace"]["name"] == "Splitwise, as Vidur ships it"
