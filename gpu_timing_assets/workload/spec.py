@@ -81,7 +81,8 @@ def make_requests(preset: "WorkloadPreset", tokenizer: WorkloadTokenizer, data_r
         lengths, source = _lengths(preset.prefill_lengths, preset.seed, "prefill_lengths", count, data_root, tokenizer)
         candidates = Candidates(_random_prompts(preset.seed, count), lengths, None, source)
     count = len(candidates.num_prefill_tokens)
-    decode, decode_source = candidates.num_decode_tokens, {}
+    decode = candidates.num_decode_tokens
+    decode_source: dict[str, Any] = {}
     if preset.decode_lengths is not None:
         decode, decode_source = _lengths(preset.decode_lengths, preset.seed, "decode_lengths", count, data_root, tokenizer)
     if decode is None:
