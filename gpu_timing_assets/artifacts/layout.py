@@ -52,3 +52,8 @@ class DataRoot:
     @property
     def fidelity_matrix_dir(self) -> Path:
         return self.path / "fidelity_matrix"
+
+
+def relative_to_data_root(path: Path, artifact: Path) -> str:
+    """`path` relative to the data root in which `artifact` (`<data root>/<kind>/<id>`) lies, so that the root can be moved."""
+    return os.path.relpath(path.resolve(), artifact.resolve().parents[1])

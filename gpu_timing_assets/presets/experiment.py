@@ -79,8 +79,7 @@ def compose(overrides: Sequence[str] = ()) -> ExperimentConfig:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    for override in overrides:
-        _check_override(override)
+    overrides = [_checked(override) for override in overrides]
     try:
         with initialize_config_dir(str(PRESETS)):
             composed = OmegaConf.to_container(hydra_compose("experiment", list(overrides)), resolve=True)
@@ -104,7 +103,8 @@ def load_snapshot(directory: Path) -> ExperimentConfig:
     return validate(read_json(directory / CONFIG_FILE), str(directory / CONFIG_FILE))
 
 
-def _check_override(override: str) -> None:
+def _checked(override: str) -> str:
+    """The override as Hydra takes it: a known key that no preset file spells out is added. Raises `PresetError`."""
     match = re.match(r"^(\+\+|\+|~)?([A-Za-z_][\w.@/]*)=(.*)$", override, re.DOTALL)
     if not match:
         raise PresetError(f"override {override!r} is not of the form key=value (for example workload=chat_poisson)")
@@ -113,7 +113,7 @@ def _check_override(override: str) -> None:
         check_name(value, key, r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
         if value not in (names := preset_names(key)):
             raise PresetError(f"there is no {key} preset {value!r}{_near(value, names)} (known: {', '.join(names)})")
-        return
+        return override
     head, *rest = key.split(".")
     if head not in (*GROUPS, "data_root"):
         raise PresetError(f"there is no key {key!r}{_near(head, [*GROUPS, 'data_root'])}")
@@ -122,6 +122,7 @@ def _check_override(override: str) -> None:
         fields = list(getattr(model, "model_fields", {}))
         if rest[0] not in fields:
             raise PresetError(f"there is no key {key!r}{_near(rest[0], fields, head)} (known: {', '.join(fields)})")
+    return override if match[1] else f"++{override}"
 
 
 def _near(word: str, known: Sequence[str], prefix: str = "") -> str:

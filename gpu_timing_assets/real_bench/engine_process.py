@@ -1,6 +1,7 @@
 """The process that owns the engine: starts it, replays each workload `repeats` times, writes the run tables."""
 
 import asyncio
+import itertools
 import sys
 import time
 from collections.abc import Callable
@@ -62,26 +63,26 @@ async def _replay_all(engine: Engine, config: ExperimentConfig, workload_dirs: l
     backend = config.backend
     await warm_up(engine, backend)
     replays = []
-    for number, workload_dir in enumerate(workload_dirs):
-        lengths, intervals = read_workload_tables(workload_dir)
-        prompts = read_prompt_token_ids(workload_dir)
-        for repeat in range(config.hardware.repeats):
-            tag = f"w{number}r{repeat}"
-            planned = [
-                PlannedRequest(f"{tag}.{index}", arrival, prompts[index], decode) for index, (arrival, decode) in enumerate(
-                    zip(intervals["arrival_time_ns"].tolist(), lengths["num_decode_tokens"].tolist(), strict=True))]
-            label = f"{workload_dir.name}, repeat {repeat + 1} of {config.hardware.repeats}"
-            report(f"replaying {label}")
-            started_at = utc_now()
-            with _progress(label, report) as on_progress:
-                result = await replay(engine, planned, stop_early=backend.early_stopping,
-                                      request_timeout_s=backend.request_timeout_s, on_progress=on_progress)
-            out = replay_dir(scratch, workload_dir.name, repeat)
-            out.mkdir(parents=True)
-            _write_run_tables(result, lengths, intervals, out)
-            write_json(out / REPLAY_FILE, {"started_at": started_at, "ended_at": utc_now(), "replay_s": result.wall_s,
-                                           "client_cpu_share": result.client_cpu_share})
-            replays.append((out, tag, lengths["num_prefill_tokens"], result))
+    loaded = [(directory, *read_workload_tables(directory), read_prompt_token_ids(directory)) for directory in workload_dirs]
+    # repeats outermost: a machine that drifts then shows as noise between the repeats of each workload
+    for repeat, (number, (workload_dir, lengths, intervals, prompts)) in itertools.product(
+            range(config.hardware.repeats), enumerate(loaded)):
+        tag = f"w{number}r{repeat}"
+        planned = [
+            PlannedRequest(f"{tag}.{index}", arrival, prompts[index], decode) for index, (arrival, decode) in enumerate(
+                zip(intervals["arrival_time_ns"].tolist(), lengths["num_decode_tokens"].tolist(), strict=True))]
+        label = f"{workload_dir.name}, repeat {repeat + 1} of {config.hardware.repeats}"
+        report(f"replaying {label}")
+        started_at = utc_now()
+        with _progress(label, report) as on_progress:
+            result = await replay(engine, planned, stop_early=backend.early_stopping,
+                                  request_timeout_s=backend.request_timeout_s, on_progress=on_progress)
+        out = replay_dir(scratch, workload_dir.name, repeat)
+        out.mkdir(parents=True)
+        _write_run_tables(result, lengths, intervals, out)
+        write_json(out / REPLAY_FILE, {"started_at": started_at, "ended_at": utc_now(), "replay_s": result.wall_s,
+                                       "client_cpu_share": result.client_cpu_share})
+        replays.append((out, tag, lengths["num_prefill_tokens"], result))
     await engine.flush_recording()
     return replays
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from gpu_timing_assets.artifacts.directories import SCRATCH_PREFIX, atomic_directory
 from gpu_timing_assets.artifacts.errors import WorkloadError
+from gpu_timing_assets.artifacts.layout import relative_to_data_root
 from gpu_timing_assets.artifacts.metadata import (
     CONFIG_FILE,
     RUN_META_FILE,
@@ -97,7 +98,7 @@ def _file_run(config: ExperimentConfig, workload: WorkloadMeta, workload_dir: Pa
         run_id=run_dir.name, run_type="real", status="invalid" if reasons else "complete", model=config.model.name,
         hardware=config.hardware.name, backend=config.backend.name, workload_id=workload.workload_id,
         workload_sha256=workload.workload_sha256, started_at=replay["started_at"], ended_at=replay["ended_at"],
-        git_commit=commit, git_dirty=dirty, env=said["env"], params=said["params"], workload_dir=str(workload_dir),
+        git_commit=commit, git_dirty=dirty, env=said["env"], params=said["params"], workload_dir=relative_to_data_root(workload_dir, run_dir),
         details={
             "session": session, "repeat": repeat, "repeats": config.hardware.repeats, "invalid_reasons": reasons,
             "warmup_requests": said["warmup_requests"], "engine_start_s": said["engine_start_s"], "replay_s": replay["replay_s"],

@@ -150,7 +150,7 @@ def _fit_async(derived: pd.DataFrame) -> tuple[dict[str, FittedTime], GpuScale]:
         # the GPU paces every decode step here: a full graph's launch shows only behind a step that its own launch had delayed
         after = derived[(derived["graph_mode"] == "full") & derived["previous_graph_mode"].isin(["piecewise", "eager"]) & derived["wait_ms"].notna()]
         full = after[after["wait_ms"] <= after["wait_ms"].quantile(0.5)]
-    launch["full"] = fit_time(full.assign(launch_ms=full["wait_ms"]), ("num_requests",), "launch_ms")
+    launch["full"] = fit_time(full.assign(launch_ms=full["wait_ms"]), LAUNCH_FEATURES, "launch_ms")
     return launch, _fit_gpu(derived, steady, host_bound_sizes, launch)
 
 
@@ -163,7 +163,7 @@ def _fit_gpu(derived: pd.DataFrame, steady: pd.DataFrame, host_bound_sizes: Sequ
         ratios = sample_of((ratio / gpu_bound["padded_tokens"].map(medians)).clip(0.5, 2.0).to_numpy())
     else:
         by_size, ratios = Curve((1.0,), (1.0,)), np.ones(1)
-    next_launch = launch["full"].coefficients[0] + launch["full"].coefficients[1] * derived["next_num_requests"]
+    next_launch = launch["full"].coefficients[0] + sum(launch["full"].coefficients[1:]) * derived["next_num_requests"]
     paced = derived[(derived["graph_mode"] != "full") & (derived["next_graph_mode"] == "full")
                     & (derived["next_wait_ms"] > 1.3 * next_launch) & derived["wait_ms"].notna()]
     if len(paced) < MIN_ROWS:

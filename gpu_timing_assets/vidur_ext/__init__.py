@@ -1,0 +1,23 @@
+"""Stage `vidur-sim`: simulate a workload with Vidur, as published, extended through its own registries only."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpu_timing_assets.artifacts.metadata import RunMeta
+from gpu_timing_assets.presets.experiment import ExperimentConfig
+
+
+@dataclass(frozen=True)
+class SimInputs:
+    """`real_run_dir` is needed by a variant alone, which substitutes what that run recorded."""
+
+    workload_dir: Path
+    profiling_root: Path
+    real_run_dir: Path | None = None
+
+
+def run(config: ExperimentConfig, inputs: SimInputs, out: Path) -> RunMeta:
+    """See `gpu_timing_assets.vidur_ext.stage.run`."""
+    from gpu_timing_assets.vidur_ext import stage
+
+    return stage.run(config, inputs, out)

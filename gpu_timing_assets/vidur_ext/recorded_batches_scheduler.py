@@ -1,0 +1,58 @@
+"""Replays the batches of a real run through the time model: no error of the scheduler is left."""
+
+from collections import deque
+from dataclasses import dataclass
+
+import pandas as pd
+from vidur.entities import Request
+
+from gpu_timing_assets.vidur_ext.engine_step import EngineStep
+from gpu_timing_assets.vidur_ext.vllm_v1_scheduler import (
+    Sequence,
+    VllmV1ReplicaScheduler,
+    VllmV1SchedulerConfig,
+    VllmV1SchedulerType,
+)
+
+
+@dataclass
+class RecordedBatchesSchedulerConfig(VllmV1SchedulerConfig):
+    """`recorded`: the `engine_batches` of a real run."""
+
+    recorded: pd.DataFrame | None = None
+
+    @staticmethod
+    def get_type() -> VllmV1SchedulerType:
+        return VllmV1SchedulerType.RECORDED_BATCHES
+
+
+class RecordedBatchesScheduler(VllmV1ReplicaScheduler):
+    """Schedules what the real engine scheduled, step by step, once all requests of the step have arrived."""
+
+    def __init__(self, *args, **kwargs) -> None:  # type: ignore[no-untyped-def]
+        super().__init__(*args, **kwargs)
+        recorded = self._config.recorded.sort_values("step", kind="stable")
+        self._recorded = deque(
+            list(zip(group["request_id"], group["num_scheduled_tokens"], group["num_computed_tokens"], strict=True))
+            for _, group in recorded.groupby("step"))
+        self._arrived: dict[int, Sequence] = {}
+
+    def add_request(self, request: Request) -> None:
+        super().add_request(request)
+        self._arrived[request.id] = self._waiting[-1]
+
+    def _fill(self, step: EngineStep) -> None:
+        if not self._recorded or any(request not in self._arrived for request, _, _ in self._recorded[0]):
+            return
+        for request, tokens, computed in self._recorded.popleft():
+            sequence = self._arrived[request]
+            if sequence not in self._running:
+                self._running.append(sequence)
+            if computed == 0 and sequence.computed:
+                # the real engine had preempted it: a result that was on its way then is dropped
+                sequence.epoch += 1
+                sequence.in_flight = 0
+            step.sequences.append(sequence)
+            step.new_tokens.append(int(tokens))
+            step.computed_tokens.append(int(computed))
+        self._waiting = type(self._waiting)(sequence for sequence in self._waiting if sequence not in self._running)
