@@ -3,6 +3,8 @@
 import hashlib
 from pathlib import Path
 
+import numpy as np
+
 from gpu_timing_assets.artifacts.directories import atomic_directory
 from gpu_timing_assets.artifacts.errors import IncomparableRunsError
 from gpu_timing_assets.artifacts.metadata import CONFIG_FILE, RUN_META_FILE, RunMeta, write_json
@@ -28,13 +30,14 @@ def compare(config: ExperimentConfig, inputs: ComparisonInputs, out: Path) -> Co
         raise IncomparableRunsError("every simulation given has a part of the real run substituted, which judges nothing: "
                                     "add a plain one (`vidur-sim` with simulator.variant=null)")
     overridden, listed = gate(real_metas, sim_metas, allow_mismatch=preset.allow_mismatch)
-    real = [load_run(directory, meta, meta.run_id) for directory, meta in zip(inputs.real_run_dirs, real_metas, strict=True)]
+    real = [load_run(directory, meta, meta.run_id) for directory, meta in
+            zip(inputs.real_run_dirs, real_metas, strict=True)]
     simulated = [load_run(directory, meta, label) for directory, meta, label in
                  zip(inputs.sim_run_dirs, sim_metas, simulation_labels(sim_metas), strict=True)]
     for run in (*real, *simulated):
         check_batches(run)
     aligned = align(real, simulated)
-    _refuse_single_request_backend(aligned, preset.allow_mismatch, overridden)
+    overridden += refuse_single_request_backend(aligned, allow_mismatch=preset.allow_mismatch)
     findings = find_out(aligned, preset)
     findings.tables["parity"] = parity_table(real_metas, sim_metas)
     notes = (*overridden, *_notes(aligned))
@@ -48,33 +51,38 @@ def compare(config: ExperimentConfig, inputs: ComparisonInputs, out: Path) -> Co
     return load_result(out)
 
 
-def _refuse_single_request_backend(aligned: Aligned, allow_mismatch: bool, overridden: list[str]) -> None:
-    """A backend that serves one request at a time says nothing about requests that overlap."""
+def refuse_single_request_backend(aligned: Aligned, *, allow_mismatch: bool) -> list[str]:
+    """What would refuse the comparison because a backend that serves one request at a time says nothing about
+    requests that overlap, and `null_engine` nothing about an engine.
+
+    Raises `IncomparableRunsError` for the first of it, unless `allow_mismatch`.
+    """
+    problems = []
     for series in aligned.real:
         meta = series.run.meta
-        alone = meta.backend in ("transformers", "null_engine") or meta.params.get("comparable_under_load") is False
-        overlap = (aligned.grid.arrival_ns[1:] < series.last_ns[:-1]).any()
-        if alone and (overlap or meta.backend == "null_engine"):
-            problem = (f"{meta.run_id} ran on {meta.backend}, which is not comparable under load, "
-                       "and its requests overlap" if meta.backend != "null_engine" else
-                       f"{meta.run_id} ran on null_engine, which measures the client and no engine")
-            if not allow_mismatch:
-                raise IncomparableRunsError(f"{problem}: compare with a run of backend=vllm")
-            overridden.append(problem)
+        alone = meta.backend == "transformers" or meta.params.get("comparable_under_load") is False
+        if meta.backend == "null_engine":
+            problems.append(f"{meta.run_id} ran on null_engine, which measures the client and no engine")
+        elif alone and (aligned.grid.arrival_ns[1:] < np.maximum.accumulate(series.last_ns)[:-1]).any():
+            problems.append(f"{meta.run_id} ran on {meta.backend}, which is not comparable under load: its requests overlap")
+    if problems and not allow_mismatch:
+        raise IncomparableRunsError(f"{problems[0]}. Compare with a run of backend=vllm")
+    return problems
 
 
 def _notes(aligned: Aligned) -> list[str]:
     notes = []
     if len(aligned.excluded):
         requests = aligned.excluded["request_id"].nunique()
-        notes.append(f"{requests} requests failed in a run and are left out of every run: see tables/excluded_requests.csv")
-    shortest = int(aligned.completeness["compared_tokens"].iloc[0])
-    if (aligned.completeness.loc[aligned.completeness["side"] == "real", "made_tokens"] > shortest).any() and not len(
-            aligned.excluded):
+        what = "1 request failed in a run and is" if requests == 1 else f"{requests} requests failed in a run and are"
+        notes.append(f"{what} left out of every run: see tables/excluded_requests.csv")
+    made = [series.run.requests["num_decode_tokens_actual"].to_numpy() for series in aligned.real]
+    if any((other != made[0])[(other > 0) & (made[0] > 0)].any() for other in made[1:]):
         notes.append("the real runs made different numbers of tokens: each request is cut to the fewest")
     for series in (*aligned.simulated, *aligned.substituted):
         if series.run.meta.details.get("extrapolated"):
-            notes.append(f"{series.label} reached beyond what its profiling bundle measured: its times there are extrapolated")
+            notes.append(f"{series.label} reached beyond what its profiling bundle measured: its times there are "
+                         "extrapolated")
     if len(aligned.real) == 1:
         notes.append("there is one real run, so no noise is known: repeat it to see whether an error is real")
     return notes

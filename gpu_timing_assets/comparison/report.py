@@ -1,6 +1,7 @@
 """The pages a person reads: `report.html` (one file, no network), `summary.md`, and every figure as HTML, PNG and SVG."""
 
 import json
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -204,7 +205,12 @@ def _write_figures(
                                specifications=script_json({figure.name: specification}))
         (directory / f"{figure.name}.html").write_text(page, encoding="utf-8")
         light = plots.theme("light")
-        (directory / f"{figure.name}.svg").write_text(
-            vl_convert.vegalite_to_svg(specification, vl_version=VEGA_LITE, config=light), encoding="utf-8")
-        (directory / f"{figure.name}.png").write_bytes(
-            vl_convert.vegalite_to_png(specification, vl_version=VEGA_LITE, scale=1.5, config=light))
+        drawing = vl_convert.vegalite_to_svg(specification, vl_version=VEGA_LITE, config=light)
+        (directory / f"{figure.name}.svg").write_text(_numbered_from_zero(drawing), encoding="utf-8")
+        (directory / f"{figure.name}.png").write_bytes(vl_convert.svg_to_png(drawing, scale=1.5))
+
+
+def _numbered_from_zero(drawing: str) -> str:
+    """The SVG with its clip paths and gradients numbered in it alone: Vega counts them over all it has drawn."""
+    order: dict[str, int] = {}
+    return re.sub(r"\b(clip|gradient_)(\d+)\b", lambda found: f"{found[1]}{order.setdefault(found[0], len(order))}", drawing)

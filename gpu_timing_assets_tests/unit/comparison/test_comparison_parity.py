@@ -1,0 +1,144 @@
+"""The gate: runs that are not comparable are refused, knob by knob."""
+
+import pytest
+
+from gpu_timing_assets.artifacts.errors import GpuTimingError, IncomparableRunsError, UnfinishedArtifactError
+from gpu_timing_assets.artifacts.metadata import RunMeta
+from gpu_timing_assets.comparison import ComparisonInputs
+from gpu_timing_assets.comparison.compare import compare
+from gpu_timing_assets.comparison.parity import gate, parity, parity_table
+from gpu_timing_assets_tests.unit.comparison.synthetic_runs import (
+    DIMENSIONS,
+    MS,
+    configuration,
+    engine_params,
+    metadata,
+    served,
+    write_run,
+)
+
+
+def simulation(**changes) -> RunMeta:
+    return metadata("sim", "vidur", params=engine_params(**changes))
+
+
+@pytest.mark.parametrize(("knob", "value"), [
+    ("max_num_batched_tokens", 512), ("max_num_seqs", 128), ("enable_chunked_prefill", False), ("async_scheduling", False),
+    ("enable_prefix_caching", True), ("num_kv_blocks", 3400), ("kv_block_size", 32), ("attention_backend", "TRITON_ATTN"),
+    ("graph_mode", "NONE"), ("graph_capture_sizes", (1, 2)), ("tensor_parallel_size", 2), ("dtype", "float16"),
+    ("engine_version", "0.25.0"), ("scheduling_policy", "priority"), ("kv_cache_dtype", "fp8"), ("max_model_len", 1024),
+    ("model_dimensions", DIMENSIONS.model_copy(update={"head_dim": 32}))])
+def test_a_knob_that_differs_refuses_and_is_named(knob, value) -> None:
+    with pytest.raises(IncomparableRunsError, match=rf"{knob}[.\w]* is .* in the real run, .* in sim"):
+        gate([metadata("real")], [simulation(**{knob: value})], allow_mismatch=False)
+    overridden, listed = gate([metadata("real")], [simulation(**{knob: value})], allow_mismatch=True)
+    assert len(overridden) == 1
+    assert listed == []
+
+
+@pytest.mark.parametrize("changes", [
+    {"workload_sha256": "6" * 64}, {"workload_id": "other"}, {"model": "other"}, {"hardware": "a100"}])
+def test_another_workload_model_or_hardware_refuses(changes) -> None:
+    with pytest.raises(IncomparableRunsError, match=next(iter(changes))):
+        gate([metadata("real")], [metadata("sim", "vidur", **changes)], allow_mismatch=False)
+
+
+def test_all_mismatches_are_named_at_once() -> None:
+    with pytest.raises(IncomparableRunsError, match=r"max_num_seqs.*num_kv_blocks"):
+        gate([metadata("real")], [simulation(max_num_seqs=1, num_kv_blocks=1)], allow_mismatch=False)
+
+
+def test_a_knob_that_one_side_does_not_record_refuses() -> None:
+    params = engine_params()
+    del params["num_kv_blocks"]
+    with pytest.raises(IncomparableRunsError, match="num_kv_blocks is 1000 in the real run, not recorded in sim"):
+        gate([metadata("real")], [metadata("sim", "vidur", params=params)], allow_mismatch=False)
+
+
+def test_what_does_not_decide_timing_is_listed_and_does_not_refuse() -> None:
+    changed = simulation(device_name="H100 PCIe", attention_backend_version="3", other={"seed": 1})
+    overridden, listed = gate([metadata("real")], [changed], allow_mismatch=False)
+    assert overridden == []
+    assert len(listed) == 3
+
+
+def test_repeats_must_agree_even_in_what_is_only_listed_for_a_simulation() -> None:
+    with pytest.raises(IncomparableRunsError, match="device_name"):
+        gate([metadata("real-0"), metadata("real-1", params=engine_params(device_name="A10"))], [simulation()],
+             allow_mismatch=False)
+
+
+def test_equal_runs_differ_in_nothing() -> None:
+    assert parity([metadata("real-0"), metadata("real-1")], [simulation()]) == []
+    table = parity_table([metadata("real")], [simulation()])
+    assert set(table["parity"]) == {"equal"}
+    assert {"num_kv_blocks", "workload_sha256", "model_dimensions.head_dim"} <= set(table["knob"])
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Writes a real run and a simulation with changed metadata, and compares them."""
+    def make(real=None, simulated=None, **comparison):
+        arrivals, times = served(requests=4)
+        inputs = ComparisonInputs((write_run(tmp_path / "real", arrivals, times, **(real or {})),),
+                                  (write_run(tmp_path / "sim", arrivals, times, run_type="vidur", **(simulated or {})),))
+        return compare(configuration(bootstrap_resamples=100, **comparison), inputs, tmp_path / "out")
+    return make
+
+
+@pytest.mark.parametrize(("real", "simulated", "error", "message"), [
+    ({"status": "invalid", "details": {"invalid_reasons": ["submissions late"]}}, {}, UnfinishedArtifactError, "submissions late"),
+    ({"status": "failed"}, {}, UnfinishedArtifactError, "has status 'failed'"),
+    ({}, {"status": "invalid"}, UnfinishedArtifactError, "has status 'invalid'"),
+    ({"backend": "transformers"}, {}, IncomparableRunsError, "not comparable under load"),
+    ({"params": engine_params(comparable_under_load=False)}, {}, IncomparableRunsError, "not comparable under load"),
+    ({"backend": "null_engine"}, {}, IncomparableRunsError, "measures the client and no engine"),
+    ({}, {"workload_sha256": "6" * 64}, IncomparableRunsError, "workload_sha256"),
+    ({}, {"details": {"predictor": "engine", "variant": "recorded_batches"}}, IncomparableRunsError, "add a plain one"),
+])
+def test_what_is_not_comparable_is_refused_and_leaves_no_report(runs, tmp_path, real, simulated, error, message) -> None:
+    with pytest.raises(error, match=message) as refused:
+        runs(real, simulated)
+    assert isinstance(refused.value, GpuTimingError)
+    assert refused.value.exit_code != 0
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_override_is_said_at_the_top_of_the_report(runs) -> None:
+    result = runs({"status": "invalid", "details": {"invalid_reasons": ["late <b>"]}},
+                  {"params": engine_params(num_kv_blocks=7)}, allow_mismatch=True)
+    top = result.report.read_text().split("<table")[0]
+    assert "not comparable; the gate was overridden" in top
+    assert "num_kv_blocks is 1000 in the real run, 7 in sim" in top
+    assert "late &lt;b&gt;" in top
+    assert "num_kv_blocks is 1000" in result.summary.read_text().split("| simulation |")[0]
+    assert "num_kv_blocks is 1000 in the real run, 7 in sim" in result.notes
+
+
+def test_a_plain_reference_is_comparable_where_no_two_requests_overlap(tmp_path) -> None:
+    from gpu_timing_assets.comparison.align import align
+    from gpu_timing_assets.comparison.compare import refuse_single_request_backend
+    from gpu_timing_assets.comparison.load import load_run
+
+    def aligned(name, arrivals):
+        times = [[arrival + 5 * MS, arrival + 9 * MS] for arrival in arrivals]
+        real = write_run(tmp_path / name / "real", arrivals, times, backend="transformers")
+        meta = metadata("real", backend="transformers")
+        sim = write_run(tmp_path / name / "sim", arrivals, times, run_type="vidur")
+        return align([load_run(real, meta, "real")], [load_run(sim, metadata("sim", "vidur"), "engine")])
+
+    assert refuse_single_request_backend(aligned("apart", [0, 10 * MS]), allow_mismatch=False) == []
+    with pytest.raises(IncomparableRunsError, match="its requests overlap"):
+        refuse_single_request_backend(aligned("together", [0, 8 * MS]), allow_mismatch=False)
+
+
+@pytest.mark.parametrize("inputs", [((), ("sim",)), (("real",), ()), (("sim",), ("sim",)), (("real",), ("real",)),
+                                    (("real", "real"), ("sim",)), (("nowhere",), ("sim",))])
+def test_directories_on_the_wrong_side_or_missing_are_refused(tmp_path, inputs) -> None:
+    arrivals, times = served(requests=2)
+    write_run(tmp_path / "real", arrivals, times)
+    write_run(tmp_path / "sim", arrivals, times, run_type="vidur")
+    real, simulated = (tuple(tmp_path / name for name in names) for names in inputs)
+    with pytest.raises(GpuTimingError):
+        compare(configuration(), ComparisonInputs(real, simulated), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
