@@ -109,7 +109,8 @@ def measure(inputs: ComparisonInputs, out: Path) -> int:
     error_intervals(aligned, Objective(200, 50), resamples=1000, seed=0, confidence_pct=95)
     bootstrap = time.perf_counter() - begun
     tokens = int(aligned.grid.tokens.sum())
-    print(f"{len(inputs.real_run_dirs)} real runs against 1 simulation, {len(aligned.grid):,} requests and {tokens:,} tokens in each")
+    print(f"{len(inputs.real_run_dirs)} real runs against 1 simulation, {len(aligned.grid):,} requests, "
+          f"{tokens:,} tokens in each")
     print(f"comparison and report: {took:.1f} s (of it intervals: {bootstrap:.1f} s), {memory:.2f} GiB at most")
     print(f"report.html: {size:.2f} MiB")
     within = took < 60 and memory < 2 and size < 5

@@ -74,7 +74,7 @@ class Series:
 
     @cached_property
     def tpot_ms(self) -> np.ndarray:
-        """(last − first token) / (tokens − 1), per request; NaN for a request of one token. The first token is not in it."""
+        """(last − first token) / (tokens − 1), per request; NaN for a request of one token."""
         gaps = self.grid.tokens - 1
         return np.where(gaps > 0, (self.last_ns - self.first_ns) / np.maximum(gaps, 1) / 1e6, np.nan)
 
@@ -98,9 +98,12 @@ class Series:
 
 @dataclass(frozen=True)
 class Aligned:
-    """All runs on one grid. `simulated` are the simulations to judge, `substituted` those with a part of a real run in
-    place of a layer, which only say where an error comes from. `excluded` lists each request left out: `request_id`, `run_id`, `side`, `reason`;
-    `completeness` has one row a run."""
+    """All runs on one grid.
+
+    `simulated` are the simulations to judge, `substituted` those with a part of a real run in place of a layer, which
+    only say where an error comes from. `excluded` lists each request left out: `request_id`, `run_id`, `side`, `reason`;
+    `completeness` has one row a run.
+    """
 
     grid: Grid
     real: tuple[Series, ...]
@@ -158,14 +161,16 @@ def _refuse_other_requests(first: Run, other: Run) -> None:
     for run, missing_from, lonely in ((first, other, ~ids.isin(other_ids)), (other, first, ~other_ids.isin(ids))):
         if lonely.any():
             raise IncomparableRunsError(
-                f"{_row_of(run, int(lonely.to_numpy().argmax()))}: is not in {REQUEST_METRICS.find(missing_from.directory)}")
+                f"{_row_of(run, int(lonely.to_numpy().argmax()))}: is not in "
+                f"{REQUEST_METRICS.find(missing_from.directory)}")
     for column in ("arrival_time_ns", "num_prefill_tokens", "num_decode_tokens"):
         differs = (first.requests[column] != other.requests[column]).to_numpy()
         if differs.any():
             at = int(differs.argmax())
             raise IncomparableRunsError(
-                f"{_row_of(other, at)}: {column} is {other.requests[column].iloc[at]}, but {first.requests[column].iloc[at]} "
-                f"in {REQUEST_METRICS.find(first.directory)}: the runs did not do the same work")
+                f"{_row_of(other, at)}: {column} is {other.requests[column].iloc[at]}, but "
+                f"{first.requests[column].iloc[at]} in {REQUEST_METRICS.find(first.directory)}: "
+                "the runs did not do the same work")
 
 
 def _row_of(run: Run, position: int) -> str:

@@ -79,7 +79,8 @@ def batch_agreement(aligned: Aligned) -> tuple[pd.DataFrame, pd.DataFrame]:
         rows.append((one.meta.run_id, two.meta.run_id, two.label if two.meta.run_type == "vidur" else "real",
                      found.steps[0], found.steps[1], found.first_different))
         for run, batch in zip((one, two), found.batches, strict=True):
-            entries += [(one.meta.run_id, two.meta.run_id, found.first_different, run.meta.run_id, *values) for values in batch.to_numpy()]
-    return (pd.DataFrame(rows, columns=["real_run", "other_run", "other", "real_steps", "other_steps", "first_different_step"])
-            .astype({"first_different_step": "Int64"}),
+            entries += [(one.meta.run_id, two.meta.run_id, found.first_different, run.meta.run_id, *values)
+                        for values in batch.to_numpy()]
+    columns = ["real_run", "other_run", "other", "real_steps", "other_steps", "first_different_step"]
+    return (pd.DataFrame(rows, columns=columns).astype({"first_different_step": "Int64"}),
             pd.DataFrame(entries, columns=["real_run", "other_run", "step", "in_run", *ENTRY]))

@@ -73,7 +73,8 @@ def resampled_figures(series: Series, weights: np.ndarray, objective: Objective)
             defined = ~np.isnan(per_request)
             values, owner = per_request[defined], requests[defined]
         if len(values):
-            figures.update({(metric.name, name): drawn for name, drawn in weighted_statistics(values, owner, weights).items()})
+            drawn = weighted_statistics(values, owner, weights)
+            figures.update({(metric.name, name): resampled for name, resampled in drawn.items()})
     good = weights @ objective.met(series).astype(np.float64)
     figures["goodput", "rate"] = good / series.duration_s
     figures["throughput", "rate"] = np.full(len(weights), len(series.token_time_ns) / series.duration_s)

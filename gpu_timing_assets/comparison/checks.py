@@ -39,8 +39,9 @@ def _metric_check(result: ComparisonResult, metric: str) -> CheckOutcome:
     defined = [row for row in rows if row.error_pct is not None]
     metadata: dict[str, Any] = {f"{row.statistic}_error_pct": row.error_pct for row in defined}
     metadata |= {f"{row.statistic}_noise_pct": row.noise_pct for row in defined if row.noise_pct is not None}
+    description = f"{metric} of {result.primary_simulation}: {', '.join(parts) or 'not defined on this workload'}"
     return CheckOutcome(f"{metric.lower()}_error", passed, "error" if FAIL in found or WARN not in found else "warn",
-                        f"{metric} of {result.primary_simulation}: {', '.join(parts) or 'not defined on this workload'}", metadata)
+                        description, metadata)
 
 
 def _parity_check(result: ComparisonResult) -> CheckOutcome:
@@ -56,5 +57,6 @@ def _completeness_check(result: ComparisonResult, side: str) -> CheckOutcome:
     failed = sum(int(row["failed_requests"]) for row in rows)
     requests = sum(int(row["requests"]) for row in rows)
     name = "real_runs_complete" if side == "real" else "simulations_complete"
-    return CheckOutcome(name, failed == 0, "warn", f"{requests - failed} of {requests} requests in {len(rows)} runs finished",
+    description = f"{requests - failed} of {requests} requests in {len(rows)} runs finished"
+    return CheckOutcome(name, failed == 0, "warn", description,
                         {"requests": requests, "failed_requests": failed, "runs": len(rows)})

@@ -64,7 +64,8 @@ def refuse_single_request_backend(aligned: Aligned, *, allow_mismatch: bool) -> 
         if meta.backend == "null_engine":
             problems.append(f"{meta.run_id} ran on null_engine, which measures the client and no engine")
         elif alone and (aligned.grid.arrival_ns[1:] < np.maximum.accumulate(series.last_ns)[:-1]).any():
-            problems.append(f"{meta.run_id} ran on {meta.backend}, which is not comparable under load: its requests overlap")
+            problems.append(f"{meta.run_id} ran on {meta.backend}, which is not comparable under load: "
+                            "its requests overlap")
     if problems and not allow_mismatch:
         raise IncomparableRunsError(f"{problems[0]}. Compare with a run of backend=vllm")
     return problems

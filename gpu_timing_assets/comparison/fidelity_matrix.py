@@ -34,8 +34,8 @@ from gpu_timing_assets.comparison.results import (
 
 PAGE_FILE = "fidelity_matrix.html"
 CURRENT, STALE, MISSING, REFUSED = "current", "stale", "missing", "refused"
-SHOWN = (("TTFT", "p50"), ("TTFT", "p90"), ("TTFT", "p99"), ("ITL", "p50"), ("ITL", "p90"), ("ITL", "p99"), ("TPOT", "mean"),
-         ("E2E", "p50"), ("E2E", "p90"), ("E2E", "p99"), ("throughput", "rate"), ("goodput", "rate"))
+SHOWN = (("TTFT", "p50"), ("TTFT", "p90"), ("TTFT", "p99"), ("ITL", "p50"), ("ITL", "p90"), ("ITL", "p99"),
+         ("TPOT", "mean"), ("E2E", "p50"), ("E2E", "p90"), ("E2E", "p99"), ("throughput", "rate"), ("goodput", "rate"))
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,9 @@ from typing import Any
 
 import altair as alt
 import pandas as pd
-import vl_convert
 
 from gpu_timing_assets.comparison import plots
-from gpu_timing_assets.comparison.report import script_json, templates
+from gpu_timing_assets.comparison.report import script_json, templates, vega_bundle
 
 
 def write_matrix_page(
@@ -28,7 +27,7 @@ def write_matrix_page(
                      _against_load(frame)),
     ]
     specifications = {figure.name: plots.specification(figure.chart) for figure in charts}
-    bundle = vl_convert.javascript_bundle() if charts else ""
+    bundle = vega_bundle() if charts else ""
     path.write_text(templates().get_template("fidelity_matrix.html.j2").render(
         rows=rows, figures=charts, bundle=bundle.replace("</script", "<\\/script"),
         specifications=script_json(specifications),

@@ -63,14 +63,17 @@ def gate(real: list[RunMeta], simulated: list[RunMeta], *, allow_mismatch: bool)
     Raises `IncomparableRunsError` naming every knob that refuses it, unless `allow_mismatch`.
     """
     found = parity(real, simulated)
-    overridden = [f"{meta.run_id} is invalid: {'; '.join(map(str, meta.details.get('invalid_reasons', []))) or 'no reason given'}"
-                  for meta in real if meta.status == "invalid"]
+    overridden = [f"{meta.run_id} is invalid: {_reasons(meta)}" for meta in real if meta.status == "invalid"]
     overridden += [mismatch.text for mismatch in found if mismatch.hard]
     if overridden and not allow_mismatch:
         raise IncomparableRunsError(
             f"the runs are not comparable: {'; '.join(overridden)}. Run the side that is wrong again, or compare them "
             "nevertheless with comparison.allow_mismatch=true")
     return overridden, [mismatch.text for mismatch in found if not mismatch.hard]
+
+
+def _reasons(meta: RunMeta) -> str:
+    return "; ".join(map(str, meta.details.get("invalid_reasons", []))) or "no reason given"
 
 
 def parity_table(real: list[RunMeta], simulated: list[RunMeta]) -> pd.DataFrame:

@@ -47,7 +47,7 @@ def theme(mode: str) -> dict[str, Any]:
 
 
 def specification(chart: alt.TopLevelMixin) -> dict[str, Any]:
-    """The chart's Vega-Lite JSON, with Altair's running numbers replaced, so that it does not depend on what was drawn before."""
+    """The chart's Vega-Lite JSON, its views numbered in it alone: Altair counts them over all it has made."""
     text = json.dumps(chart.to_dict(), sort_keys=True)
     for kind in ("view", "param", "concat", "layer"):
         names = list(dict.fromkeys(re.findall(rf'"({kind}_\d+)"', text)))
@@ -58,12 +58,12 @@ def specification(chart: alt.TopLevelMixin) -> dict[str, Any]:
 
 def records(frame: pd.DataFrame) -> alt.InlineData:
     """A frame as inline data, figures rounded to five digits, what is not finite as null."""
-    clean = frame.copy()
-    for name in clean.columns:
-        if clean[name].dtype.kind == "f":
-            clean[name] = [float(f"{value:.5g}") if np.isfinite(value) else None for value in clean[name]]
-            clean[name] = clean[name].astype(object).where(clean[name].notna(), None)
-    return alt.InlineData(values=clean.to_dict("records"))
+    clean = frame.astype(object)
+    for name in frame.columns:
+        if frame[name].dtype.kind == "f":
+            rounded = [float(f"{value:.5g}") if np.isfinite(value) else None for value in frame[name]]
+            clean[name] = pd.Series(rounded, index=frame.index, dtype=object)
+    return alt.InlineData(values=[{str(key): value for key, value in row.items()} for row in clean.to_dict("records")])
 
 
 def series_colour(labels: list[str], *, line: bool = False) -> alt.Color:
@@ -78,11 +78,11 @@ def series_dash(labels: list[str]) -> alt.StrokeDash:
 
 def value_scale(values: np.ndarray, domain: np.ndarray | None = None) -> alt.Scale:
     """Logarithmic where the values span more than a factor of 15; over the range of `domain` if that is given."""
-    ends = {} if domain is None else {"domain": [float(domain.min()), float(domain.max())]}
+    ends: Any = alt.Undefined if domain is None else [float(domain.min()), float(domain.max())]
     positive = values[values > 0]
     wide = len(positive) == len(values) and len(values) and positive.max() / positive.min() > 15
-    return (alt.Scale(type="log", nice=False, padding=6, **ends) if wide
-            else alt.Scale(zero=False, nice=False, padding=6, **ends))
+    return (alt.Scale(type="log", nice=False, padding=6, domain=ends) if wide
+            else alt.Scale(zero=False, nice=False, padding=6, domain=ends))
 
 
 def quantile_curves(aligned: Aligned, metric: str, levels: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -108,10 +108,11 @@ def cdf_chart(aligned: Aligned) -> alt.TopLevelMixin:
         y = alt.Y("share:Q", title="share of requests" if metric.name != "ITL" else "share of tokens",
                   axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
         area = alt.Chart(records(band)).mark_area(opacity=0.22, orient="horizontal").encode(
-            y=y, x=alt.X("low:Q", scale=scale, title=f"{metric.name} (ms)"), x2="high:Q", color=series_colour(labels, line=True))
+            y=y, x=alt.X("low:Q", scale=scale, title=f"{metric.name} (ms)"), x2="high:Q",
+            color=series_colour(labels, line=True))
         curves = alt.Chart(records(lines)).mark_line(strokeWidth=2, interpolate="linear").encode(
-            y=y, x=alt.X("value:Q", scale=scale, title=f"{metric.name} (ms)"), order="share:Q", color=series_colour(labels, line=True),
-            strokeDash=series_dash(labels),
+            y=y, x=alt.X("value:Q", scale=scale, title=f"{metric.name} (ms)"), order="share:Q",
+            color=series_colour(labels, line=True), strokeDash=series_dash(labels),
             tooltip=["series:N", alt.Tooltip("value:Q", format=".4g"), alt.Tooltip("share:Q", format=".1%")])
         panels.append((area + curves).properties(width=440, height=200, title=metric.name))
     return alt.concat(*panels, columns=2)
@@ -146,7 +147,7 @@ def percentile_chart(rows: list[VerdictRow], real_runs: pd.DataFrame) -> alt.Top
 
 
 def error_chart(rows: list[VerdictRow], preset: ComparisonPreset) -> alt.TopLevelMixin:
-    """The judged simulation's errors with their intervals, over the noise of the real runs and the bounds that pass and warn."""
+    """The judged simulation's errors with their intervals, over the real runs' noise and the bounds that pass and warn."""
     frame = pd.DataFrame([vars(row) for row in rows if row.error_pct is not None])
     frame = frame.assign(key=frame["metric"] + " " + frame["statistic"], minus=-frame["noise_pct"].astype(float))
     order = frame["key"].tolist()
@@ -171,11 +172,13 @@ def error_chart(rows: list[VerdictRow], preset: ComparisonPreset) -> alt.TopLeve
 
 
 def verdict_colour() -> alt.Color:
-    return alt.Color("verdict:N", scale=alt.Scale(domain=list(VERDICTS[:4]), range=["#2b8fd0", "#808890", "#d9a400", "#e0561f"]))
+    colours = ["#2b8fd0", "#808890", "#d9a400", "#e0561f"]
+    return alt.Color("verdict:N", scale=alt.Scale(domain=list(VERDICTS[:4]), range=colours))
 
 
 def verdict_shape() -> alt.Shape:
-    return alt.Shape("verdict:N", scale=alt.Scale(domain=list(VERDICTS[:4]), range=["circle", "square", "triangle-up", "cross"]))
+    shapes = ["circle", "square", "triangle-up", "cross"]
+    return alt.Shape("verdict:N", scale=alt.Scale(domain=list(VERDICTS[:4]), range=shapes))
 
 
 def attribution_chart(table: pd.DataFrame, simulation: str) -> alt.TopLevelMixin:
@@ -186,7 +189,8 @@ def attribution_chart(table: pd.DataFrame, simulation: str) -> alt.TopLevelMixin
     layers = list(dict.fromkeys(chosen["layer"]))
     y = alt.Y("key:N", sort=order, title=None, axis=alt.Axis(grid=False))
     bars = alt.Chart(records(chosen[["key", "layer", "share_pct", "substituted_error_pct"]])).mark_bar().encode(
-        y=y, x=alt.X("share_pct:Q", title="share of the error (% of the real value)", stack=True, axis=alt.Axis(tickCount=12)),
+        y=y, x=alt.X("share_pct:Q", title="share of the error (% of the real value)", stack=True,
+                     axis=alt.Axis(tickCount=12)),
         color=alt.Color("layer:N", scale=alt.Scale(domain=layers, range=["#0f7fc4", "#e0812f", "#8d96a0"][:len(layers)])),
         order=alt.Order("layer:N"),
         tooltip=["key:N", "layer:N", alt.Tooltip("share_pct:Q", format="+.2f"),
@@ -216,7 +220,8 @@ def qq_chart(aligned: Aligned) -> alt.TopLevelMixin:
         ends = pd.DataFrame({"real": mean[[0, -1]], "simulated": mean[[0, -1]]})
         x = alt.X("real:Q", scale=value_scale(values, mean), title=f"real {metric.name} (ms)")
         area = alt.Chart(records(band)).mark_area(opacity=0.3).encode(
-            x=x, y=alt.Y("low:Q", scale=scale, title=f"simulated {metric.name} (ms)"), y2="high:Q", color=series_colour(labels))
+            x=x, y=alt.Y("low:Q", scale=scale, title=f"simulated {metric.name} (ms)"), y2="high:Q",
+            color=series_colour(labels))
         line = alt.Chart(records(ends)).mark_line(strokeDash=[4, 4], strokeWidth=1, opacity=0.8).encode(
             x=x, y=alt.Y("simulated:Q", scale=scale), color=alt.datum(REAL))
         dots = alt.Chart(records(points)).mark_point(size=26, opacity=0.9).encode(
@@ -229,7 +234,9 @@ def qq_chart(aligned: Aligned) -> alt.TopLevelMixin:
 
 
 def request_chart(table: pd.DataFrame, load: np.ndarray, labels: list[str], primary: str) -> alt.TopLevelMixin:
-    """Requests one by one, in three linked plots; a click in one picks the request in all. Down-sampled to `SCATTER_POINTS`.
+    """Requests one by one, in three linked plots; a click in one picks the request in all.
+
+    Down-sampled to `SCATTER_POINTS`.
 
     `table`: the comparison's `requests`; `load`: requests running at each one's arrival, shape (requests,).
     """
@@ -240,8 +247,8 @@ def request_chart(table: pd.DataFrame, load: np.ndarray, labels: list[str], prim
         part = table[table["simulation"] == label].iloc[kept]
         parts.append(pd.DataFrame({
             "request": part["request_id"].to_numpy(), "series": label, "arrival_s": part["arrival_ms"].to_numpy() / 1000,
-            "running": load[kept], "real": part["real_ttft_ms"].to_numpy(), "simulated": part["simulated_ttft_ms"].to_numpy(),
-            "real_e2e": part["real_e2e_ms"].to_numpy(),
+            "running": load[kept], "real": part["real_ttft_ms"].to_numpy(),
+            "simulated": part["simulated_ttft_ms"].to_numpy(),
             "e2e_error": 100 * (part["simulated_e2e_ms"] / part["real_e2e_ms"] - 1).to_numpy(),
             "prompt": part["num_prefill_tokens"].to_numpy(), "output": part["num_decode_tokens"].to_numpy()}))
     frame = pd.concat(parts)
@@ -252,7 +259,8 @@ def request_chart(table: pd.DataFrame, load: np.ndarray, labels: list[str], prim
         len(labels) > 1) else alt.param(name="shown", value=primary)
     opacity = alt.when(picked).then(alt.value(0.85)).otherwise(alt.value(0.08))
     size = alt.when(picked, empty=False).then(alt.value(150)).otherwise(alt.value(28))
-    tooltip = [alt.Tooltip("request:Q"), "prompt:Q", "output:Q", alt.Tooltip("arrival_s:Q", format=".3f", title="arrival (s)"),
+    tooltip = [alt.Tooltip("request:Q"), "prompt:Q", "output:Q",
+               alt.Tooltip("arrival_s:Q", format=".3f", title="arrival (s)"),
                alt.Tooltip("running:Q", format=".1f", title="running at arrival"),
                alt.Tooltip("real:Q", format=".4g", title="real TTFT (ms)"),
                alt.Tooltip("simulated:Q", format=".4g", title="simulated TTFT (ms)"),
@@ -267,8 +275,8 @@ def request_chart(table: pd.DataFrame, load: np.ndarray, labels: list[str], prim
         size=size, tooltip=tooltip).add_params(picked)
     arrival = alt.X("arrival_s:Q", title="arrival (s)", scale=alt.Scale(zero=False, nice=False))
     real_points = chosen.transform_calculate(series=f"'{REAL}'").mark_point(filled=True, shape="square").encode(
-        x=arrival, y=alt.Y("real:Q", scale=scale, title="TTFT (ms)"), color=series_colour(labels), opacity=opacity, size=size,
-        tooltip=tooltip)
+        x=arrival, y=alt.Y("real:Q", scale=scale, title="TTFT (ms)"), color=series_colour(labels), opacity=opacity,
+        size=size, tooltip=tooltip)
     simulated_points = chosen.mark_point(filled=True).encode(
         x=arrival, y=alt.Y("simulated:Q", scale=scale), color=series_colour(labels), opacity=opacity, size=size,
         tooltip=tooltip).add_params(picked)
@@ -295,11 +303,13 @@ def over_time_chart(table: pd.DataFrame, labels: list[str], primary: str) -> alt
             band.rename(columns={"mean": "value"})[["time_s", "value", "series"]],
             table[table["series"].isin(wanted)].rename(columns={column: "value"})[["time_s", "value", "series"]]])
         x = alt.X("time_s:Q", title="time (s)", scale=alt.Scale(nice=False, zero=False))
-        area = alt.Chart(records(band[["time_s", "min", "max", "series"]])).mark_area(opacity=0.25, interpolate="step").encode(
+        edges = band[["time_s", "min", "max", "series"]]
+        area = alt.Chart(records(edges)).mark_area(opacity=0.25, interpolate="step").encode(
             x=x, y=alt.Y("min:Q", title=title), y2="max:Q", color=series_colour(labels, line=True))
         curves = alt.Chart(records(lines)).mark_line(strokeWidth=1.5, interpolate="step").encode(
             x=x, y=alt.Y("value:Q", title=title), color=series_colour(labels, line=True), strokeDash=series_dash(labels),
-            tooltip=["series:N", alt.Tooltip("time_s:Q", format=".2f"), alt.Tooltip("value:Q", format=".3g")]).add_params(zoom)
+            tooltip=["series:N", alt.Tooltip("time_s:Q", format=".2f"),
+                     alt.Tooltip("value:Q", format=".3g")]).add_params(zoom)
         panels.append((area + curves).properties(width=956, height=150))
     return alt.vconcat(*panels)
 
@@ -350,8 +360,8 @@ def figures(aligned: Aligned, findings: Findings, preset: ComparisonPreset) -> l
                             "interval; grey bar: noise of the real runs; dashed and dotted: the bounds that pass and warn.",
                             error_chart(judged, preset)))
     if (tables["attribution"]["simulation"] == primary).any():
-        drawn.append(Figure("attribution", "Error by layer", "What the error loses when a layer is replaced by what the real "
-                            "engine did. The shares add up to the whole error (tick).",
+        drawn.append(Figure("attribution", "Error by layer", "What the error loses when a layer is replaced by what the "
+                            "real engine did. The shares add up to the whole error (tick).",
                             attribution_chart(tables["attribution"], primary)))
     drawn += [
         Figure("cdf", "Cumulative distributions", "Share of requests (of tokens, for ITL) that took no longer. "
@@ -364,8 +374,8 @@ def figures(aligned: Aligned, findings: Findings, preset: ComparisonPreset) -> l
                "double-click to clear. Real values are the mean over the real runs.",
                request_chart(tables["requests"], np.mean([running_at_arrival(series) for series in aligned.real], axis=0),
                              labels, primary)),
-        Figure("over_time", "Load over time", "Mean over short windows; the band spans the real runs. Scroll to zoom, drag to "
-               "move, double-click to reset.", over_time_chart(tables["load_over_time"], labels, primary)),
+        Figure("over_time", "Load over time", "Mean over short windows; the band spans the real runs. Scroll to zoom, drag "
+               "to move, double-click to reset.", over_time_chart(tables["load_over_time"], labels, primary)),
         Figure("grouped", f"Where {primary} is wrong", "Error of the mean over groups of requests: by load, by prompt and "
                "output length, and over the run's time.", grouped_chart(tables["grouped_errors"], primary)),
     ]

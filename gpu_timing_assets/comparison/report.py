@@ -49,6 +49,11 @@ def figure_text(value: float) -> str:
     return f"{value:,.{max(0, 4 - whole_digits)}f}"
 
 
+def vega_bundle() -> str:
+    """Vega, Vega-Lite and the code that draws a chart, as a script that loads nothing further."""
+    return vl_convert.javascript_bundle()  # type: ignore[call-arg]  # the stub misses its default
+
+
 def script_json(value: Any) -> str:
     """JSON that may stand inside a `<script>` element, whatever its strings hold."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e")
@@ -64,7 +69,7 @@ def write_report(
         warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter", UserWarning)
         figures = plots.figures(aligned, findings, preset)
     specifications = {figure.name: plots.specification(figure.chart) for figure in figures}
-    bundle = vl_convert.javascript_bundle()
+    bundle = vega_bundle()
     content = {
         **_content(comparison_id, aligned, findings, preset), "overridden": overridden,
         "notes": [note for note in notes if note not in overridden], "figures": figures,
@@ -100,7 +105,8 @@ def _content(comparison_id: str, aligned: Aligned, findings: Findings, preset: C
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows as dicts, with what is not a number as `None`."""
-    return frame.astype(object).where(frame.notna(), None).to_dict("records")
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows]
 
 
 def _of(findings: Findings, table: str) -> list[dict[str, Any]]:
@@ -213,4 +219,8 @@ def _write_figures(
 def _numbered_from_zero(drawing: str) -> str:
     """The SVG with its clip paths and gradients numbered in it alone: Vega counts them over all it has drawn."""
     order: dict[str, int] = {}
-    return re.sub(r"\b(clip|gradient_)(\d+)\b", lambda found: f"{found[1]}{order.setdefault(found[0], len(order))}", drawing)
+
+    def renumber(found: re.Match[str]) -> str:
+        return f"{found[1]}{order.setdefault(found[0], len(order))}"
+
+    return re.sub(r"\b(clip|gradient_)(\d+)\b", renumber, drawing)

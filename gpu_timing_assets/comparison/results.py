@@ -137,7 +137,8 @@ def error_table_markdown(result: ComparisonResult) -> str:
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |"]
     for row in result.verdicts:
         lines.append(" | ".join((
-            f"| {row.simulation}", row.metric, row.statistic, f"{row.real:.4g} {row.unit}", f"{row.simulated:.4g} {row.unit}",
+            f"| {row.simulation}", row.metric, row.statistic, f"{row.real:.4g} {row.unit}",
+            f"{row.simulated:.4g} {row.unit}",
             signed_pct(row.error_pct), interval_text(row), unsigned_pct(row.noise_pct), f"{row.verdict} |")))
     return "\n".join(lines) + "\n"
 

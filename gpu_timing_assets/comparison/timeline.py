@@ -1,8 +1,8 @@
 """The real engine and the simulated one as two processes on one clock, in the Chrome trace format (opens in Perfetto).
 
-Times are microseconds since the run's start, as that format has it. Each process has the engine's steps on two alternating tracks (the next step
-is scheduled before the one before is done), how many requests a step held as a counter, and every request as an
-asynchronous slice from arrival to first to last token.
+Times are microseconds since the run's start, as that format has it. Each process has the engine's steps on two
+alternating tracks (the next step is scheduled before the one before is done), how many requests a step held as a
+counter, and every request as an asynchronous slice from arrival to first to last token.
 """
 
 import json
@@ -47,26 +47,24 @@ def _steps(series: Series, process: int) -> Iterator[Event]:
     if steps is None:
         return
     batches = _batch_texts(series.run.batches)
-    for number, step in enumerate(steps.itertuples(index=False)):
-        begin = int(step.schedule_begin_ns)
-        scheduled = int(step.schedule_end_ns)
-        end = scheduled if pd.isna(step.result_ns) else int(step.result_ns)
-        track = 1 + number % 2
-        arguments: Event = {
-            "step": int(step.step), "prefill tokens": int(step.num_prefill_tokens),
-            "prefill requests": int(step.num_prefill_requests), "decode requests": int(step.num_decode_requests),
-            "kv tokens": int(step.kv_tokens)}
-        if isinstance(step.graph_mode, str):
-            arguments["graph"] = step.graph_mode
-        if int(step.step) in batches:
-            arguments["batch"] = batches[int(step.step)]
-        kind = "prefill" if step.num_prefill_requests else "decode"
-        yield {"ph": "X", "pid": process, "tid": track, "cat": "step", "name": f"{kind} step", "ts": begin / 1000,
+    columns = [steps[name].tolist() for name in (
+        "step", "schedule_begin_ns", "schedule_end_ns", "result_ns", "num_prefill_tokens", "num_prefill_requests",
+        "num_decode_requests", "kv_tokens", "graph_mode")]
+    for number, (step, begin, scheduled, result, tokens, prefills, decodes, kv, graph) in enumerate(
+            zip(*columns, strict=True)):
+        end = scheduled if pd.isna(result) else result
+        arguments: Event = {"step": step, "prefill tokens": tokens, "prefill requests": prefills,
+                            "decode requests": decodes, "kv tokens": kv}
+        if isinstance(graph, str):
+            arguments["graph"] = graph
+        if step in batches:
+            arguments["batch"] = batches[step]
+        common = {"pid": process, "tid": 1 + number % 2, "cat": "step", "ts": begin / 1000}
+        yield {"ph": "X", "name": "prefill step" if prefills else "decode step", **common,
                "dur": max(end - begin, 0) / 1000, "args": arguments}
-        yield {"ph": "X", "pid": process, "tid": track, "cat": "step", "name": "schedule", "ts": begin / 1000,
-               "dur": max(scheduled - begin, 0) / 1000}
+        yield {"ph": "X", "name": "schedule", **common, "dur": max(scheduled - begin, 0) / 1000}
         yield {"ph": "C", "pid": process, "name": "requests in the batch", "ts": begin / 1000,
-               "args": {"prefill": int(step.num_prefill_requests), "decode": int(step.num_decode_requests)}}
+               "args": {"prefill": prefills, "decode": decodes}}
 
 
 def _batch_texts(batches: pd.DataFrame | None) -> dict[int, str]:

@@ -30,12 +30,16 @@ DEFINITIONS: dict[str, dict[str, Definition]] = {
         "low_pct": ("%", "lower end of the error's bootstrap interval (requests with their tokens, and runs, resampled)"),
         "high_pct": ("%", "upper end of the error's bootstrap interval"),
         "noise_pct": ("%", "largest difference between two real runs by the same statistic, of their mean"),
-        "verdict": ("", "below noise if |error| ≤ noise, else pass, warn or fail by the preset's bounds; undefined without an error"),
+        "verdict": ("", "below noise if |error| ≤ noise, else pass, warn or fail by the preset's bounds; "
+                    "undefined without an error"),
     },
-    "real_runs": {"run_id": ("", "the real run"), **METRIC, "unit": ("", "unit of value"), "value": ("unit", "the run's statistic")},
+    "real_runs": {
+        "run_id": ("", "the real run"), **METRIC, "unit": ("", "unit of value"), "value": ("unit", "the run's statistic"),
+    },
     "distances": {
         **SIMULATION, **METRIC,
-        "ks": ("share of 1", "Kolmogorov–Smirnov: largest distance between the distribution functions, mean over the real runs"),
+        "ks": ("share of 1", "Kolmogorov–Smirnov: largest distance between the distribution functions, "
+               "mean over the real runs"),
         "ks_noise": ("share of 1", "the largest of that between two real runs"),
         "wasserstein_ms": ("ms", "Wasserstein-1: mean distance between equal quantiles, mean over the real runs"),
         "wasserstein_noise_ms": ("ms", "the largest of that between two real runs"),
@@ -113,7 +117,8 @@ DEFINITIONS: dict[str, dict[str, Definition]] = {
     "parity": {
         "run_id": ("", "the run"), "side": ("", "real or simulated"), "knob": ("", "identity or resolved setting"),
         "value": ("", "its value in this run"), "first_real_run": ("", "its value in the first real run"),
-        "parity": ("", "equal; refuses (the comparison); listed (may differ); not held against (recorded on one side only)"),
+        "parity": ("", "equal; refuses (the comparison); listed (may differ); not held against (recorded on "
+                   "one side only)"),
     },
     "metrics": {"metric": ("", "name"), "unit": ("", "unit"), "definition": ("", "what is measured, from where to where")},
     "definitions": {

@@ -54,33 +54,34 @@ def test_gzipped_tables_in_any_row_order_are_read_alike(run_dir) -> None:
         pd.testing.assert_frame_equal(one, two)
 
 
+REQUESTS, TOKENS = "request_metrics.csv", "token_metrics.csv"
 REQUEST_ROW = "1,10000000,15000000,5000000,19000000,9,2,2,ok"
 
 
 @pytest.mark.parametrize(("file", "old", "new", "message"), [
-    ("request_metrics.csv", REQUEST_ROW, REQUEST_ROW.replace("ok", "done"), "row 3: request 1: status is neither"),
-    ("request_metrics.csv", REQUEST_ROW, f"0{REQUEST_ROW[1:]}", "row 3: request 0: appears twice"),
-    ("request_metrics.csv", REQUEST_ROW, REQUEST_ROW.replace(",5000000", ",6000000"), "row 3: request 1: ttft_ns is not"),
-    ("request_metrics.csv", REQUEST_ROW, REQUEST_ROW.replace("9,2,2", "9,2,0"), "row 3: request 1: is ok but has no token"),
-    ("request_metrics.csv", REQUEST_ROW, REQUEST_ROW.replace("9,2,2", "9,3,3"), "row 3: request 1: num_decode_tokens_actual"),
-    ("request_metrics.csv", REQUEST_ROW, REQUEST_ROW.replace("15000000,5000000", ",5000000"), "row 3: .*first_token_time_ns"),
-    ("request_metrics.csv", REQUEST_ROW, REQUEST_ROW.replace("19000000", ""), "row 3: request 1: is ok but has no completion"),
-    ("request_metrics.csv", REQUEST_ROW, REQUEST_ROW.replace("19000000", "NaN"), "row 3: completion_time_ns is 'NaN', not a"),
-    ("request_metrics.csv", REQUEST_ROW, REQUEST_ROW.replace("19000000", "18000000"), "row 3: request 1: completion_time_ns is"),
-    ("request_metrics.csv", REQUEST_ROW, "1,10000000,9000000,-1000000,19000000,9,2,2,ok", "row 3: ttft_ns is below 0"),
-    ("request_metrics.csv", "10000000,1", "soon,1", "row 3: arrival_time_ns is 'soon', not a whole number"),
-    ("request_metrics.csv", "10000000,1", "10000000.5,1", "row 3: arrival_time_ns is '10000000.5', not a whole number"),
-    ("request_metrics.csv", "10000000,1", ",1", "row 3: arrival_time_ns is empty"),
-    ("request_metrics.csv", "status", "state", "column 'status' is missing"),
-    ("request_metrics.csv", "arrival_time_ns,", "arrival_time_ns,speed,", "column 'speed' is not one of"),
-    ("token_metrics.csv", "0,2,8000000,2000000\n", "", "row 2: request 0: num_decode_tokens_actual is not its number"),
-    ("token_metrics.csv", "0,2,8000000,2000000", "0,3,8000000,2000000", "row 4: request 0: token_index is not contiguous"),
-    ("token_metrics.csv", "0,2,8000000,2000000", "0,2,5500000,-500000", "row 4: token_latency_ns is below 0"),
-    ("token_metrics.csv", "0,2,8000000,2000000", "0,2,5500000,500000", "row 4: request 0: token_time_ns decreases"),
-    ("token_metrics.csv", "0,2,8000000,2000000", "0,2,8000000,1", "row 4: request 0: token_latency_ns is not the time since"),
-    ("token_metrics.csv", "0,2,8000000,2000000", "0,2,8000000,", "row 4: request 0: token_latency_ns must be empty for token 0"),
-    ("token_metrics.csv", "2,0,30000000,", "7,0,30000000,", "request 2: num_decode_tokens_actual is not its number"),
-    ("token_metrics.csv", "0,0,5000000,", "0,0,4000000,", "row 3: request 0: token_latency_ns is not the time since"),
+    (REQUESTS, REQUEST_ROW, REQUEST_ROW.replace("ok", "done"), "row 3: request 1: status is neither"),
+    (REQUESTS, REQUEST_ROW, f"0{REQUEST_ROW[1:]}", "row 3: request 0: appears twice"),
+    (REQUESTS, REQUEST_ROW, REQUEST_ROW.replace(",5000000", ",6000000"), "row 3: request 1: ttft_ns is not"),
+    (REQUESTS, REQUEST_ROW, REQUEST_ROW.replace("9,2,2", "9,2,0"), "row 3: request 1: is ok but has no token"),
+    (REQUESTS, REQUEST_ROW, REQUEST_ROW.replace("9,2,2", "9,3,3"), "row 3: request 1: num_decode_tokens_actual"),
+    (REQUESTS, REQUEST_ROW, REQUEST_ROW.replace("15000000,5000000", ",5000000"), "row 3: .*first_token_time_ns"),
+    (REQUESTS, REQUEST_ROW, REQUEST_ROW.replace("19000000", ""), "row 3: request 1: is ok but has no completion"),
+    (REQUESTS, REQUEST_ROW, REQUEST_ROW.replace("19000000", "NaN"), "row 3: completion_time_ns is 'NaN', not a"),
+    (REQUESTS, REQUEST_ROW, REQUEST_ROW.replace("19000000", "18000000"), "row 3: request 1: completion_time_ns is"),
+    (REQUESTS, REQUEST_ROW, "1,10000000,9000000,-1000000,19000000,9,2,2,ok", "row 3: ttft_ns is below 0"),
+    (REQUESTS, "10000000,1", "soon,1", "row 3: arrival_time_ns is 'soon', not a whole number"),
+    (REQUESTS, "10000000,1", "10000000.5,1", "row 3: arrival_time_ns is '10000000.5', not a whole number"),
+    (REQUESTS, "10000000,1", ",1", "row 3: arrival_time_ns is empty"),
+    (REQUESTS, "status", "state", "column 'status' is missing"),
+    (REQUESTS, "arrival_time_ns,", "arrival_time_ns,speed,", "column 'speed' is not one of"),
+    (TOKENS, "0,2,8000000,2000000\n", "", "row 2: request 0: num_decode_tokens_actual is not its number"),
+    (TOKENS, "0,2,8000000,2000000", "0,3,8000000,2000000", "row 4: request 0: token_index is not contiguous"),
+    (TOKENS, "0,2,8000000,2000000", "0,2,5500000,-500000", "row 4: token_latency_ns is below 0"),
+    (TOKENS, "0,2,8000000,2000000", "0,2,5500000,500000", "row 4: request 0: token_time_ns decreases"),
+    (TOKENS, "0,2,8000000,2000000", "0,2,8000000,1", "row 4: request 0: token_latency_ns is not the time since"),
+    (TOKENS, "0,2,8000000,2000000", "0,2,8000000,", "row 4: request 0: token_latency_ns must be empty for token 0"),
+    (TOKENS, "2,0,30000000,", "7,0,30000000,", "request 2: num_decode_tokens_actual is not its number"),
+    (TOKENS, "0,0,5000000,", "0,0,4000000,", "row 3: request 0: token_latency_ns is not the time since"),
 ])
 def test_every_fault_is_named_with_file_and_row(run_dir, file, old, new, message) -> None:
     text = (run_dir / file).read_text()

@@ -36,9 +36,9 @@ def configuration(**comparison: Any) -> ExperimentConfig:
 def engine_params(**changes: Any) -> dict[str, Any]:
     params = EngineParams(
         engine="vllm", engine_version="0.26.0", device_name="H100", model_dimensions=DIMENSIONS, dtype="bfloat16",
-        max_model_len=4096, max_num_seqs=64, max_num_batched_tokens=2048, enable_chunked_prefill=True, async_scheduling=True,
-        enable_prefix_caching=False, num_kv_blocks=1000, kv_block_size=16, attention_backend="FLASH_ATTN",
-        graph_mode="FULL_AND_PIECEWISE", graph_capture_sizes=(1, 2, 4))
+        max_model_len=4096, max_num_seqs=64, max_num_batched_tokens=2048, enable_chunked_prefill=True,
+        async_scheduling=True, enable_prefix_caching=False, num_kv_blocks=1000, kv_block_size=16,
+        attention_backend="FLASH_ATTN", graph_mode="FULL_AND_PIECEWISE", graph_capture_sizes=(1, 2, 4))
     return params.model_copy(update=changes).model_dump(mode="json")
 
 
@@ -105,7 +105,9 @@ def write_workload(data: DataRoot, workload_id: str = "chat", sha256: str = SHA)
         duration_ns=1, seed=0, tokenizer={}, source={}, config_sha256="0"))
 
 
-def served(requests: int = 40, seed: int = 0, jitter: float = 0.1, jitter_seed: int = 0) -> tuple[list[int], list[list[int]]]:
+def served(
+    requests: int = 40, seed: int = 0, jitter: float = 0.1, jitter_seed: int = 0,
+) -> tuple[list[int], list[list[int]]]:
     """`(arrivals, token times)` of a plausible run: one workload per `seed`, its timing varied by `jitter_seed`."""
     workload, noise = np.random.default_rng(seed), np.random.default_rng(1000 + jitter_seed)
     arrivals = np.cumsum(workload.exponential(30 * MS, requests)).astype(int)
@@ -120,7 +122,8 @@ def served(requests: int = 40, seed: int = 0, jitter: float = 0.1, jitter_seed: 
 
 def scaled(arrivals: Sequence[int], times: Sequence[Sequence[int]], factor: float) -> list[list[int]]:
     """Every latency since arrival times `factor`."""
-    return [[round(arrival + (time - arrival) * factor) for time in row] for arrival, row in zip(arrivals, times, strict=True)]
+    return [[round(arrival + (time - arrival) * factor) for time in row]
+            for arrival, row in zip(arrivals, times, strict=True)]
 
 
 def shifted(times: Sequence[Sequence[int]], shift_ns: int) -> list[list[int]]:

@@ -37,7 +37,8 @@ def share(table: pd.DataFrame, metric: str, layer: str) -> float:
 
 
 def test_each_layer_gets_the_fault_that_was_put_into_it() -> None:
-    # the scheduler holds requests back (TTFT + 20 %), the time model is slow (ITL + 10 %, TTFT + 4 %), edges are missing (− 3 %)
+    # the scheduler holds requests back (TTFT + 20 %), the time model is slow (ITL + 10 %, TTFT + 4 %), and the edges
+    # are missing (TTFT − 3 %)
     table = attributed(engine=(121, 11), recorded_batches=(101, 11), recorded_step_times=(117, 10))
     assert share(table, "TTFT", SCHEDULER) == pytest.approx(20)
     assert share(table, "TTFT", TIME_MODEL) == pytest.approx(4)

@@ -101,7 +101,7 @@ def coverage() -> dict[tuple[str, str], float]:
     """How many of 200 seeded trials' 95 % intervals hold the true error.
 
     A trial draws 150 requests of 8 tokens; a request has a speed that both sides and its tokens share, and each side
-    adds its own, by request and by token. The simulation's law is the real one's times 1.08, so the true error of every statistic is 8 %.
+    adds its own, by request and by token. The simulation's law is the real one's times 1.08: every true error is 8 %.
     """
     trials, requests, tokens = 200, 150, 8
     held: dict[tuple[str, str], int] = {}

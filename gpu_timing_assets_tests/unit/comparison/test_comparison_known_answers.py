@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from gpu_timing_assets.comparison.align import align
-from gpu_timing_assets.comparison.breakdown import LOAD, OUTPUT, PROMPT, TIME, grouped_errors, phase_errors, running_at_arrival
+from gpu_timing_assets.comparison.breakdown import (
+    LOAD,
+    OUTPUT,
+    PROMPT,
+    TIME,
+    grouped_errors,
+    phase_errors,
+    running_at_arrival,
+)
 from gpu_timing_assets.comparison.distances import distribution_distances, request_pairs
 from gpu_timing_assets.comparison.over_time import load_over_time
 from gpu_timing_assets.comparison.results import BELOW_NOISE, FAIL, PASS, UNDEFINED, WARN
@@ -103,7 +111,8 @@ def test_error_of_nothing_is_not_defined() -> None:
 
 
 def test_one_token_requests_have_no_itl_and_no_tpot() -> None:
-    rows = {(row.metric, row.statistic): row for row in judge(aligned_with([[4 * MS], [8 * MS]], [0, 0], [[4 * MS], [8 * MS]]), PRESET)}
+    times = [[4 * MS], [8 * MS]]
+    rows = {(row.metric, row.statistic): row for row in judge(aligned_with(times, [0, 0], times), PRESET)}
     assert rows["ITL", "p50"].verdict == rows["TPOT", "mean"].verdict == UNDEFINED
     assert rows["ITL", "p50"].error_pct is None
     assert rows["TTFT", "p50"].error_pct == 0

@@ -33,13 +33,14 @@ def put(data: DataRoot, run_id: str, run_type: str = "real", **changes) -> None:
 
 
 def compared(data: DataRoot) -> None:
-    runs = [data.path / "real_runs" / "real-0", data.path / "real_runs" / "real-1", data.path / "vidur_runs" / f"{NAME}--engine"]
+    runs = [*(data.path / "real_runs" / f"real-{k}" for k in (0, 1)), data.path / "vidur_runs" / f"{NAME}--engine"]
     directory = data.comparison_dir(NAME)
     (directory / "tables").mkdir(parents=True)
     (directory / "figs").mkdir()
     rows = [VerdictRow("engine", metric, name, unit, 10.0, 11.0, error, error - 1, error + 1, 2.0, verdict)
             for metric, name, unit, error, verdict in (
-                ("TTFT", "p50", "ms", 10.0, "fail"), ("ITL", "p50", "ms", 1.0, "below noise"), ("E2E", "p50", "ms", 4.0, "pass"))]
+                ("TTFT", "p50", "ms", 10.0, "fail"), ("ITL", "p50", "ms", 1.0, "below noise"),
+                ("E2E", "p50", "ms", 4.0, "pass"))]
     pd.DataFrame([vars(row) for row in rows]).to_csv(directory / "tables" / "verdict.csv", index=False)
     inputs = [{"path": str(run), "name": run.name,
                "run_meta_sha256": hashlib.sha256((run / RUN_META_FILE).read_bytes()).hexdigest()} for run in runs]

@@ -87,7 +87,7 @@ def runs(tmp_path):
 
 
 @pytest.mark.parametrize(("real", "simulated", "error", "message"), [
-    ({"status": "invalid", "details": {"invalid_reasons": ["submissions late"]}}, {}, UnfinishedArtifactError, "submissions late"),
+    ({"status": "invalid", "details": {"invalid_reasons": ["late by 9 ms"]}}, {}, UnfinishedArtifactError, "late by 9"),
     ({"status": "failed"}, {}, UnfinishedArtifactError, "has status 'failed'"),
     ({}, {"status": "invalid"}, UnfinishedArtifactError, "has status 'invalid'"),
     ({"backend": "transformers"}, {}, IncomparableRunsError, "not comparable under load"),

@@ -166,7 +166,8 @@ def damage(directory, file, old, new) -> None:
 
 
 @pytest.mark.parametrize(("file", "old", "new"), [
-    ("token_metrics.csv", "\n0,0,", "\n0,5,"), ("request_metrics.csv", ",ok\n", ",OK\n"), ("run_meta.json", '"run_type": "real"', '"run_type": "unreal"'),
+    ("token_metrics.csv", "\n0,0,", "\n0,5,"), ("request_metrics.csv", ",ok\n", ",OK\n"),
+    ("run_meta.json", '"run_type": "real"', '"run_type": "unreal"'),
     ("engine_steps.csv", "kv_tokens", "tokens"), ("engine_batches.csv", "\n0,0,1,0", "\n0,0,0,0")])
 def test_bad_input_names_its_file_and_leaves_what_was_there(result, tmp_path, file, old, new) -> None:
     arrivals, times = served(requests=3)
