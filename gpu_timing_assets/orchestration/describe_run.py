@@ -19,7 +19,7 @@ def describe_real_runs(run_dirs: Sequence[Path], metas: Sequence[RunMeta], clock
     tables = [read_run_tables(directory) for directory in run_dirs]
     first, lateness = metas[0], metas[0].details.get("submission_lateness_ms", {})
     invalid = sorted({str(reason) for meta in metas for reason in meta.details.get("invalid_reasons", [])})
-    rows = [{"run": directory.name.rsplit("--", 1)[-1], "status": meta.status, **latencies_ms(*table)}
+    rows = [{"run": directory.name.rsplit("-", 1)[-1], "status": meta.status, **latencies_ms(*table)}
             for directory, meta, table in zip(run_dirs, metas, tables, strict=True)]
     return {
         "latencies": metadata_table(rows),

@@ -17,14 +17,14 @@ def describe_workload(meta: WorkloadMeta, directory: Path, clock: StageClock) ->
     prompt, output = lengths["num_prefill_tokens"].tolist(), lengths["num_decode_tokens"].tolist()
     seconds = meta.duration_ns / 1e9
     return {
+        "arrivals": sparkline(histogram(intervals["arrival_time_ns"].tolist()), f"arrivals over {seconds:.1f} s"),
+        "prompt_lengths": sparkline(histogram(prompt), f"prompt tokens, {min(prompt)} to {max(prompt)}"),
+        "output_lengths": sparkline(histogram(output), f"output tokens, {min(output)} to {max(output)}"),
         "requests": meta.num_requests,
         "prompt_tokens": meta.num_prefill_tokens,
         "output_tokens": meta.num_decode_tokens,
         "duration_s": round(seconds, 3),
         "requests_per_s": round(meta.num_requests / seconds, 3) if seconds else 0.0,
-        "arrivals": sparkline(histogram(intervals["arrival_time_ns"].tolist()), f"arrivals over {seconds:.1f} s"),
-        "prompt_lengths": sparkline(histogram(prompt), f"prompt tokens, {min(prompt)} to {max(prompt)}"),
-        "output_lengths": sparkline(histogram(output), f"output tokens, {min(output)} to {max(output)}"),
         "workload_sha256": meta.workload_sha256,
         "tokenizer": str(meta.tokenizer.get("name", "")),
         "seed": meta.seed,

@@ -13,10 +13,11 @@ def sparkline(values: Sequence[float], caption: str) -> dg.MarkdownMetadataValue
     """`values` as bars from zero, reduced to `MAX_BARS` by the largest of each group; `caption` says what they are."""
     bars = _reduce([max(0.0, float(value)) for value in values])
     top = max(bars, default=0.0) or 1.0
-    path = "".join(f"M{4 * i + 2} {HEIGHT}v-{max(1, round(HEIGHT * bar / top))}" for i, bar in enumerate(bars))
+    path = "".join(f"M{4 * i + 2},{HEIGHT}v-{max(1, round(HEIGHT * bar / top))}" for i, bar in enumerate(bars))
     svg = (f"<svg xmlns='http://www.w3.org/2000/svg' width='{8 * len(bars)}' height='{2 * HEIGHT}' "
            f"viewBox='0 0 {4 * len(bars) or 1} {HEIGHT}'><path d='{path}' stroke='#4b6bfb' stroke-width='3'/></svg>")
-    return dg.MetadataValue.md(f"![{caption}](data:image/svg+xml,{quote(svg, safe=chr(39) + ' =:/-,')})\n\n{caption}")
+    address = "data:image/svg+xml," + quote(svg, safe="'=:/,-")
+    return dg.MetadataValue.md(f"![{caption}]({address})\n\n{caption}")
 
 
 def histogram(values: Sequence[float], bins: int = 24) -> list[float]:

@@ -1,5 +1,6 @@
 """Runs a stage for an asset: a structured log line at its start and end, its duration, and faults in Dagster's terms."""
 
+import multiprocessing
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from gpu_timing_assets.artifacts.errors import (
     UnfinishedArtifactError,
     WorkloadError,
 )
+from gpu_timing_assets.orchestration.settings import load_settings
 
 # What may go well later: an engine that did not start or died, a device that somebody holds. (attempts, seconds between)
 RETRIED: dict[type[GpuTimingError], tuple[int, int]] = {EngineError: (2, 10), BusyError: (5, 60)}
@@ -49,6 +51,21 @@ def remedy(error: GpuTimingError) -> str:
     return next((REMEDIES[kind] for kind in type(error).__mro__ if kind in REMEDIES), "Read the message.")
 
 
+def end_with_the_run() -> None:
+    """A step's process ends when its run's worker is killed; Dagster leaves it running and gives its pool slot away.
+
+    The engine's process then ends with the step's. In a run without processes of its own (a test, a notebook) nothing is
+    done: the parent there is a shell.
+    """
+    from gpu_timing_assets.engine.process_tree import die_with_parent
+
+    parent = multiprocessing.parent_process()
+    if parent is not None or load_settings().executor == "celery":
+        die_with_parent()
+    if parent is not None and not parent.is_alive():  # it died before the line above
+        raise SystemExit("the run's worker is gone")
+
+
 @contextmanager
 def stage(context: dg.AssetExecutionContext, name: str, **facts: object) -> Iterator[StageClock]:
     """Log `stage=<name> event=start|end|failed key=value …` around the block.
@@ -56,6 +73,7 @@ def stage(context: dg.AssetExecutionContext, name: str, **facts: object) -> Iter
     A `GpuTimingError` becomes a retry if it is worth one, and else a failure that is not retried and whose metadata
     name the cause and the remedy.
     """
+    end_with_the_run()
     if context.has_partition_key:
         facts = {"workload_id": context.partition_key, **facts}
     line = " ".join(f"{key}={value}" for key, value in {"stage": name, **facts, "run_id": context.run_id[:8]}.items())
