@@ -46,6 +46,7 @@ $(EDITABLE): pyproject.toml $(INSTALLED)
 	touch $@
 
 demo: install  ## the whole graph for one workload (WORKLOAD=…), then the error table and where the report lies
+	@$(BIN)/python -m gpu_timing_assets.orchestration.prepare_history
 	$(BIN)/dagster asset materialize -m gpu_timing_assets.definitions --select '*' --partition $(WORKLOAD)
 	@$(BIN)/python -m gpu_timing_assets.cli show-comparison workload=$(WORKLOAD)
 
@@ -69,7 +70,7 @@ backfill-test: install  ## 30 partitions through the queued run coordinator, two
 	$(BIN)/pytest gpu_timing_assets_tests/integration/test_backfill_thirty.py
 
 dev: install  ## the web page on http://127.0.0.1:3000, and the reports on http://127.0.0.1:3001
-	@mkdir -p data/.dagster
+	@DAGSTER_HOME=$(CURDIR) $(BIN)/python -m gpu_timing_assets.orchestration.prepare_history
 	@$(BIN)/python -m gpu_timing_assets.orchestration.reports_server & server=$$!; trap "kill $$server" EXIT; \
 	DAGSTER_HOME=$(CURDIR) $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $${GPU_TIMING_DAGSTER_PORT:-3000}
 

@@ -36,8 +36,16 @@ class Browser:
 
     def wait_for(self, *words: str, timeout_s: float = 60) -> None:
         """Until the page shows all of the words."""
-        wait_until(lambda: all(word in self.text() for word in words), timeout_s,
-                   lambda: f"{[word for word in words if word not in self.text()]} on the page, which says: {self.text()[:1500]}")
+        def missing() -> list[str]:
+            text = self.text()
+            return [word for word in words if word not in text]
+
+        wait_until(lambda: not missing(), timeout_s, lambda: f"{missing()} on the page, which says: {self.text()[:1500]}")
+
+    def expand_groups(self) -> None:
+        """The lineage page's shortcut for it (Alt+E)."""
+        self.run("document.body.dispatchEvent(new KeyboardEvent('keydown', "
+                 "{altKey: true, code: 'KeyE', key: 'e', bubbles: true}))")
 
     def click(self, text: str) -> None:
         """Click the first visible button, link or tab with exactly this text."""

@@ -114,7 +114,7 @@ def test_a_backfill_of_three_partitions_is_followed_to_its_end(page: DagsterPage
 def test_the_automation_is_there_and_off(page: DagsterPage, browser: Browser):
     browser.open(f"{page.url}/automation")
     browser.wait_for("nightly_backfill", "refresh_every_workload")
-    enabled = browser.run("""return [...document.querySelectorAll('input[type=checkbox]')].filter(e => e.checked).length""")
+    enabled = browser.run("return [...document.querySelectorAll('input[type=checkbox]')].filter(e => e.checked).length")
     assert enabled <= 1  # the failure report alone
 
 

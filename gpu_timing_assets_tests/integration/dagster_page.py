@@ -20,6 +20,7 @@ import httpx
 import psutil
 
 from gpu_timing_assets.artifacts.layout import PROJECT_ROOT
+from gpu_timing_assets.orchestration.prepare_history import prepare_history
 
 LOCATION = {"repositoryLocationName": "gpu_timing_assets", "repositoryName": "__repository__"}
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
@@ -110,6 +111,8 @@ def dagster_page(folder: Path, *, project: Path = PROJECT_ROOT, **variables: str
         path.mkdir(parents=True)
     settings = (PROJECT_ROOT / "dagster.yaml").read_text().replace("data/.dagster", str(folder / "storage"))
     (home / "dagster.yaml").write_text(settings)
+    instance = dg.DagsterInstance.from_config(str(home))
+    prepare_history(instance)
     port = free_port()
     # TMPDIR: the CPU's lock lies there, and an engine of somebody else's on this machine is none of ours
     environment = {**os.environ, "DAGSTER_HOME": str(home), "GPU_TIMING_DATA_ROOT": str(data), "TMPDIR": str(temporary),
@@ -120,7 +123,7 @@ def dagster_page(folder: Path, *, project: Path = PROJECT_ROOT, **variables: str
         process = subprocess.Popen(command, cwd=project, env=environment, stdout=log, stderr=subprocess.STDOUT,
                                    start_new_session=True)
     try:
-        page = DagsterPage(f"http://127.0.0.1:{port}", home, data, process, dg.DagsterInstance.from_config(str(home)))
+        page = DagsterPage(f"http://127.0.0.1:{port}", home, data, process, instance)
         wait_until(lambda: answers(page), 90, f"the page (its log: {folder / 'page.log'})")
         time.sleep(2)  # the daemon starts after the web server
         page.base_processes = {found.pid for found in page.started_processes()}

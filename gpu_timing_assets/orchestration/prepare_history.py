@@ -1,0 +1,24 @@
+"""Creates the history's tables before several processes try to at once, which corrupts SQLite's for good.
+
+`python -m gpu_timing_assets.orchestration.prepare_history` does it for the instance of `DAGSTER_HOME` or `./dagster.yaml`.
+"""
+
+import os
+from pathlib import Path
+
+import dagster as dg
+
+
+def prepare_history(instance: dg.DagsterInstance) -> None:
+    instance.run_storage.get_runs_count()
+    instance.event_log_storage.get_concurrency_keys()
+    instance.schedule_storage.all_instigator_state()
+
+
+def main() -> None:
+    with dg.DagsterInstance.from_config(os.environ.get("DAGSTER_HOME") or str(Path.cwd())) as instance:
+        prepare_history(instance)
+
+
+if __name__ == "__main__":
+    main()
