@@ -18,6 +18,7 @@ from gpu_timing_assets.comparison.report import write_report
 from gpu_timing_assets.comparison.results import TIMELINE_FILE, ComparisonInputs, ComparisonResult, load_result
 from gpu_timing_assets.comparison.timeline import write_timeline
 from gpu_timing_assets.comparison.write_tables import write_tables
+from gpu_timing_assets.presets.comparison import ComparisonPreset
 from gpu_timing_assets.presets.experiment import ExperimentConfig
 
 
@@ -29,7 +30,8 @@ def compare(config: ExperimentConfig, inputs: ComparisonInputs, out: Path) -> Co
     if all(meta.details.get("variant") for meta in sim_metas):
         raise IncomparableRunsError("every simulation given has a part of the real run substituted, which judges nothing: "
                                     "add a plain one (`vidur-sim` with simulator.variant=null)")
-    overridden, listed = gate(real_metas, sim_metas, allow_mismatch=preset.allow_mismatch)
+    overridden, listed = gate(real_metas, sim_metas, allow_mismatch=preset.allow_mismatch,
+                               kv_blocks_tolerance_pct=preset.kv_blocks_tolerance_pct)
     real = [load_run(directory, meta, meta.run_id) for directory, meta in
             zip(inputs.real_run_dirs, real_metas, strict=True)]
     simulated = [load_run(directory, meta, label) for directory, meta, label in
@@ -39,8 +41,8 @@ def compare(config: ExperimentConfig, inputs: ComparisonInputs, out: Path) -> Co
     aligned = align(real, simulated)
     overridden += refuse_single_request_backend(aligned, allow_mismatch=preset.allow_mismatch)
     findings = find_out(aligned, preset)
-    findings.tables["parity"] = parity_table(real_metas, sim_metas)
-    notes = (*overridden, *_notes(aligned))
+    findings.tables["parity"] = parity_table(real_metas, sim_metas, preset.kv_blocks_tolerance_pct)
+    notes = (*overridden, *_notes(aligned, findings, preset))
     with atomic_directory(out) as scratch:
         write_tables(findings.tables, scratch / "tables")
         write_json(scratch / CONFIG_FILE, config)
@@ -71,8 +73,12 @@ def refuse_single_request_backend(aligned: Aligned, *, allow_mismatch: bool) -> 
     return problems
 
 
-def _notes(aligned: Aligned) -> list[str]:
+def _notes(aligned: Aligned, findings: Findings, preset: ComparisonPreset) -> list[str]:
     notes = []
+    noise = [row.noise_pct for row in findings.verdicts if row.noise_pct is not None and row.unit == "ms"]
+    if noise and np.median(noise) > preset.warn_pct:
+        notes.append(f"the real runs themselves differ by {np.median(noise):.0f} % (median of the latencies' statistics, "
+                     f"at most {max(noise):.0f} %): an error below that says little about the simulation")
     if len(aligned.excluded):
         requests = aligned.excluded["request_id"].nunique()
         what = "1 request failed in a run and is" if requests == 1 else f"{requests} requests failed in a run and are"

@@ -31,6 +31,7 @@ from gpu_timing_assets.comparison.results import (
     MatrixResult,
     load_result,
 )
+from gpu_timing_assets.presets.comparison import ComparisonPreset
 
 PAGE_FILE = "fidelity_matrix.html"
 CURRENT, STALE, MISSING, REFUSED = "current", "stale", "missing", "refused"
@@ -132,7 +133,8 @@ def _why_absent(data: DataRoot, subject: Subject) -> tuple[str, str]:
     if not simulated:
         return MISSING, "no simulation of the workload as it is now: run vidur-sim"
     try:
-        gate(*read_metas(ComparisonInputs(real, simulated), allow_invalid=False), allow_mismatch=False)
+        gate(*read_metas(ComparisonInputs(real, simulated), allow_invalid=False), allow_mismatch=False,
+             kv_blocks_tolerance_pct=ComparisonPreset().kv_blocks_tolerance_pct)
     except GpuTimingError as error:
         return REFUSED, str(error)
     return MISSING, "both sides are there: run compare-runs"

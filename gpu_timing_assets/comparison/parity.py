@@ -12,6 +12,7 @@ from gpu_timing_assets.artifacts.metadata import RunMeta
 # Knobs that may differ between a real run and a simulation of it without making the figures meaningless: they are
 # listed in the report. Every other knob must be equal.
 LISTED_ONLY = ("attention_backend_version", "comparable_under_load", "device_name", "other")
+KV_BLOCKS = "num_kv_blocks"
 IDENTITY = ("workload_id", "workload_sha256", "model", "hardware")
 
 
@@ -30,12 +31,13 @@ class Mismatch:
         return f"{self.knob} is {self.real} in the real run, {self.other} in {self.run_id}"
 
 
-def parity(real: list[RunMeta], simulated: list[RunMeta]) -> list[Mismatch]:
+def parity(real: list[RunMeta], simulated: list[RunMeta], kv_blocks_tolerance_pct: float = 0.0) -> list[Mismatch]:
     """Every knob that differs from the first real run's, of the other real runs and of the simulations, in that order.
 
     Held against each other: workload and its hash, model, hardware, and everything in `params` (dimensions, dtype,
     engine version, scheduler knobs, KV blocks, attention backend, CUDA graphs, TP). A knob that one side does not
-    record counts as different: what was not simulated cannot be assumed equal.
+    record counts as different: what was not simulated cannot be assumed equal. KV blocks that differ by no more than
+    the tolerance are listed and refuse nothing.
     """
     reference = real[0]
     found = []
@@ -53,16 +55,24 @@ def parity(real: list[RunMeta], simulated: list[RunMeta]) -> list[Mismatch]:
         for knob, one, two in pairs:
             if one is absent or two is absent or one != two:
                 show = ["not recorded" if value is absent else _show(value) for value in (one, two)]
-                found.append(Mismatch(other.run_id, knob, show[0], show[1], knob.split(".")[0] not in listed_only))
+                close = knob == KV_BLOCKS and _within(one, two, kv_blocks_tolerance_pct)
+                hard = not close and knob.split(".")[0] not in listed_only
+                found.append(Mismatch(other.run_id, knob, show[0], show[1], hard))
     return found
 
 
-def gate(real: list[RunMeta], simulated: list[RunMeta], *, allow_mismatch: bool) -> tuple[list[str], list[str]]:
+def _within(one: Any, two: Any, tolerance_pct: float) -> bool:
+    return isinstance(one, int) and isinstance(two, int) and one > 0 and 100 * abs(two - one) / one <= tolerance_pct
+
+
+def gate(
+    real: list[RunMeta], simulated: list[RunMeta], *, allow_mismatch: bool, kv_blocks_tolerance_pct: float = 0.0,
+) -> tuple[list[str], list[str]]:
     """`(overridden, listed)`: what would have refused the comparison, and what differs but does not matter.
 
     Raises `IncomparableRunsError` naming every knob that refuses it, unless `allow_mismatch`.
     """
-    found = parity(real, simulated)
+    found = parity(real, simulated, kv_blocks_tolerance_pct)
     overridden = [f"{meta.run_id} is invalid: {_reasons(meta)}" for meta in real if meta.status == "invalid"]
     overridden += [mismatch.text for mismatch in found if mismatch.hard]
     if overridden and not allow_mismatch:
@@ -76,9 +86,12 @@ def _reasons(meta: RunMeta) -> str:
     return "; ".join(map(str, meta.details.get("invalid_reasons", []))) or "no reason given"
 
 
-def parity_table(real: list[RunMeta], simulated: list[RunMeta]) -> pd.DataFrame:
+def parity_table(
+    real: list[RunMeta], simulated: list[RunMeta], kv_blocks_tolerance_pct: float = 0.0,
+) -> pd.DataFrame:
     """Every knob of every run beside the first real run's: the content of `tables/parity.csv`."""
-    wrong = {(m.run_id, m.knob): ("refuses" if m.hard else "listed") for m in parity(real, simulated)}
+    wrong = {(m.run_id, m.knob): ("refuses" if m.hard else "listed")
+             for m in parity(real, simulated, kv_blocks_tolerance_pct)}
     rows = []
     reference = {**{name: getattr(real[0], name) for name in IDENTITY}, **_flat(real[0].params)}
     for run in (*real, *simulated):

@@ -6,6 +6,7 @@ and one for dark), so charts name the category and not its colour; lines differ 
 
 import json
 import re
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,9 +87,17 @@ def value_scale(values: np.ndarray, domain: np.ndarray | None = None) -> alt.Sca
 
 
 def quantile_curves(aligned: Aligned, metric: str, levels: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The metric's quantiles at `levels`: of each real run, shape (runs, levels), and of each simulation by label."""
-    real = np.stack([np.quantile(series.latency_ms(metric), levels) for series in aligned.real])
-    return real, {series.label: np.quantile(series.latency_ms(metric), levels) for series in aligned.simulated}
+    """The metric's quantiles at `levels`: of each real run, shape (runs, levels), and of each simulation by label.
+
+    Zeros (tokens that came together) are drawn at the smallest positive value, so that a logarithmic axis can show them.
+    """
+    runs = (*aligned.real, *aligned.simulated)
+    curves = np.stack([np.quantile(series.latency_ms(metric), levels) for series in runs])
+    positive = curves[curves > 0]
+    if len(positive):
+        curves = np.maximum(curves, positive.min())
+    simulated = curves[len(aligned.real):]
+    return curves[:len(aligned.real)], {series.label: row for series, row in zip(aligned.simulated, simulated, strict=True)}
 
 
 def cdf_chart(aligned: Aligned) -> alt.TopLevelMixin:
@@ -134,7 +143,7 @@ def percentile_chart(rows: list[VerdictRow], real_runs: pd.DataFrame) -> alt.Top
         spread = runs.groupby("statistic", sort=False)["value"].agg(["min", "max"]).reset_index().assign(series=REAL)
         x = alt.X("statistic:N", sort=order, title=None, axis=alt.Axis(labelAngle=0))
         offset = alt.XOffset("series:N", sort=[REAL, *labels], scale=alt.Scale(domain=[REAL, *labels]))
-        scale = value_scale(points["value"].to_numpy())
+        scale = value_scale(np.concatenate([points["value"], spread["min"], spread["max"]]))
         bars = alt.Chart(records(spread)).mark_rule(strokeWidth=5, opacity=0.4).encode(
             x=x, xOffset=offset, y=alt.Y("min:Q", scale=scale, title=f"{metric.name} (ms)"), y2="max:Q",
             color=series_colour(labels))
@@ -289,6 +298,7 @@ def request_chart(table: pd.DataFrame, load: np.ndarray, labels: list[str], prim
     return alt.vconcat(alt.hconcat(top, right), bottom).add_params(shown)
 
 
+
 def over_time_chart(table: pd.DataFrame, labels: list[str], primary: str) -> alt.TopLevelMixin:
     """Running requests and batch size over time; drag to move, scroll to zoom, in both at once."""
     wanted = [primary, *(label for label in labels if label != primary)][:3]
@@ -324,7 +334,7 @@ def grouped_chart(table: pd.DataFrame, simulation: str) -> alt.TopLevelMixin:
         part = chosen[chosen["grouped_by"] == name]
         points = part[["middle", "low", "high", "requests", "metric", "error_pct", "noise_pct"]]
         colour = alt.Color("metric:N", scale=alt.Scale(domain=["TTFT", "TPOT", "E2E"]),
-                           legend=alt.Legend(symbolType="stroke", symbolSize=500))
+                           legend=alt.Legend(symbolSize=90))
         x = alt.X("middle:Q", title=name, scale=alt.Scale(zero=False, nice=False, padding=8) if name == TIME else
                   value_scale(part["middle"].to_numpy()))
         base = alt.Chart(records(points)).encode(x=x, y=alt.Y("error_pct:Q", title="error of the mean (%)"), color=colour)
@@ -351,6 +361,13 @@ class Figure:
 
 def figures(aligned: Aligned, findings: Findings, preset: ComparisonPreset) -> list[Figure]:
     """All figures of a report, in reading order; one with nothing to draw is left out."""
+    with warnings.catch_warnings():
+        # Altair warns where one selection stands in several plots, which is what links them
+        warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter", UserWarning)
+        return _figures(aligned, findings, preset)
+
+
+def _figures(aligned: Aligned, findings: Findings, preset: ComparisonPreset) -> list[Figure]:
     labels, primary = [series.label for series in aligned.simulated], findings.primary_simulation
     tables = findings.tables
     judged = [row for row in findings.verdicts if row.simulation == primary]

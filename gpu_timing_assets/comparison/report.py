@@ -2,7 +2,6 @@
 
 import json
 import re
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +63,7 @@ def write_report(
     overridden: list[str], notes: tuple[str, ...],
 ) -> None:
     """Write `report.html`, `summary.md` and `figs/` into `directory`; nothing in them depends on when or where."""
-    with warnings.catch_warnings():
-        # Altair warns where one selection stands in several plots, which is what links them
-        warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter", UserWarning)
-        figures = plots.figures(aligned, findings, preset)
+    figures = plots.figures(aligned, findings, preset)
     specifications = {figure.name: plots.specification(figure.chart) for figure in figures}
     bundle = vega_bundle()
     content = {

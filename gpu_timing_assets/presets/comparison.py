@@ -13,12 +13,15 @@ class ComparisonPreset(Preset):
 
     Goodput counts the requests whose TTFT and TPOT are both within `ttft_objective_ms` and `tpot_objective_ms`.
     Intervals of `confidence_pct` come from `bootstrap_resamples` resamples drawn from `bootstrap_seed`.
+    `kv_blocks_tolerance_pct` is how far the number of KV blocks may differ: an engine sizes its cache by the memory it
+    finds free, which varies by a fraction of a percent from one start to the next. Every other knob must be equal.
     `allow_mismatch` compares runs that the parity gate refuses; the report then says so at its top.
     """
 
     pass_pct: float = Field(default=5.0, gt=0)
     warn_pct: float = Field(default=9.0, gt=0)
     allow_mismatch: bool = False
+    kv_blocks_tolerance_pct: float = Field(default=2.0, ge=0, le=10)
     ttft_objective_ms: float = Field(default=200.0, gt=0)
     tpot_objective_ms: float = Field(default=50.0, gt=0)
     bootstrap_resamples: int = Field(default=1000, ge=100, le=20_000)

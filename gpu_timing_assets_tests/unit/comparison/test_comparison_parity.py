@@ -62,6 +62,13 @@ def test_what_does_not_decide_timing_is_listed_and_does_not_refuse() -> None:
     assert len(listed) == 3
 
 
+@pytest.mark.parametrize(("blocks", "refuses"), [(1020, False), (980, False), (1021, True), (979, True)])
+def test_kv_blocks_may_differ_by_the_tolerance_and_are_listed(blocks, refuses) -> None:
+    overridden, listed = gate([metadata("real")], [simulation(num_kv_blocks=blocks)], allow_mismatch=True,
+                              kv_blocks_tolerance_pct=2.0)
+    assert (len(overridden), len(listed)) == ((1, 0) if refuses else (0, 1))
+
+
 def test_repeats_must_agree_even_in_what_is_only_listed_for_a_simulation() -> None:
     with pytest.raises(IncomparableRunsError, match="device_name"):
         gate([metadata("real-0"), metadata("real-1", params=engine_params(device_name="A10"))], [simulation()],
