@@ -13,7 +13,7 @@ from gpu_timing_assets.comparison.align import Aligned, align
 from gpu_timing_assets.comparison.batch_agreement import check_batches
 from gpu_timing_assets.comparison.findings import Findings, find_out
 from gpu_timing_assets.comparison.load import load_run, read_metas, simulation_labels
-from gpu_timing_assets.comparison.parity import gate, parity_table
+from gpu_timing_assets.comparison.parity import judged_simulation, parity_table, sift
 from gpu_timing_assets.comparison.report import write_report
 from gpu_timing_assets.comparison.results import TIMELINE_FILE, ComparisonInputs, ComparisonResult, load_result
 from gpu_timing_assets.comparison.timeline import write_timeline
@@ -27,29 +27,26 @@ def compare(config: ExperimentConfig, inputs: ComparisonInputs, out: Path) -> Co
     started_at = utc_now()
     preset = config.comparison
     real_metas, sim_metas = read_metas(inputs, allow_invalid=preset.allow_mismatch)
-    if all(meta.details.get("variant") for meta in sim_metas):
-        raise IncomparableRunsError("every simulation given has a part of the real run substituted, which judges nothing: "
-                                    "add a plain one (`vidur-sim` with simulator.variant=null)")
-    overridden, listed = gate(real_metas, sim_metas, allow_mismatch=preset.allow_mismatch,
-                               kv_blocks_tolerance_pct=preset.kv_blocks_tolerance_pct)
+    sifted = sift(real_metas, sim_metas, allow_mismatch=preset.allow_mismatch,
+                  kv_blocks_tolerance_pct=preset.kv_blocks_tolerance_pct)
+    labels = simulation_labels(sim_metas)
     real = [load_run(directory, meta, meta.run_id) for directory, meta in
             zip(inputs.real_run_dirs, real_metas, strict=True)]
-    simulated = [load_run(directory, meta, label) for directory, meta, label in
-                 zip(inputs.sim_run_dirs, sim_metas, simulation_labels(sim_metas), strict=True)]
+    simulated = [load_run(inputs.sim_run_dirs[position], sim_metas[position], labels[position]) for position in sifted.kept]
     for run in (*real, *simulated):
         check_batches(run)
     aligned = align(real, simulated)
-    overridden += refuse_single_request_backend(aligned, allow_mismatch=preset.allow_mismatch)
-    findings = find_out(aligned, preset)
+    overridden = sifted.overridden + refuse_single_request_backend(aligned, allow_mismatch=preset.allow_mismatch)
+    findings = find_out(aligned, preset, primary=labels[judged_simulation(sim_metas)])
     findings.tables["parity"] = parity_table(real_metas, sim_metas, preset.kv_blocks_tolerance_pct)
-    notes = (*overridden, *_notes(aligned, findings, preset))
+    notes = (*overridden, *sifted.left_out, *_notes(aligned, findings, preset))
     with atomic_directory(out) as scratch:
         write_tables(findings.tables, scratch / "tables")
         write_json(scratch / CONFIG_FILE, config)
         write_report(scratch, out.name, aligned, findings, preset, overridden, notes)
         write_timeline(scratch / TIMELINE_FILE, [aligned.real[0], aligned.simulation(findings.primary_simulation)])
         write_json(scratch / RUN_META_FILE, _run_meta(out.name, inputs, aligned, findings, config, started_at,
-                                                      overridden, listed, notes))
+                                                      overridden, sifted.listed, notes))
     return load_result(out)
 
 

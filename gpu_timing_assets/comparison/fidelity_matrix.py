@@ -19,7 +19,7 @@ from gpu_timing_assets.artifacts.metadata import RUN_META_FILE, RunMeta
 from gpu_timing_assets.comparison.find_runs import find_real_runs, find_sim_runs, finished_runs
 from gpu_timing_assets.comparison.load import read_metas
 from gpu_timing_assets.comparison.matrix_page import write_matrix_page
-from gpu_timing_assets.comparison.parity import gate
+from gpu_timing_assets.comparison.parity import sift
 from gpu_timing_assets.comparison.results import (
     BELOW_NOISE,
     FAIL,
@@ -133,7 +133,7 @@ def _why_absent(data: DataRoot, subject: Subject) -> tuple[str, str]:
     if not simulated:
         return MISSING, "no simulation of the workload as it is now: run vidur-sim"
     try:
-        gate(*read_metas(ComparisonInputs(real, simulated), allow_invalid=False), allow_mismatch=False,
+        sift(*read_metas(ComparisonInputs(real, simulated), allow_invalid=False), allow_mismatch=False,
              kv_blocks_tolerance_pct=ComparisonPreset().kv_blocks_tolerance_pct)
     except GpuTimingError as error:
         return REFUSED, str(error)

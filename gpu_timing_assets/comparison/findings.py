@@ -25,12 +25,11 @@ class Findings:
     tables: dict[str, pd.DataFrame]
 
 
-def find_out(aligned: Aligned, preset: ComparisonPreset) -> Findings:
-    """Judge and explain the aligned runs."""
+def find_out(aligned: Aligned, preset: ComparisonPreset, *, primary: str) -> Findings:
+    """Judge and explain the aligned runs; `primary` is the label of the simulation that is judged."""
     rows = judge(aligned, preset)
     objective = Objective(preset.ttft_objective_ms, preset.tpot_objective_ms)
     batches, first_difference = batch_agreement(aligned)
-    labels = [series.label for series in aligned.simulated]
     tables = {
         "verdict": pd.DataFrame([vars(row) for row in rows]),
         "real_runs": real_run_table(aligned, objective),
@@ -46,7 +45,7 @@ def find_out(aligned: Aligned, preset: ComparisonPreset) -> Findings:
         "completeness": aligned.completeness,
         "excluded_requests": aligned.excluded,
     }
-    return Findings("engine" if "engine" in labels else labels[0], tuple(rows), tables)
+    return Findings(primary, tuple(rows), tables)
 
 
 def real_run_table(aligned: Aligned, objective: Objective) -> pd.DataFrame:

@@ -82,6 +82,51 @@ def gate(
     return overridden, [mismatch.text for mismatch in found if not mismatch.hard]
 
 
+@dataclass(frozen=True)
+class Sifted:
+    """`kept` are the positions of the simulations that are compared; `left_out` says of each other one why not."""
+
+    kept: tuple[int, ...]
+    overridden: list[str]
+    listed: list[str]
+    left_out: list[str]
+
+
+def sift(
+    real: list[RunMeta], simulated: list[RunMeta], *, allow_mismatch: bool, kv_blocks_tolerance_pct: float = 0.0,
+) -> Sifted:
+    """Pass the gate with the simulation that is judged; leave out what else it refuses.
+
+    An old simulation of another predictor then does not stand in the way of the one that is judged. Raises
+    `IncomparableRunsError` if the judged one is refused, the real runs disagree, or every simulation is a substituted one.
+    """
+    judged = judged_simulation(simulated)
+    gate(real, [simulated[judged]], allow_mismatch=allow_mismatch, kv_blocks_tolerance_pct=kv_blocks_tolerance_pct)
+    kept, left_out = [], []
+    for position, meta in enumerate(simulated):
+        refused = [mismatch for mismatch in parity(real[:1], [meta], kv_blocks_tolerance_pct) if mismatch.hard]
+        if refused and not allow_mismatch:
+            left_out.append(f"{meta.run_id} is left out, it is not comparable: "
+                            f"{'; '.join(mismatch.text for mismatch in refused)}")
+        else:
+            kept.append(position)
+    overridden, listed = gate(real, [simulated[position] for position in kept], allow_mismatch=allow_mismatch,
+                              kv_blocks_tolerance_pct=kv_blocks_tolerance_pct)
+    return Sifted(tuple(kept), overridden, listed, left_out)
+
+
+def judged_simulation(simulated: list[RunMeta]) -> int:
+    """The position of the simulation that is judged: the plain one of predictor `engine`, otherwise the first plain one.
+
+    Raises `IncomparableRunsError` if there is no plain one.
+    """
+    plain = [position for position, meta in enumerate(simulated) if not meta.details.get("variant")]
+    if not plain:
+        raise IncomparableRunsError("every simulation given has a part of the real run substituted, which judges nothing: "
+                                    "add a plain one (`vidur-sim` with simulator.variant=null)")
+    return next((position for position in plain if simulated[position].details.get("predictor") == "engine"), plain[0])
+
+
 def _reasons(meta: RunMeta) -> str:
     return "; ".join(map(str, meta.details.get("invalid_reasons", []))) or "no reason given"
 

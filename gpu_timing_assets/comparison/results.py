@@ -73,7 +73,7 @@ class ComparisonResult:
 
     @property
     def primary_simulation(self) -> str:
-        """The simulation that is judged: `engine` where there is one, otherwise the first."""
+        """The simulation that is judged: that of predictor `engine`, otherwise the first plain one."""
         return str(self.meta.details["primary_simulation"])
 
     def counts(self, simulation: str | None = None) -> dict[str, int]:

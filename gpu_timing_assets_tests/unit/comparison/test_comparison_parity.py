@@ -6,7 +6,7 @@ from gpu_timing_assets.artifacts.errors import GpuTimingError, IncomparableRunsE
 from gpu_timing_assets.artifacts.metadata import RunMeta
 from gpu_timing_assets.comparison import ComparisonInputs
 from gpu_timing_assets.comparison.compare import compare
-from gpu_timing_assets.comparison.parity import gate, parity, parity_table
+from gpu_timing_assets.comparison.parity import gate, judged_simulation, parity, parity_table, sift
 from gpu_timing_assets_tests.unit.comparison.synthetic_runs import (
     DIMENSIONS,
     MS,
@@ -80,6 +80,33 @@ def test_equal_runs_differ_in_nothing() -> None:
     table = parity_table([metadata("real")], [simulation()])
     assert set(table["parity"]) == {"equal"}
     assert {"num_kv_blocks", "workload_sha256", "model_dimensions.head_dim"} <= set(table["knob"])
+
+
+def sims() -> list[RunMeta]:
+    old = engine_params(max_num_seqs=8)
+    return [metadata("old-stock", "vidur", params=old, details={"predictor": "stock", "variant": None}),
+            metadata("kernel", "vidur", details={"predictor": "kernel", "variant": None}),
+            metadata("old-variant", "vidur", params=old, details={"predictor": "engine", "variant": "recorded_batches"}),
+            metadata("engine", "vidur")]
+
+
+def test_what_is_not_judged_and_not_comparable_is_left_out_and_said() -> None:
+    sifted = sift([metadata("real")], sims(), allow_mismatch=False)
+    assert sifted.kept == (1, 3)
+    assert sifted.overridden == []
+    assert [text.split(":")[0] for text in sifted.left_out] == [
+        "old-stock is left out, it is not comparable", "old-variant is left out, it is not comparable"]
+    assert "max_num_seqs is 64 in the real run, 8 in old-stock" in sifted.left_out[0]
+    everything = sift([metadata("real")], sims(), allow_mismatch=True)
+    assert everything.kept == (0, 1, 2, 3)
+    assert len(everything.overridden) == 2
+
+
+def test_another_simulation_does_not_stand_in_for_the_judged_one() -> None:
+    assert judged_simulation(sims()) == 3
+    assert judged_simulation(sims()[:3]) == 0
+    with pytest.raises(IncomparableRunsError, match="8 in old-stock"):
+        sift([metadata("real")], sims()[:3], allow_mismatch=False)
 
 
 @pytest.fixture

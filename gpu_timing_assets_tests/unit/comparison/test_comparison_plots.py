@@ -18,7 +18,7 @@ def figures(arrivals, *real, simulated):
     aligned = align([run_in_memory(f"real-{k}", arrivals, times) for k, times in enumerate(real)],
                     [run_in_memory(name, arrivals, times, run_type="vidur") for name, times in simulated.items()])
     return {figure.name: plots.specification(figure.chart)
-            for figure in plots.figures(aligned, find_out(aligned, PRESET), PRESET)}
+            for figure in plots.figures(aligned, find_out(aligned, PRESET, primary="engine"), PRESET)}
 
 
 def values(specification, chart):
