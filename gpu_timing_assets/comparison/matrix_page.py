@@ -19,7 +19,7 @@ def write_matrix_page(
     order = [f"{metric} {name}" for metric, name in shown]
     frame = frame[frame["key"].isin(order) & frame["error_pct"].notna()]
     charts = [] if frame.empty else [
-        plots.Figure("heat", "Errors", "Signed error in percent; ≈ marks one below the noise of the real engine. Blue is "
+        plots.Figure("heat", "Errors", "Signed error in percent; ≈ and pale: below the noise of the real engine. Blue is "
                      "too fast, orange too slow; the scale ends at ±25 %.", _heat_map(frame, order)),
         plots.Figure("noise", "Error against noise", "Each point is a statistic. Left of the diagonal the error is larger "
                      "than the noise of the real engine.", _against_noise(frame)),
@@ -37,16 +37,18 @@ def write_matrix_page(
 def _heat_map(frame: pd.DataFrame, order: list[str]) -> alt.TopLevelMixin:
     cells = frame.assign(shown=[f"{'≈' if verdict == 'below noise' else ''}{error:+.1f}" for error, verdict in
                                 zip(frame["error_pct"], frame["verdict"], strict=True)])
-    cells = cells[["row", "key", "error_pct", "noise_pct", "verdict", "shown"]]
+    # one that lies below noise is pale: the engine differs from itself as much
+    cells["shade"] = cells["error_pct"].where(cells["verdict"] != "below noise", cells["error_pct"] / 5)
+    cells = cells[["row", "key", "shade", "error_pct", "noise_pct", "verdict", "shown"]]
     base = alt.Chart(plots.records(cells)).encode(
         x=alt.X("key:N", sort=order, title=None, axis=alt.Axis(orient="top", labelAngle=-35)),
         y=alt.Y("row:N", title=None, axis=alt.Axis(labelLimit=420)))
     boxes = base.mark_rect().encode(
-        color=alt.Color("error_pct:Q", title="error (%)", scale=alt.Scale(
-            domain=[-25, 0, 25], range=["#3f8fd2", "#f2f2f2", "#e8892b"], clamp=True)),
+        color=alt.Color("shade:Q", title="error (%)", scale=alt.Scale(
+            domain=[-25, 0, 25], range=["#6fb1ea", "#f2f2f2", "#f0a35e"], clamp=True)),
         tooltip=["row:N", "key:N", alt.Tooltip("error_pct:Q", format="+.2f"), alt.Tooltip("noise_pct:Q", format=".2f"),
                  "verdict:N"])
-    text = base.mark_text(fontSize=11, color="#1f2328").encode(text="shown:N")
+    text = base.mark_text(fontSize=11, fontWeight="bold", color="#1f2328").encode(text="shown:N")
     return (boxes + text).properties(width=alt.Step(52), height=alt.Step(24))
 
 
@@ -68,7 +70,8 @@ def _against_load(frame: pd.DataFrame) -> alt.TopLevelMixin:
     points = frame.assign(size=frame["error_pct"].abs())
     points = points[["row", "key", "simulation", "metric", "mean_running_requests", "size", "error_pct"]]
     return alt.Chart(plots.records(points)).mark_point(size=60, opacity=0.9).encode(
-        x=alt.X("mean_running_requests:Q", title="mean running requests", scale=alt.Scale(type="symlog")),
+        x=alt.X("mean_running_requests:Q", title="mean running requests", scale=alt.Scale(
+            zero=False, nice=True, padding=20)),
         y=alt.Y("size:Q", title="|error| (%)", scale=alt.Scale(type="symlog")), color=alt.Color("metric:N"),
-        shape=alt.Shape("simulation:N"),
+        shape=alt.Shape("simulation:N", scale=alt.Scale(range=["circle", "cross", "triangle-up", "square", "diamond"])),
         tooltip=["row:N", "key:N", alt.Tooltip("error_pct:Q", format="+.2f")]).properties(width=520, height=300)
