@@ -1,5 +1,8 @@
 """Which runs of a data root belong to one comparison."""
 
+import subprocess
+import sys
+
 import pytest
 
 from gpu_timing_assets.artifacts.errors import ArtifactError
@@ -61,3 +64,10 @@ def test_without_runs_nothing_is_found_and_without_a_workload_it_is_named(data, 
     assert find_real_runs(data, *TARGET) == find_sim_runs(data, *TARGET) == ()
     with pytest.raises(ArtifactError, match=r"workloads.gone.workload_meta.json is missing"):
         find_real_runs(data, "gone", *TARGET[1:])
+
+
+def test_loading_the_package_loads_neither_pandas_nor_altair() -> None:
+    code = "import sys, gpu_timing_assets.comparison; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "gpu_timing_assets.comparison.results" in done.stdout.split()
+    assert not {"pandas", "numpy", "scipy", "altair", "vl_convert", "jinja2"} & set(done.stdout.split())
