@@ -1,11 +1,13 @@
 """The assets' checks: named here, so that the page shows them before anything ran; judged by the stages."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from gpu_timing_assets.comparison.checks import CHECK_NAMES
+from gpu_timing_assets.orchestration.partitions import WORKLOADS
 
 if TYPE_CHECKING:
     from gpu_timing_assets.artifacts.bundle import BundleMeta
@@ -22,9 +24,16 @@ COMPARISON_DESCRIPTIONS = {
 
 
 def comparison_check_specs() -> list[dg.AssetCheckSpec]:
-    return [dg.AssetCheckSpec(name, asset="comparison", description=COMPARISON_DESCRIPTIONS.get(
+    return [_spec(name, "comparison", COMPARISON_DESCRIPTIONS.get(
         name, f"The error of {name.removesuffix('_error')} lies within the preset's thresholds or the real runs' noise."))
         for name in CHECK_NAMES]
+
+
+def _spec(name: str, asset: str, description: str, *, blocking: bool = False) -> dg.AssetCheckSpec:
+    """A check whose outcome belongs to the workload that was judged, not to the last one alone."""
+    with warnings.catch_warnings():  # on every load, about `partitions_def`
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return dg.AssetCheckSpec(name, asset=asset, description=description, blocking=blocking, partitions_def=WORKLOADS)
 
 
 def comparison_check_results(result: "ComparisonResult") -> Iterator[dg.AssetCheckResult]:
@@ -51,8 +60,8 @@ def bundle_check_result(meta: "BundleMeta") -> dg.AssetCheckResult:
 
 def real_run_check_specs() -> list[dg.AssetCheckSpec]:
     # blocking: without one valid run there is nothing to compare with
-    return [dg.AssetCheckSpec(RUNS_VALID, asset="real_run", blocking=True,
-                              description="Requests were submitted on time and all were served; an error if in no repeat.")]
+    return [_spec(RUNS_VALID, "real_run", "Requests were submitted on time and all were served; an error if in no repeat.",
+                  blocking=True)]
 
 
 def real_run_check_result(metas: Sequence["RunMeta"]) -> dg.AssetCheckResult:

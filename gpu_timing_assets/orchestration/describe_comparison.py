@@ -18,6 +18,8 @@ from gpu_timing_assets.orchestration.report_links import report_link
 from gpu_timing_assets.orchestration.sparkline import sparkline
 from gpu_timing_assets.orchestration.stage import StageClock
 
+NO_BREAK = "\u00a0"  # the page's narrow columns would break a figure from its unit
+
 
 def describe_comparison(result: ComparisonResult, clock: StageClock) -> dict[str, Any]:
     """The verdict of the simulation that is judged; each error is a number too, so that Dagster plots it over time."""
@@ -37,9 +39,10 @@ def describe_comparison(result: ComparisonResult, clock: StageClock) -> dict[str
 
 
 def _verdict(row: VerdictRow) -> dict[str, str]:
-    return {"metric": row.metric, "statistic": row.statistic, "real": f"{row.real:.4g} {row.unit}",
-            "simulated": f"{row.simulated:.4g} {row.unit}", "error": signed_pct(row.error_pct),
-            "interval": interval_text(row), "noise": unsigned_pct(row.noise_pct), "verdict": row.verdict}
+    cells = {"statistic": f"{row.metric} {row.statistic}", "verdict": row.verdict, "error": signed_pct(row.error_pct),
+             "noise": unsigned_pct(row.noise_pct), "real": f"{row.real:.4g} {row.unit}",
+             "simulated": f"{row.simulated:.4g} {row.unit}", "interval": interval_text(row)}
+    return {name: text.replace(" ", NO_BREAK) for name, text in cells.items()}
 
 
 def describe_matrix(result: MatrixResult, clock: StageClock) -> dict[str, Any]:

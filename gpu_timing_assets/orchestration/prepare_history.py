@@ -12,7 +12,8 @@ import dagster as dg
 def prepare_history(instance: dg.DagsterInstance) -> None:
     instance.run_storage.get_runs_count()
     instance.event_log_storage.get_concurrency_keys()
-    instance.schedule_storage.all_instigator_state()
+    if instance.schedule_storage is not None:
+        instance.schedule_storage.all_instigator_state()
 
 
 def main() -> None:

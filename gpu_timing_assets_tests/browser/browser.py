@@ -47,14 +47,17 @@ class Browser:
         self.run("document.body.dispatchEvent(new KeyboardEvent('keydown', "
                  "{altKey: true, code: 'KeyE', key: 'e', bubbles: true}))")
 
-    def click(self, text: str) -> None:
-        """Click the first visible button, link or tab with exactly this text."""
+    def type_into(self, placeholder: str, text: str) -> None:
         found = self.run("""
-            const shown = [...document.querySelectorAll('button, a, [role=tab], [role=button]')]
-                .filter(e => e.innerText && e.innerText.trim() === arguments[0] && e.offsetParent);
-            if (shown.length) shown[0].click();
-            return shown.length;""", text)
-        assert found, f"nothing to click that says {text!r}: {self.text()[:1500]}"
+            const field = [...document.querySelectorAll('input')].find(e => e.placeholder.startsWith(arguments[0]));
+            if (!field) return false;
+            Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(field, arguments[1]);
+            field.dispatchEvent(new Event('input', {bubbles: true}));
+            return true;""", placeholder, text)
+        assert found, f"no field {placeholder!r}"
+
+    def resize(self, width: int, height: int) -> None:
+        self._ask("window/rect", {"width": width, "height": height})
 
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self._ask("screenshot")))

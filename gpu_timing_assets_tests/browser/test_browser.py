@@ -56,11 +56,14 @@ def browser() -> Iterator[Browser]:
 
 
 def test_the_graph_explains_itself(page: DagsterPage, browser: Browser, screenshots: Path):
+    browser.resize(2200, 1100)
     browser.open(f"{page.url}/asset-groups")
     browser.wait_for("workload", "measurement", "simulation", "fidelity")
     browser.expand_groups()
     browser.wait_for("workload_spec", "real_run", "profiling_bundle", "sim_run", "comparison", "fidelity_matrix")
+    browser.wait_for("Prompts as token counts")
     browser.screenshot(screenshots / "graph.png")
+    browser.resize(1440, 900)
 
 
 @pytest.mark.parametrize(("asset", "words"), [
@@ -98,7 +101,9 @@ def test_the_checks_are_shown(page: DagsterPage, browser: Browser, screenshots: 
 def test_progress_shows_in_the_runs_log(page: DagsterPage, browser: Browser, screenshots: Path):
     run = page.instance.get_runs()[0]
     browser.open(f"{page.url}/runs/{run.run_id}")
-    browser.wait_for("stage=real-bench", "tokens/s")
+    browser.wait_for("RUN_SUCCESS")
+    browser.type_into("Filter", "requests, ")
+    browser.wait_for("tokens/s", "left")
     browser.screenshot(screenshots / "run.png")
 
 
@@ -122,7 +127,8 @@ def test_the_automation_is_there_and_off(page: DagsterPage, browser: Browser):
 def test_a_report_is_read_from_the_page(page: DagsterPage, browser: Browser, screenshots: Path):
     browser.open(f"{page.url}/assets/comparison?view=partitions&partition={WORKLOAD}")
     browser.wait_for("report")
-    address = browser.run("return [...document.querySelectorAll('a')].map(e => e.href).find(h => h.endsWith('/report.html'))")
+    address = browser.run(
+        "return [...document.querySelectorAll('a')].map(e => e.href).find(h => h.endsWith('/report.html'))")
     assert address
     browser.open(address)
     browser.wait_for("TTFT", "E2E")
