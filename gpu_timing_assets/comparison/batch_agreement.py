@@ -6,8 +6,6 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from gpu_timing_assets.artifacts.errors import ArtifactError
-from gpu_timing_assets.artifacts.tables import ENGINE_BATCHES
 from gpu_timing_assets.comparison.align import Aligned
 from gpu_timing_assets.comparison.load import Run
 
@@ -48,18 +46,6 @@ def agreement(one: pd.DataFrame, two: pd.DataFrame) -> Agreement:
 def _ordered(batches: pd.DataFrame) -> pd.DataFrame:
     by_step = batches.sort_values(["step", "request_id"], kind="stable")
     return by_step.assign(ordinal=np.unique(by_step["step"].to_numpy(), return_inverse=True)[1])
-
-
-def check_batches(run: Run) -> None:
-    """Raises `ArtifactError` naming file and row where a request stands twice in a step or is not the run's."""
-    if run.batches is None:
-        return
-    for bad, why in ((run.batches.duplicated(["step", "request_id"]), "stands twice in its step"),
-                     (~run.batches["request_id"].isin(run.requests["request_id"]), "is not in request_metrics.csv")):
-        if bad.any():
-            row = int(bad.to_numpy().argmax())
-            raise ArtifactError(f"{ENGINE_BATCHES.find(run.directory)}, row {row + 2}: request "
-                                f"{run.batches['request_id'].iloc[row]} {why}")
 
 
 def batch_agreement(aligned: Aligned) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -10,7 +10,6 @@ from gpu_timing_assets.artifacts.errors import IncomparableRunsError
 from gpu_timing_assets.artifacts.metadata import CONFIG_FILE, RUN_META_FILE, RunMeta, write_json
 from gpu_timing_assets.artifacts.provenance import environment, git_state, utc_now
 from gpu_timing_assets.comparison.align import Aligned, align
-from gpu_timing_assets.comparison.batch_agreement import check_batches
 from gpu_timing_assets.comparison.findings import Findings, find_out
 from gpu_timing_assets.comparison.load import load_run, read_metas, simulation_labels
 from gpu_timing_assets.comparison.parity import judged_simulation, parity_table, sift
@@ -33,8 +32,6 @@ def compare(config: ExperimentConfig, inputs: ComparisonInputs, out: Path) -> Co
     real = [load_run(directory, meta, meta.run_id) for directory, meta in
             zip(inputs.real_run_dirs, real_metas, strict=True)]
     simulated = [load_run(inputs.sim_run_dirs[position], sim_metas[position], labels[position]) for position in sifted.kept]
-    for run in (*real, *simulated):
-        check_batches(run)
     aligned = align(real, simulated)
     overridden = sifted.overridden + refuse_single_request_backend(aligned, allow_mismatch=preset.allow_mismatch)
     findings = find_out(aligned, preset, primary=labels[judged_simulation(sim_metas)])

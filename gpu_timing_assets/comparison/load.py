@@ -69,8 +69,36 @@ def load_run(directory: Path, meta: RunMeta, label: str) -> Run:
     requests, tokens = read_run_tables(directory)
     if requests.empty:
         raise ArtifactError(f"{directory / 'request_metrics.csv'}: there is no request in it")
-    return Run(label, directory, meta, requests, tokens[["request_id", "token_index", "token_time_ns"]],
-               _optional(ENGINE_STEPS, directory), _optional(ENGINE_BATCHES, directory))
+    steps, batches = _optional(ENGINE_STEPS, directory), _optional(ENGINE_BATCHES, directory)
+    if steps is not None:
+        check_steps(directory, steps)
+    if batches is not None:
+        check_batches(directory, batches, requests)
+    return Run(label, directory, meta, requests, tokens[["request_id", "token_index", "token_time_ns"]], steps, batches)
+
+
+def check_steps(directory: Path, steps: pd.DataFrame) -> None:
+    """Raises `ArtifactError` naming file and row where steps do not ascend or a step ends before it begins."""
+    for bad, why in (
+            (steps["step"].diff() <= 0, "does not follow the step before it"),
+            (steps["schedule_begin_ns"].diff() < 0, "begins before the step before it"),
+            (steps["schedule_end_ns"] < steps["schedule_begin_ns"], "is scheduled before its scheduling begins"),
+            ((steps["result_ns"] < steps["schedule_begin_ns"]).fillna(False),
+             "has its result before its scheduling begins")):
+        _refuse_row(ENGINE_STEPS.find(directory), steps["step"], bad, "step", why)
+
+
+def check_batches(directory: Path, batches: pd.DataFrame, requests: pd.DataFrame) -> None:
+    """Raises `ArtifactError` naming file and row where a request stands twice in a step or is not the run's."""
+    for bad, why in ((batches.duplicated(["step", "request_id"]), "stands twice in its step"),
+                     (~batches["request_id"].isin(requests["request_id"]), "is not in request_metrics.csv")):
+        _refuse_row(ENGINE_BATCHES.find(directory), batches["request_id"], bad, "request", why)
+
+
+def _refuse_row(path: Path, names: pd.Series, bad: pd.Series, what: str, why: str) -> None:
+    if bad.any():
+        row = int(bad.to_numpy().argmax())
+        raise ArtifactError(f"{path}, row {row + 2}: {what} {names.iloc[row]} {why}")
 
 
 def _optional(table: Table, directory: Path) -> pd.DataFrame | None:

@@ -1,12 +1,10 @@
 """The first step at which two engines' batches differ."""
 
-from dataclasses import replace
-
 import pandas as pd
 import pytest
 
 from gpu_timing_assets.artifacts.errors import ArtifactError
-from gpu_timing_assets.comparison.batch_agreement import agreement, check_batches
+from gpu_timing_assets.comparison.batch_agreement import agreement
 from gpu_timing_assets.comparison.load import load_run
 from gpu_timing_assets_tests.unit.comparison.synthetic_runs import MS, metadata, write_run
 
@@ -48,18 +46,33 @@ def test_both_batches_of_that_step_are_shown() -> None:
     assert simulated[["request_id", "num_scheduled_tokens"]].values.tolist() == [[1, 1], [3, 16]]
 
 
-@pytest.mark.parametrize(("row", "message"), [("0,0,5,0", "row 5: request 0 stands twice in its step"),
-                                              ("9,7,1,0", "row 5: request 7 is not in request_metrics.csv")])
-def test_batches_that_cannot_be_are_refused_with_their_row(tmp_path, row, message) -> None:
+def damaged(tmp_path, file: str, old: str, new: str):
     directory = write_run(tmp_path / "real", [0, 0], [[1 * MS, 2 * MS], [3 * MS]])
-    with (directory / "engine_batches.csv").open("a") as file:
-        file.write(row + "\n")
-    with pytest.raises(ArtifactError, match=rf"engine_batches\.csv, {message}"):
-        check_batches(load_run(directory, metadata("real"), "real"))
+    text = (directory / file).read_text()
+    assert old in text
+    (directory / file).write_text(text.replace(old, new, 1))
+    return load_run(directory, metadata("real"), "real")
 
 
-def test_a_run_without_batches_is_no_fault(tmp_path) -> None:
-    directory = write_run(tmp_path / "real", [0], [[1 * MS]], with_steps=False)
-    run = load_run(directory, metadata("real"), "real")
-    assert run.batches is None
-    check_batches(replace(run, label="again"))
+@pytest.mark.parametrize(("file", "old", "new", "message"), [
+    ("engine_batches.csv", "2,1,1,0\n", "2,1,1,0\n2,1,5,0\n", "row 5: request 1 stands twice in its step"),
+    ("engine_batches.csv", "2,1,1,0", "2,7,1,0", "row 4: request 7 is not in request_metrics.csv"),
+    ("engine_batches.csv", "2,1,1,0", "2,1,0,0", "row 4: num_scheduled_tokens is below 1"),
+    ("engine_steps.csv", "\n2,", "\n1,", "row 4: step 1 does not follow the step before it"),
+    ("engine_steps.csv", "\n2,2000000,2500000", "\n2,900000,2500000", "row 4: step 2 begins before the step before it"),
+    ("engine_steps.csv", "\n2,2000000,2500000", "\n2,2000000,1900000", "row 4: step 2 is scheduled before its scheduling"),
+    ("engine_steps.csv", "2500000,3000000", "2500000,1900000", "row 4: step 2 has its result before its scheduling begins"),
+])
+def test_steps_and_batches_that_cannot_be_are_refused_with_their_row(tmp_path, file, old, new, message) -> None:
+    with pytest.raises(ArtifactError, match=rf"{file}, {message}"):
+        damaged(tmp_path, file, old, new)
+
+
+def test_a_step_whose_result_was_not_recorded_is_no_fault(tmp_path) -> None:
+    run = damaged(tmp_path, "engine_steps.csv", "2500000,3000000", "2500000,")
+    assert run.steps["result_ns"].isna().tolist() == [False, False, True]
+
+
+def test_a_run_without_steps_is_no_fault(tmp_path) -> None:
+    run = load_run(write_run(tmp_path / "real", [0], [[1 * MS]], with_steps=False), metadata("real"), "real")
+    assert run.steps is run.batches is None
