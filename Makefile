@@ -33,10 +33,10 @@ install: $(INSTALLED) $(EDITABLE)  ## build .venv from the locks
 
 $(INSTALLED): $(LOCK) requirements/torch-cpu.txt
 	@echo "installing $(LOCK) into $(VENV) (about a minute, once)"
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	test -x $(BIN)/uv || $(BIN)/pip install -q --disable-pip-version-check uv==0.13.9
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/pip install -q --disable-pip-version-check uv==0.13.9
 ifeq ($(FLAVOUR),cpu)
-	$(BIN)/pip install -q --disable-pip-version-check --no-deps --retries 2 -r requirements/torch-cpu.txt
+	$(BIN)/pip install -qq --disable-pip-version-check --no-deps --retries 2 -r requirements/torch-cpu.txt
 endif
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install -q --no-deps --require-hashes --compile-bytecode -r $(LOCK)
 	touch $@
@@ -45,6 +45,8 @@ $(EDITABLE): pyproject.toml $(INSTALLED)
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install -q --offline --no-deps --no-build-isolation -e .
 	touch $@
 
+demo dev: export PYTHONWARNINGS := ignore
+demo dev: export VLLM_LOGGING_LEVEL ?= ERROR
 demo: install  ## the whole graph for one workload (WORKLOAD=…), then the error table and where the report lies
 	@$(BIN)/python -m gpu_timing_assets.orchestration.prepare_history
 	$(BIN)/dagster asset materialize -m gpu_timing_assets.definitions --select '*' --partition $(WORKLOAD)

@@ -48,7 +48,9 @@ def test_kill_on_the_cpu_engine(vllm_page: DagsterPage, victim: str, moment: str
 
 
 @pytest.mark.parametrize(("victim", "moment"), [
-    ("stage process", "mid-replay"), ("step", "mid-replay"), ("run worker", "mid-replay"), ("cancel", "mid-replay")])
+    ("step", "mid-replay"), ("run worker", "mid-replay"),
+    pytest.param("stage process", "mid-replay", marks=pytest.mark.slow),
+    pytest.param("cancel", "mid-replay", marks=pytest.mark.slow)])
 def test_kill_without_an_engine(null_engine_page: DagsterPage, victim: str, moment: str):
     """The same processes but for the engine core, in seconds: the engine answers at once."""
     kill_and_check(null_engine_page, victim, moment)
