@@ -74,7 +74,7 @@ def stage(context: dg.AssetExecutionContext, name: str, **facts: object) -> Iter
     name the cause and the remedy.
     """
     end_with_the_run()
-    if context.has_partition_key:
+    if context.has_partition_key and context.assets_def.partitions_def is not None:  # a bundle belongs to no workload
         facts = {"workload_id": context.partition_key, **facts}
     line = " ".join(f"{key}={value}" for key, value in {"stage": name, **facts, "run_id": context.run_id[:8]}.items())
     clock, begin = StageClock(), time.monotonic()
