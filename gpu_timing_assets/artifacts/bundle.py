@@ -1,4 +1,4 @@
-"""A profiling bundle on disk: its files, its metadata, and the one check that every reader makes of it.
+"""A profiling bundle on disk: its files, its tables and its metadata.
 
     compute/<hardware>/<model>/mlp.csv, attention.csv    kernels, in the schema of Vidur 0.0.26's predictor, ms
     head.csv                                             lm_head and sampler by number of requests, ms
@@ -9,18 +9,15 @@
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from pydantic import Field
 
-from gpu_timing_assets.artifacts.engine_params import EngineParams, ModelDimensions
-from gpu_timing_assets.artifacts.errors import ArtifactError, ProfilingBundleError
-from gpu_timing_assets.artifacts.metadata import BUNDLE_META_FILE, SCHEMA_VERSION, Metadata, read_metadata
+from gpu_timing_assets.artifacts.engine_params import ModelDimensions
+from gpu_timing_assets.artifacts.errors import ArtifactError
+from gpu_timing_assets.artifacts.metadata import SCHEMA_VERSION, Metadata
 from gpu_timing_assets.artifacts.tables import Column, Table
-
-if TYPE_CHECKING:
-    from gpu_timing_assets.presets.experiment import ExperimentConfig
 
 ENGINE_FILE = "engine.json"
 LAYER_OPERATORS = ("attn_pre_proj", "attn_post_proj", "mlp_up_proj", "mlp_down_proj", "mlp_act", "input_layernorm",
@@ -101,41 +98,6 @@ def bundle_tables(root: Path, hardware: str, model: str) -> dict[Table, Path]:
     """Each table of a bundle with its directory."""
     kernels = compute_dir(root, hardware, model)
     return {MLP: kernels, ATTENTION: kernels, HEAD: root, BURST_STEPS: host_dir(root), BURST_REQUESTS: host_dir(root)}
-
-
-def validate_profiling_root(path: Path, config: "ExperimentConfig") -> BundleMeta:
-    """Whether `path` holds a whole bundle of the configured target; every reader calls this before it reads.
-
-    Checks that all files are there, that the bundle is of this model (dimensions too), hardware and tensor-parallel
-    degree, that the engine that was profiled has the configured limits, and that no table has missing columns, empty,
-    zero or duplicated rows.
-
-    Raises `ProfilingBundleError` naming the file, what is wrong and the command that makes a good one.
-    """
-    remedy = f"make it with `vidur-profile model={config.model.name} hardware={config.hardware.name}`"
-    if not (path / BUNDLE_META_FILE).is_file():
-        raise ProfilingBundleError(f"there is no profiling bundle in {path} ({BUNDLE_META_FILE} is missing): {remedy}")
-    try:
-        meta = read_metadata(path / BUNDLE_META_FILE, BundleMeta)
-        params = read_metadata(path / ENGINE_FILE, EngineParams)
-        for name, found, wanted in (
-                ("model", meta.model, config.model.name), ("hardware", meta.hardware, config.hardware.name),
-                ("tensor-parallel degree", meta.tensor_parallel_size, config.backend.tensor_parallel_size),
-                ("max_num_seqs", params.max_num_seqs, config.backend.max_num_seqs),
-                ("max_num_batched_tokens", params.max_num_batched_tokens, config.backend.max_num_batched_tokens),
-                ("dtype", params.dtype, config.model.dtype)):
-            if found != wanted:
-                raise ProfilingBundleError(f"{path} was profiled with {name} {found}, this experiment has {wanted}: {remedy}, or name "
-                                           "another profiling root")
-        from gpu_timing_assets.engine.model_directory import read_model_dimensions
-
-        if meta.model_dimensions != read_model_dimensions(config.model):
-            raise ProfilingBundleError(f"{path} was profiled with another {meta.model} than the card in {config.model.card_dir}: {remedy}")
-        for table, directory in bundle_tables(path, config.hardware.name, config.model.name).items():
-            check_measurements(table, directory, table.read(directory))
-    except ArtifactError as error:
-        raise ProfilingBundleError(f"{error}: {remedy}") from None
-    return meta
 
 
 def check_measurements(table: Table, directory: Path, frame: pd.DataFrame) -> None:

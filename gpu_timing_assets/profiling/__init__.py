@@ -25,10 +25,10 @@ def run(config: ExperimentConfig, inputs: ProfilingInputs, out: Path, *, launch:
 
 
 def validate_profiling_root(path: Path, config: ExperimentConfig) -> "BundleMeta":
-    """See `gpu_timing_assets.artifacts.bundle.validate_profiling_root`."""
-    from gpu_timing_assets.artifacts import bundle
+    """See `gpu_timing_assets.timing_model.validate_bundle.validate_profiling_root`."""
+    from gpu_timing_assets.timing_model import validate_bundle
 
-    return bundle.validate_profiling_root(path, config)
+    return validate_bundle.validate_profiling_root(path, config)
 
 
 __all__ = ["ProfilingInputs", "run", "validate_profiling_root"]

@@ -6,14 +6,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gpu_timing_assets.artifacts.bundle import ATTENTION, BURST_REQUESTS, BURST_STEPS, HEAD, MLP, bundle_tables, check_measurements, compute_dir, host_dir
+from gpu_timing_assets.artifacts.bundle import (
+    ATTENTION,
+    BURST_REQUESTS,
+    BURST_STEPS,
+    HEAD,
+    MLP,
+    bundle_tables,
+    check_measurements,
+    compute_dir,
+    host_dir,
+)
 from gpu_timing_assets.artifacts.engine_params import EngineParams
 from gpu_timing_assets.presets.experiment import ExperimentConfig
 from gpu_timing_assets.timing_model.engine_timing import EngineTiming, derive_steps, fit_engine_timing
 from gpu_timing_assets.timing_model.kernel_times import LAYER_OPERATORS, KernelTimes
 
-# below this a kernel's time is a launch gap, and its relative error means nothing
-NEGLIGIBLE_MS = 0.004
+# an error below this is a launch gap inside a graph, whatever it is in per cent
+NEGLIGIBLE_MS = 0.0005
+MIN_STEPS_OF_A_SIZE = 8
 
 
 def judge_bundle(config: ExperimentConfig, params: EngineParams, root: Path) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, float]]]:
@@ -34,7 +45,7 @@ def judge_bundle(config: ExperimentConfig, params: EngineParams, root: Path) -> 
     spread = {name: _spread_pct(frame) for name, frame in (("mlp.csv", mlp), ("attention.csv", attention), ("head.csv", head))}
     constant = [f"{name}: {column}" for name, frame in (("mlp.csv", mlp), ("attention.csv", attention), ("head.csv", head))
                 for column in frame.columns if column.endswith(".median") and frame[column].nunique() == 1]
-    worst_name, worst = max(((name, error["median"]) for name, error in fitted.items() if name != "step interval"), key=lambda item: item[1])
+    worst_name, worst = max(((name, error["median"]) for name, error in fitted.items()), key=lambda item: item[1])
     wanted = {min(n, params.max_num_batched_tokens) for n in grid.num_tokens}
     missing = sorted(wanted - set(mlp["num_tokens"]))
     modes = set(steps["graph_mode"])
@@ -45,7 +56,7 @@ def judge_bundle(config: ExperimentConfig, params: EngineParams, root: Path) -> 
         "coverage": _check(not missing, len(missing), 0, f"points of the preset's grid that are missing: {missing or 'none'}"),
         "graph_modes": _check(expected_modes <= modes, sorted(modes), sorted(expected_modes), "graph modes that the bursts provoked"),
         "spread": _check(max(spread.values()) <= grid.max_spread_pct, spread, grid.max_spread_pct,
-                         "median over grid points of (p75 to p25 of repeats, as std) / median, per cent"),
+                         "median over grid points of standard deviation / median of the repeats, per cent"),
         "held_out_error": _check(worst <= grid.max_held_out_error_pct, round(worst, 2), grid.max_held_out_error_pct,
                                  f"median error on held-out points of the worst operator ({worst_name}), per cent"),
     }
@@ -90,8 +101,9 @@ def _relative(timing: EngineTiming, name: str, rows: pd.DataFrame, target: str) 
     fitted = getattr(timing, name)
     predicted = [fitted(*values) for values in rows[list(fitted.features)].itertuples(index=False)]
     # one step of the host jitters; what counts is the level at each batch size
-    frame = pd.DataFrame({"n": rows["num_requests"], "predicted": predicted, "measured": rows[target]}).groupby("n").median()
-    return _errors(frame["predicted"], frame["measured"])
+    by_size = pd.DataFrame({"n": rows["num_requests"], "predicted": predicted, "measured": rows[target]}).groupby("n")
+    frame = by_size.median()[by_size.size() >= MIN_STEPS_OF_A_SIZE]
+    return _errors(frame["predicted"], frame["measured"]) if len(frame) else {}
 
 
 def _errors(predicted: Any, measured: "pd.Series") -> dict[str, float]:

@@ -19,12 +19,18 @@ from gpu_timing_assets.artifacts.bundle import (
     BundleMeta,
     compute_dir,
     host_dir,
-    validate_profiling_root,
 )
 from gpu_timing_assets.artifacts.directories import atomic_directory, exclusive_lock
 from gpu_timing_assets.artifacts.engine_params import EngineParams
 from gpu_timing_assets.artifacts.errors import PresetError, ProfilingBundleError
-from gpu_timing_assets.artifacts.metadata import BUNDLE_META_FILE, CONFIG_FILE, RUN_META_FILE, RunMeta, read_json, write_json
+from gpu_timing_assets.artifacts.metadata import (
+    BUNDLE_META_FILE,
+    CONFIG_FILE,
+    RUN_META_FILE,
+    RunMeta,
+    read_json,
+    write_json,
+)
 from gpu_timing_assets.artifacts.provenance import git_state, utc_now
 from gpu_timing_assets.engine.child_process import Launcher, run_engine_process
 from gpu_timing_assets.engine.device import device_name
@@ -35,6 +41,7 @@ from gpu_timing_assets.profiling.cpu_overheads import write_cpu_overheads
 from gpu_timing_assets.profiling.kernel_process import read_part
 from gpu_timing_assets.profiling.parts import ATTENTION_PART, BURSTS_DIR, HEAD_PART, LINEARS_PART, SESSION_FILE, parts_dir
 from gpu_timing_assets.profiling.quality import judge_bundle
+from gpu_timing_assets.timing_model.validate_bundle import validate_profiling_root
 
 
 def run(config: ExperimentConfig, inputs: ProfilingInputs, out: Path, *, launch: Launcher, force: bool = False) -> BundleMeta:

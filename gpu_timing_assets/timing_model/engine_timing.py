@@ -19,7 +19,7 @@ import pandas as pd
 from gpu_timing_assets.artifacts.engine_params import EngineParams
 from gpu_timing_assets.artifacts.errors import ProfilingBundleError
 from gpu_timing_assets.timing_model.host_times import MIN_ROWS, FittedTime, fit_time, sample_of
-from gpu_timing_assets.timing_model.kernel_times import Curve, KernelTimes, StepShape
+from gpu_timing_assets.timing_model.kernel_times import Curve, KernelTimes, StepShape, Surface
 from gpu_timing_assets.timing_model.padding import padded_tokens
 
 REQUEST_FEATURES = ("num_decode_requests", "num_prefill_requests")
@@ -27,17 +27,20 @@ LAUNCH_FEATURES = ("num_tokens", "num_requests")
 # how much longer than its kernels a step must be for the host, not the GPU, to have set its pace
 HOST_BOUND_RATIO = 1.12
 IDLE_MS = 20.0
+CONTEXT_BINS = (0, 48, 96, 192, 384, 768, 1536, 3072, 1 << 30)
+_UNSCALED = Surface((1.0,), (Curve((1.0,), (1.0,)),))
 
 
 @dataclass(frozen=True)
 class GpuScale:
     """How much longer the kernels of a step take inside the engine than added up one by one.
 
-    `by_padded_tokens` for full graphs; `mixed_scale` and `mixed_start_ms` (inputs prepared → first kernel) for
-    piecewise and eager steps. `ratios`: spread of the steps that the GPU paced, shape (SAMPLE_SIZE,).
+    `full` for full graphs, by padded batch size and tokens of context a request (inside a captured graph attention is
+    split otherwise than on its own); `mixed_scale` and `mixed_start_ms` (inputs prepared → first kernel) for piecewise
+    and eager steps. `ratios`: spread of the steps that the GPU paced, shape (SAMPLE_SIZE,).
     """
 
-    by_padded_tokens: Curve
+    full: Surface
     mixed_scale: float
     mixed_start_ms: float
     ratios: np.ndarray
@@ -71,7 +74,7 @@ def fit_engine_timing(steps: pd.DataFrame, requests: pd.DataFrame, params: Engin
             launch, gpu = _fit_async(derived)
         else:
             launch = _by_mode(derived.dropna(subset=["execute_ms"]), ("kernel_ms", "num_requests"), "execute_ms")
-            gpu = GpuScale(Curve((1.0,), (1.0,)), 1.0, 0.0, np.ones(1))
+            gpu = GpuScale(_UNSCALED, 1.0, 0.0, np.ones(1))
         edges = _edges(derived, requests)
     except ValueError as error:
         raise ProfilingBundleError(f"the bursts of this bundle cannot be fitted: {error}: profile again with a larger burst grid") from None
@@ -98,6 +101,7 @@ def derive_steps(steps: pd.DataFrame, params: EngineParams, kernels: KernelTimes
                                 for tokens, mode in zip(derived["num_tokens"], derived["graph_mode"], strict=True)]
     derived["kernel_ms"] = [kernels.step_ms(shape) for shape in _shapes(derived)]
     derived["interval_ms"] = ((derived["update_end_ns"] - derived["update_end_ns"].shift(1)) / 1e6).where(follows)
+    derived["result_interval_ms"] = ((derived["update_begin_ns"] - derived["update_begin_ns"].shift(1)) / 1e6).where(follows)
     derived["previous_kernel_ms"] = derived["kernel_ms"].shift(1).where(follows)
     derived["previous_graph_mode"] = derived["graph_mode"].shift(1).where(follows)
     next_follows = follows.shift(-1, fill_value=False)
@@ -141,9 +145,10 @@ def _fit_async(derived: pd.DataFrame) -> tuple[dict[str, FittedTime], GpuScale]:
     pace = steady.groupby("padded_tokens").agg(interval_ms=("interval_ms", "median"), kernel_ms=("kernel_ms", "median"))
     host_bound_sizes = pace.index[pace["interval_ms"] > HOST_BOUND_RATIO * pace["kernel_ms"]]
     launch: dict[str, FittedTime] = {}
-    mixed = derived[derived["graph_mode"] != "full"].copy()
-    # a launch is seen where it ends after the step before it must have ended, or where there is no step before
-    seen = mixed["wait_ms"].where(mixed["wait_ms"] > 1.3 * mixed["previous_kernel_ms"]).fillna(mixed["launch_alone_ms"])
+    mixed = derived[(derived["graph_mode"] != "full") & (derived["kind"] != "decode")]
+    # a launch is seen where it ends after the decode step before it must have ended, or where there is no step before
+    behind_decode = (mixed["previous_graph_mode"] == "full") & (mixed["wait_ms"] > 1.3 * mixed["previous_kernel_ms"])
+    seen = mixed["wait_ms"].where(behind_decode).fillna(mixed["launch_alone_ms"].where(mixed["kind"] == "idle"))
     launch |= _by_mode(mixed.assign(launch_ms=seen).dropna(subset=["launch_ms"]), LAUNCH_FEATURES, "launch_ms")
     full = steady[steady["padded_tokens"].isin(host_bound_sizes)]
     if len(full) < MIN_ROWS:
@@ -151,25 +156,41 @@ def _fit_async(derived: pd.DataFrame) -> tuple[dict[str, FittedTime], GpuScale]:
         after = derived[(derived["graph_mode"] == "full") & derived["previous_graph_mode"].isin(["piecewise", "eager"]) & derived["wait_ms"].notna()]
         full = after[after["wait_ms"] <= after["wait_ms"].quantile(0.5)]
     launch["full"] = fit_time(full.assign(launch_ms=full["wait_ms"]), LAUNCH_FEATURES, "launch_ms")
-    return launch, _fit_gpu(derived, steady, host_bound_sizes, launch)
+    return launch, _fit_gpu(derived, host_bound_sizes, launch)
 
 
-def _fit_gpu(derived: pd.DataFrame, steady: pd.DataFrame, host_bound_sizes: Sequence[int], launch: dict[str, FittedTime]) -> GpuScale:
-    gpu_bound = steady[~steady["padded_tokens"].isin(host_bound_sizes)]
-    ratio = gpu_bound["interval_ms"] / gpu_bound["kernel_ms"]
-    if len(gpu_bound) >= MIN_ROWS:
-        medians = ratio.groupby(gpu_bound["padded_tokens"]).median()
-        by_size = Curve.of(medians.index.to_series(), medians)
-        ratios = sample_of((ratio / gpu_bound["padded_tokens"].map(medians)).clip(0.5, 2.0).to_numpy())
-    else:
-        by_size, ratios = Curve((1.0,), (1.0,)), np.ones(1)
+def _fit_gpu(derived: pd.DataFrame, host_bound_sizes: Sequence[int], launch: dict[str, FittedTime]) -> GpuScale:
+    own_launch = launch["full"].coefficients[0] + sum(launch["full"].coefficients[1:]) * derived["num_requests"]
+    # a result that is waited for longer than a launch takes comes when the GPU gives it
+    awaited = (derived["next_wait_ms"] > 1.3 * own_launch) & (derived["next_graph_mode"] == "full")
+    paced = derived[awaited & awaited.shift(1, fill_value=False) & (derived["graph_mode"] == "full")
+                    & (derived["previous_graph_mode"] == "full") & ~derived["padded_tokens"].isin(host_bound_sizes)]
+    full, ratios = _UNSCALED, np.ones(1)
+    if len(paced) >= MIN_ROWS:
+        ratio = paced["result_interval_ms"] / paced["kernel_ms"]
+        context = paced["kv_tokens"] / paced["num_requests"]
+        bins = pd.cut(context, CONTEXT_BINS, labels=False)
+        cells = pd.DataFrame({"size": paced["padded_tokens"], "bin": bins, "context": context, "ratio": ratio})
+        medians = cells.groupby(["size", "bin"]).agg(context=("context", "median"), ratio=("ratio", "median"), rows=("ratio", "size"))
+        medians = medians[medians["rows"] >= MIN_ROWS].reset_index()
+        if len(medians):
+            full = Surface.of(medians, "size", "context", "ratio", extend=False)
+            expected = np.array([full(size, at) for size, at in zip(cells["size"], cells["context"], strict=True)])
+            ratios = sample_of((ratio / expected).clip(0.7, 1.5).to_numpy())
     next_launch = launch["full"].coefficients[0] + sum(launch["full"].coefficients[1:]) * derived["next_num_requests"]
-    paced = derived[(derived["graph_mode"] != "full") & (derived["next_graph_mode"] == "full")
+    launch_ms = pd.Series([_launch_of(launch, mode)(tokens, requests) for mode, tokens, requests in zip(
+        derived["graph_mode"], derived["num_tokens"], derived["num_requests"], strict=True)], index=derived.index)
+    mixed = derived[(derived["graph_mode"] != "full") & (derived["next_graph_mode"] == "full") & (derived["kernel_ms"] > 0.7 * launch_ms)
                     & (derived["next_wait_ms"] > 1.3 * next_launch) & derived["wait_ms"].notna()]
-    if len(paced) < MIN_ROWS:
-        return GpuScale(by_size, 1.0, 0.0, ratios)
-    mixed = fit_time(paced, ("kernel_ms",), "gpu_end_ms")
-    return GpuScale(by_size, max(mixed.coefficients[1], 0.5), mixed.coefficients[0], ratios)
+    if len(mixed) < MIN_ROWS:
+        # no kernels here outlast their launch: what starts them is the launch, as it is for a full graph
+        return GpuScale(full, 1.0, launch["full"].coefficients[0], ratios)
+    fitted = fit_time(mixed, ("kernel_ms",), "gpu_end_ms")
+    return GpuScale(full, max(fitted.coefficients[1], 0.5), fitted.coefficients[0], ratios)
+
+
+def _launch_of(launch: dict[str, FittedTime], mode: str) -> FittedTime:
+    return launch.get(mode) or next(iter(launch.values()))
 
 
 def _by_mode(rows: pd.DataFrame, features: Sequence[str], target_ms: str) -> dict[str, FittedTime]:
@@ -184,6 +205,31 @@ def _edges(derived: pd.DataFrame, requests: pd.DataFrame) -> dict[str, FittedTim
     seen = seen.assign(out_first_ms=(seen["client_first_ns"] - seen["update_end_ns"]).astype(float).clip(1e3) / 1e6,
                        out_spread_ms=(seen["client_last_ns"] - seen["client_first_ns"]).astype(float) / 1e6)
     several = seen[(seen["num_outputs"] > 1) & (seen["out_spread_ms"] > 0)]
-    return {"client_in": fit_time(alone, ("num_prefill_tokens",), "in_ms"),
+    client_in = fit_time(alone, ("num_prefill_tokens",), "in_ms")
+    return {"client_in": _for_a_busy_engine(client_in, derived, requests),
             "client_out_first": fit_time(seen, ("num_outputs",), "out_first_ms"),
             "client_out_spread": fit_time(several, ("num_outputs",), "out_spread_ms")}
+
+
+def _for_a_busy_engine(client_in: FittedTime, derived: pd.DataFrame, requests: pd.DataFrame) -> FittedTime:
+    """The edge into an engine that is running: an idle one has to wake up first, which is not how requests find it under load.
+
+    A running engine takes a request at the first schedule after it has come in, so each request bounds the edge from
+    both sides: it had not come in at the schedule before, and had at its own. The level that most requests agree with
+    is taken.
+    """
+    busy = requests[requests["kind"].isin(["inject", "storm"]) & (requests["num_in_flight"] > 0)]
+    begins = np.sort(derived["schedule_begin_ns"].to_numpy())
+    own = busy["first_schedule_begin_ns"].to_numpy()
+    before = begins[np.maximum(np.searchsorted(begins, own) - 1, 0)]
+    lower, upper = (before - busy["arrival_ns"]) / 1e6, (own - busy["arrival_ns"]) / 1e6
+    known = (before < own) & (upper > 0)
+    if known.sum() < MIN_ROWS:
+        return client_in
+    levels = np.arange(0.05, 8.0, 0.05)
+    agree = ((lower[known].to_numpy()[:, None] < levels) & (levels <= upper[known].to_numpy()[:, None])).sum(axis=0)
+    level_ms = float(np.median(levels[agree == agree.max()]))
+    median_ms = float(np.median(client_in.ratios)) * client_in.coefficients[0]
+    scale = min(1.0, level_ms / median_ms)
+    return FittedTime(client_in.features, (client_in.coefficients[0] * scale, *client_in.coefficients[1:]), client_in.ratios,
+                      client_in.num_rows)

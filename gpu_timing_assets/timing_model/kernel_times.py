@@ -22,22 +22,25 @@ LAYER_OPERATORS = {"attn_pre_proj": 1, "qk_norm": 1, "attn_rope": 1, "attn_post_
 
 @dataclass(frozen=True)
 class Curve:
-    """A piecewise linear function through measured points, extended by its last segment."""
+    """A piecewise linear function through measured points, extended by its last segment, or flat if not `extend`."""
 
     x: tuple[float, ...]
     y: tuple[float, ...]
+    extend: bool = True
 
     def __call__(self, x: float) -> float:
         if len(self.x) == 1:
             return self.y[0]
+        if not self.extend:
+            x = min(x, self.x[-1])
         right = min(max(bisect_right(self.x, x), 1), len(self.x) - 1)
         x0, x1, y0, y1 = self.x[right - 1], self.x[right], self.y[right - 1], self.y[right]
         return y0 + (y1 - y0) * (max(x, self.x[0]) - x0) / (x1 - x0)
 
     @classmethod
-    def of(cls, x: "pd.Series | np.ndarray", y: "pd.Series | np.ndarray") -> "Curve":
+    def of(cls, x: "pd.Series | np.ndarray", y: "pd.Series | np.ndarray", *, extend: bool = True) -> "Curve":
         order = np.argsort(np.asarray(x))
-        return cls(tuple(np.asarray(x, dtype=float)[order].tolist()), tuple(np.asarray(y, dtype=float)[order].tolist()))
+        return cls(tuple(np.asarray(x, dtype=float)[order].tolist()), tuple(np.asarray(y, dtype=float)[order].tolist()), extend)
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,8 @@ class Surface:
         return self.curves[right - 1](y) * (1 - share) + self.curves[right](y) * share
 
     @classmethod
-    def of(cls, frame: pd.DataFrame, x: str, y: str, value: str) -> "Surface":
-        groups = [(key, Curve.of(group[y], group[value])) for key, group in frame.groupby(x)]
+    def of(cls, frame: pd.DataFrame, x: str, y: str, value: str, *, extend: bool = True) -> "Surface":
+        groups = [(key, Curve.of(group[y], group[value], extend=extend)) for key, group in frame.groupby(x)]
         return cls(tuple(float(key) for key, _ in groups), tuple(curve for _, curve in groups))
 
 

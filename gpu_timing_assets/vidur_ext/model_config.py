@@ -1,6 +1,6 @@
 """Vidur model configurations made from model cards."""
 
-from dataclasses import make_dataclass, field
+from dataclasses import field, make_dataclass
 
 from vidur.config.model_config import BaseModelConfig
 from vidur.types import ActivationType, NormType

@@ -142,7 +142,8 @@ class EnginePredictor(_StepPredictor):
             launched += self._draw(self._launch(step.graph_mode), step.num_tokens, num_requests)
             gpu = timing.gpu
             if step.graph_mode == FULL:
-                kernels *= gpu.by_padded_tokens(padded_tokens(step.num_tokens, self._params.graph_capture_sizes, FULL))
+                padded = padded_tokens(step.num_tokens, self._params.graph_capture_sizes, FULL)
+                kernels *= gpu.full(padded, step.kv_tokens / num_requests)
                 step.ready = max(self._gpu_free, launched) + kernels * self._ratio(gpu.ratios)
             else:
                 first_kernel = max(self._gpu_free, step.schedule_end + gpu.mixed_start_ms / 1e3)

@@ -15,7 +15,6 @@ from gpu_timing_assets.artifacts.bundle import (
     BundleMeta,
     compute_dir,
     host_dir,
-    validate_profiling_root,
 )
 from gpu_timing_assets.artifacts.directories import atomic_directory
 from gpu_timing_assets.artifacts.engine_params import EngineParams
@@ -42,7 +41,9 @@ from gpu_timing_assets.artifacts.tables import (
 )
 from gpu_timing_assets.presets.experiment import ExperimentConfig
 from gpu_timing_assets.timing_model.engine_timing import EngineTiming, fit_engine_timing
+from gpu_timing_assets.timing_model.host_times import FittedTime
 from gpu_timing_assets.timing_model.kernel_times import KernelTimes
+from gpu_timing_assets.timing_model.validate_bundle import validate_profiling_root
 from gpu_timing_assets.vidur_ext import SimInputs
 
 
@@ -73,7 +74,7 @@ def run(config: ExperimentConfig, inputs: SimInputs, out: Path) -> RunMeta:
     loop_begin = time.monotonic()
     log = simulate(config.model.name, config.hardware, params, work, predictor, batches)
     loop_s = time.monotonic() - loop_begin
-    token_request, token_ns = log.token_times(_client_out(timing))
+    token_request, token_ns = log.token_times(_client_out(timing, rng))
     # a delay to the client that is shorter for a later step must not make a request's tokens change places
     token_ns = _monotonic_per_request(token_request, token_ns)
     requests, tokens = run_tables_from_token_times(lengths, arrival_ns, token_request, token_ns)
@@ -160,15 +161,21 @@ def _client_in_s(timing: EngineTiming | None, num_prefill_tokens: np.ndarray, rn
     return level * fitted.ratios[rng.integers(0, len(fitted.ratios), len(level))] / 1e3
 
 
-def _client_out(timing: EngineTiming | None) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def _client_out(timing: EngineTiming | None, rng: np.random.Generator) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """From a step's result to each of its tokens at the client, in s: the client takes them one after the other."""
     if timing is None:
         return lambda num_outputs, position: np.zeros(len(position))
-    first, spread = timing.client_out_first.coefficients, timing.client_out_spread.coefficients
+
+    def drawn(fitted: FittedTime, num_outputs: np.ndarray, step: np.ndarray) -> np.ndarray:
+        level = fitted.coefficients[0] + fitted.coefficients[1] * num_outputs
+        ratios = fitted.ratios[rng.integers(0, len(fitted.ratios), int(step.max(initial=0)) + 1)]
+        return level * ratios[step]
 
     def delay_s(num_outputs: np.ndarray, position: np.ndarray) -> np.ndarray:
+        step = np.cumsum(position == 0)
         share = position / np.maximum(num_outputs - 1, 1)
-        return (first[0] + first[1] * num_outputs + share * (spread[0] + spread[1] * num_outputs) * (num_outputs > 1)) / 1e3
+        spread = drawn(timing.client_out_spread, num_outputs, step) * (num_outputs > 1)
+        return (drawn(timing.client_out_first, num_outputs, step) + share * spread) / 1e3
 
     return delay_s
 

@@ -1,0 +1,43 @@
+"""The one check that every reader of a profiling bundle makes of it."""
+
+from pathlib import Path
+
+from gpu_timing_assets.artifacts.bundle import ENGINE_FILE, BundleMeta, bundle_tables, check_measurements
+from gpu_timing_assets.artifacts.engine_params import EngineParams
+from gpu_timing_assets.artifacts.errors import ArtifactError, ProfilingBundleError
+from gpu_timing_assets.artifacts.metadata import BUNDLE_META_FILE, read_metadata
+from gpu_timing_assets.engine.model_directory import read_model_dimensions
+from gpu_timing_assets.presets.experiment import ExperimentConfig
+
+
+def validate_profiling_root(path: Path, config: ExperimentConfig) -> BundleMeta:
+    """Whether `path` holds a whole bundle of the configured target; every reader calls this before it reads.
+
+    Checks that all files are there, that the bundle is of this model (dimensions too), hardware and tensor-parallel
+    degree, that the engine that was profiled has the configured limits, and that no table has missing columns, empty,
+    zero or duplicated rows.
+
+    Raises `ProfilingBundleError` naming the file, what is wrong and the command that makes a good one.
+    """
+    remedy = f"make it with `vidur-profile model={config.model.name} hardware={config.hardware.name}`"
+    if not (path / BUNDLE_META_FILE).is_file():
+        raise ProfilingBundleError(f"there is no profiling bundle in {path} ({BUNDLE_META_FILE} is missing): {remedy}")
+    try:
+        meta = read_metadata(path / BUNDLE_META_FILE, BundleMeta)
+        params = read_metadata(path / ENGINE_FILE, EngineParams)
+        for name, found, wanted in (
+                ("model", meta.model, config.model.name), ("hardware", meta.hardware, config.hardware.name),
+                ("tensor-parallel degree", meta.tensor_parallel_size, config.backend.tensor_parallel_size),
+                ("max_num_seqs", params.max_num_seqs, config.backend.max_num_seqs),
+                ("max_num_batched_tokens", params.max_num_batched_tokens, config.backend.max_num_batched_tokens),
+                ("dtype", params.dtype, config.model.dtype)):
+            if found != wanted:
+                raise ProfilingBundleError(f"{path} was profiled with {name} {found}, this experiment has {wanted}: {remedy}, or name "
+                                           "another profiling root")
+        if meta.model_dimensions != read_model_dimensions(config.model):
+            raise ProfilingBundleError(f"{path} was profiled with another {meta.model} than the card in {config.model.card_dir}: {remedy}")
+        for table, directory in bundle_tables(path, config.hardware.name, config.model.name).items():
+            check_measurements(table, directory, table.read(directory))
+    except ArtifactError as error:
+        raise ProfilingBundleError(f"{error}: {remedy}") from None
+    return meta
