@@ -90,7 +90,7 @@ browser-test: install  ## the page in headless Chromium: materialize, look, back
 
 # Where torch's CPU wheels lie in a folder (PIP_FIND_LINKS) the index need not be reachable.
 TORCH_SOURCE := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--torch-backend cpu)
-COMPILE := VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile -q --generate-hashes --no-header --prerelease if-necessary-or-explicit
+COMPILE := VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile -q --generate-hashes --no-header --python-version 3.11
 
 lock:  ## resolve requirements/*.in into the two locks
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
