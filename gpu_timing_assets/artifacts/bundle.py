@@ -1,11 +1,11 @@
 """A profiling bundle on disk: its files, its tables and its metadata.
 
-    compute/<hardware>/<model>/mlp.csv, attention.csv    kernels, in the schema of Vidur 0.0.26's predictor, ms
-    head.csv                                             lm_head and sampler by number of requests, ms
-    host/burst_steps.csv, burst_requests.csv             the real engine under controlled bursts, ns
-    cpu_overheads.csv                                    the same in the schema of Vidur's CPU-overhead profiler, ms
-    engine.json                                          what the engine resolved (EngineParams)
-    bundle_meta.json, run_meta.json, config.json
+compute/<hardware>/<model>/mlp.csv, attention.csv    kernels, in the schema of Vidur 0.0.26's predictor, ms
+head.csv                                             lm_head and sampler by number of requests, ms
+host/burst_steps.csv, burst_requests.csv             the real engine under controlled bursts, ns
+cpu_overheads.csv                                    the same in the schema of Vidur's CPU-overhead profiler, ms
+engine.json                                          what the engine resolved (EngineParams)
+bundle_meta.json, run_meta.json, config.json
 """
 
 from pathlib import Path
@@ -20,40 +20,113 @@ from gpu_timing_assets.artifacts.metadata import SCHEMA_VERSION, Metadata
 from gpu_timing_assets.artifacts.tables import Column, Table
 
 ENGINE_FILE = "engine.json"
-LAYER_OPERATORS = ("attn_pre_proj", "attn_post_proj", "mlp_up_proj", "mlp_down_proj", "mlp_act", "input_layernorm",
-                   "post_attention_layernorm", "attn_rope", "add", "add_rms_norm", "qk_norm", "embedding")
+LAYER_OPERATORS = (
+    "attn_pre_proj",
+    "attn_post_proj",
+    "mlp_up_proj",
+    "mlp_down_proj",
+    "mlp_act",
+    "input_layernorm",
+    "post_attention_layernorm",
+    "attn_rope",
+    "add",
+    "add_rms_norm",
+    "qk_norm",
+    "embedding",
+)
 STATISTICS = ("min", "max", "mean", "median", "std")
 
 
 def _time_columns(operators: tuple[str, ...], *, nullable: bool = False) -> tuple[Column, ...]:
-    return tuple(Column(f"time_stats.{operator}.{statistic}", "float", nullable) for operator in operators for statistic in STATISTICS)
+    return tuple(
+        Column(f"time_stats.{operator}.{statistic}", "float", nullable) for operator in operators for statistic in STATISTICS
+    )
 
 
-MLP = Table("mlp.csv", (
-    *_time_columns(LAYER_OPERATORS), Column("n_head"), Column("n_kv_head"), Column("n_embd"), Column("n_expanded_embd"),
-    Column("vocab_size"), Column("use_gated_mlp", "text"), Column("num_tokens", minimum=1), Column("num_tensor_parallel_workers")))
+MLP = Table(
+    "mlp.csv",
+    (
+        *_time_columns(LAYER_OPERATORS),
+        Column("n_head"),
+        Column("n_kv_head"),
+        Column("n_embd"),
+        Column("n_expanded_embd"),
+        Column("vocab_size"),
+        Column("use_gated_mlp", "text"),
+        Column("num_tokens", minimum=1),
+        Column("num_tensor_parallel_workers"),
+    ),
+)
 
-ATTENTION = Table("attention.csv", (
-    *_time_columns(("attn_prefill", "attn_decode", "attn_kv_cache_save"), nullable=True), Column("n_embd"), Column("n_q_head"),
-    Column("n_kv_head"), Column("block_size"), Column("num_tensor_parallel_workers"), Column("max_model_len"),
-    Column("batch_size", minimum=1), Column("prefill_chunk_size"), Column("kv_cache_size"), Column("is_prefill", "text"),
-    Column("attention_backend", "text")))
+ATTENTION = Table(
+    "attention.csv",
+    (
+        *_time_columns(("attn_prefill", "attn_decode", "attn_kv_cache_save"), nullable=True),
+        Column("n_embd"),
+        Column("n_q_head"),
+        Column("n_kv_head"),
+        Column("block_size"),
+        Column("num_tensor_parallel_workers"),
+        Column("max_model_len"),
+        Column("batch_size", minimum=1),
+        Column("prefill_chunk_size"),
+        Column("kv_cache_size"),
+        Column("is_prefill", "text"),
+        Column("attention_backend", "text"),
+    ),
+)
 
 HEAD = Table("head.csv", (*_time_columns(("lm_head", "sampler")), Column("num_requests", minimum=1)))
 
-BURST_STEPS = Table("burst_steps.csv", (
-    Column("burst"), Column("kind", "text"), Column("step"), Column("schedule_begin_ns"), Column("schedule_end_ns"),
-    Column("update_begin_ns"), Column("update_end_ns"), Column("num_prefill_tokens"), Column("num_prefill_requests"),
-    Column("num_decode_requests"), Column("kv_tokens"), Column("prefill_attention_pairs"), Column("graph_mode", "text"),
-    Column("num_outputs"), Column("client_first_ns", nullable=True), Column("client_last_ns", nullable=True)))
+BURST_STEPS = Table(
+    "burst_steps.csv",
+    (
+        Column("burst"),
+        Column("kind", "text"),
+        Column("step"),
+        Column("schedule_begin_ns"),
+        Column("schedule_end_ns"),
+        Column("update_begin_ns"),
+        Column("update_end_ns"),
+        Column("num_prefill_tokens"),
+        Column("num_prefill_requests"),
+        Column("num_decode_requests"),
+        Column("kv_tokens"),
+        Column("prefill_attention_pairs"),
+        Column("graph_mode", "text"),
+        Column("num_outputs"),
+        Column("client_first_ns", nullable=True),
+        Column("client_last_ns", nullable=True),
+    ),
+)
 
-BURST_REQUESTS = Table("burst_requests.csv", (
-    Column("burst"), Column("kind", "text"), Column("request_id"), Column("arrival_ns"), Column("submit_ns"),
-    Column("first_schedule_begin_ns"), Column("first_update_end_ns"), Column("first_token_ns"), Column("num_prefill_tokens"),
-    Column("num_decode_tokens"), Column("num_in_flight")))
+BURST_REQUESTS = Table(
+    "burst_requests.csv",
+    (
+        Column("burst"),
+        Column("kind", "text"),
+        Column("request_id"),
+        Column("arrival_ns"),
+        Column("submit_ns"),
+        Column("first_schedule_begin_ns"),
+        Column("first_update_end_ns"),
+        Column("first_token_ns"),
+        Column("num_prefill_tokens"),
+        Column("num_decode_tokens"),
+        Column("num_in_flight"),
+    ),
+)
 
-BURST_BATCHES = Table("burst_batches.csv", (
-    Column("burst"), Column("step"), Column("request_id"), Column("num_scheduled_tokens", minimum=1), Column("num_computed_tokens")))
+BURST_BATCHES = Table(
+    "burst_batches.csv",
+    (
+        Column("burst"),
+        Column("step"),
+        Column("request_id"),
+        Column("num_scheduled_tokens", minimum=1),
+        Column("num_computed_tokens"),
+    ),
+)
 
 
 class BundleMeta(Metadata):
@@ -110,9 +183,13 @@ def check_measurements(table: Table, directory: Path, frame: pd.DataFrame) -> No
         zero = (frame[name] <= 0).to_numpy()
         if zero.any():
             raise ArtifactError(f"{path}, row {int(zero.argmax()) + 2}: {name} is zero: the profiler missed its kernel")
-    keys = {"mlp.csv": ["num_tokens", "num_tensor_parallel_workers"], "head.csv": ["num_requests"],
-            "attention.csv": ["batch_size", "prefill_chunk_size", "kv_cache_size", "num_tensor_parallel_workers"],
-            "burst_steps.csv": ["burst", "step"], "burst_requests.csv": ["burst", "request_id"]}[table.file]
+    keys = {
+        "mlp.csv": ["num_tokens", "num_tensor_parallel_workers"],
+        "head.csv": ["num_requests"],
+        "attention.csv": ["batch_size", "prefill_chunk_size", "kv_cache_size", "num_tensor_parallel_workers"],
+        "burst_steps.csv": ["burst", "step"],
+        "burst_requests.csv": ["burst", "request_id"],
+    }[table.file]
     twice = frame.duplicated(keys).to_numpy()
     if twice.any():
         raise ArtifactError(f"{path}, row {int(twice.argmax()) + 2}: the same {', '.join(keys)} as a row before")

@@ -1,4 +1,4 @@
-"""`run_meta.json`, `workload_meta.json`, `bundle_meta.json` and the configuration snapshot: what they hold, and how they are read."""
+"""The metadata files and the configuration snapshot of every directory: what they hold, and how they are read."""
 
 import hashlib
 import json
@@ -126,7 +126,8 @@ def read_complete_run(directory: Path, *, allow_invalid: bool = False) -> RunMet
     """
     if not (directory / RUN_META_FILE).is_file():
         raise UnfinishedArtifactError(
-            f"{directory} has no {RUN_META_FILE}: the run is not there or did not finish; run its stage again")
+            f"{directory} has no {RUN_META_FILE}: the run is not there or did not finish; run its stage again"
+        )
     meta = read_metadata(directory / RUN_META_FILE, RunMeta)
     accepted = ("complete", "invalid") if allow_invalid else ("complete",)
     if meta.status not in accepted:
@@ -139,11 +140,17 @@ def read_complete_workload(directory: Path) -> WorkloadMeta:
     """Raises `UnfinishedArtifactError` if the workload is missing, `ArtifactError` if its files were changed since."""
     if not (directory / WORKLOAD_META_FILE).is_file():
         raise UnfinishedArtifactError(
-            f"{directory} has no {WORKLOAD_META_FILE}: generate it with `workload-spec workload={directory.name}`")
+            f"{directory} has no {WORKLOAD_META_FILE}: generate it with `workload-spec workload={directory.name}`"
+        )
     meta = read_metadata(directory / WORKLOAD_META_FILE, WorkloadMeta)
-    found = workload_sha256((directory / "trace_lengths.csv").read_bytes(), (directory / "trace_intervals.csv").read_bytes(),
-                            str(meta.tokenizer.get("sha256", "")))
+    found = workload_sha256(
+        (directory / "trace_lengths.csv").read_bytes(),
+        (directory / "trace_intervals.csv").read_bytes(),
+        str(meta.tokenizer.get("sha256", "")),
+    )
     if found != meta.workload_sha256:
-        raise ArtifactError(f"{directory}: the trace files are not those that {WORKLOAD_META_FILE} describes "
-                            f"(sha256 {found[:12]}, expected {meta.workload_sha256[:12]}): generate the workload again")
+        raise ArtifactError(
+            f"{directory}: the trace files are not those that {WORKLOAD_META_FILE} describes "
+            f"(sha256 {found[:12]}, expected {meta.workload_sha256[:12]}): generate the workload again"
+        )
     return meta

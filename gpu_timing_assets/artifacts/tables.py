@@ -75,8 +75,9 @@ class Table:
         columns = [known[name] for name in found]
         try:
             # only an empty cell is empty: a prompt may be called "NA" or "null"
-            frame = pd.read_csv(path, dtype={column.name: column.dtype for column in columns}, keep_default_na=False,
-                                na_values=[""])
+            frame = pd.read_csv(
+                path, dtype={column.name: column.dtype for column in columns}, keep_default_na=False, na_values=[""]
+            )
         except (ValueError, TypeError, OverflowError, EOFError, OSError):
             _raise_first_bad_cell(path, columns)
             raise
@@ -114,32 +115,62 @@ def _raise_first_bad_cell(path: Path, columns: list[Column]) -> None:
                 raise ArtifactError(f"{path}, row {row + 2}: {column.name} is {cells.iloc[row]!r}, not {expected}")
 
 
-TRACE_LENGTHS = Table("trace_lengths.csv", (
-    Column("request_id"), Column("prompt_id", "text"), Column("num_prefill_tokens", minimum=1),
-    Column("num_decode_tokens", minimum=1)))
+TRACE_LENGTHS = Table(
+    "trace_lengths.csv",
+    (
+        Column("request_id"),
+        Column("prompt_id", "text"),
+        Column("num_prefill_tokens", minimum=1),
+        Column("num_decode_tokens", minimum=1),
+    ),
+)
 
-TRACE_INTERVALS = Table("trace_intervals.csv", (
-    Column("request_id"), Column("inter_arrival_ns"), Column("arrival_time_ns")))
+TRACE_INTERVALS = Table("trace_intervals.csv", (Column("request_id"), Column("inter_arrival_ns"), Column("arrival_time_ns")))
 
 REQUEST_METRICS = Table(
     "request_metrics.csv",
-    (Column("request_id"), Column("arrival_time_ns"), Column("first_token_time_ns", nullable=True),
-     Column("ttft_ns", nullable=True), Column("completion_time_ns", nullable=True),
-     Column("num_prefill_tokens", minimum=1), Column("num_decode_tokens", minimum=1),
-     Column("num_decode_tokens_actual"), Column("status", "text")),
-    (Column("submit_time_ns", nullable=True), Column("error_type", "text", nullable=True),
-     Column("error_msg", "text", nullable=True)))
+    (
+        Column("request_id"),
+        Column("arrival_time_ns"),
+        Column("first_token_time_ns", nullable=True),
+        Column("ttft_ns", nullable=True),
+        Column("completion_time_ns", nullable=True),
+        Column("num_prefill_tokens", minimum=1),
+        Column("num_decode_tokens", minimum=1),
+        Column("num_decode_tokens_actual"),
+        Column("status", "text"),
+    ),
+    (
+        Column("submit_time_ns", nullable=True),
+        Column("error_type", "text", nullable=True),
+        Column("error_msg", "text", nullable=True),
+    ),
+)
 
-TOKEN_METRICS = Table("token_metrics.csv", (
-    Column("request_id"), Column("token_index"), Column("token_time_ns"), Column("token_latency_ns", nullable=True)))
+TOKEN_METRICS = Table(
+    "token_metrics.csv",
+    (Column("request_id"), Column("token_index"), Column("token_time_ns"), Column("token_latency_ns", nullable=True)),
+)
 
-ENGINE_STEPS = Table("engine_steps.csv", (
-    Column("step"), Column("schedule_begin_ns", minimum=None), Column("schedule_end_ns", minimum=None),
-    Column("result_ns", nullable=True, minimum=None), Column("num_prefill_tokens"), Column("num_prefill_requests"),
-    Column("num_decode_requests"), Column("kv_tokens"), Column("graph_mode", "text", nullable=True)))
+ENGINE_STEPS = Table(
+    "engine_steps.csv",
+    (
+        Column("step"),
+        Column("schedule_begin_ns", minimum=None),
+        Column("schedule_end_ns", minimum=None),
+        Column("result_ns", nullable=True, minimum=None),
+        Column("num_prefill_tokens"),
+        Column("num_prefill_requests"),
+        Column("num_decode_requests"),
+        Column("kv_tokens"),
+        Column("graph_mode", "text", nullable=True),
+    ),
+)
 
-ENGINE_BATCHES = Table("engine_batches.csv", (
-    Column("step"), Column("request_id"), Column("num_scheduled_tokens", minimum=1), Column("num_computed_tokens")))
+ENGINE_BATCHES = Table(
+    "engine_batches.csv",
+    (Column("step"), Column("request_id"), Column("num_scheduled_tokens", minimum=1), Column("num_computed_tokens")),
+)
 
 
 def read_workload_tables(directory: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -161,8 +192,10 @@ def read_workload_tables(directory: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         raise ArtifactError(f"{directory}: {len(lengths)} requests in trace_lengths.csv, {len(intervals)} in trace_intervals.csv")
     wrong = intervals["arrival_time_ns"].to_numpy() != intervals["inter_arrival_ns"].cumsum().to_numpy()
     if wrong.any():
-        raise ArtifactError(f"{TRACE_INTERVALS.find(directory)}, row {int(wrong.argmax()) + 2}: "
-                            "arrival_time_ns is not the running sum of inter_arrival_ns")
+        raise ArtifactError(
+            f"{TRACE_INTERVALS.find(directory)}, row {int(wrong.argmax()) + 2}: "
+            "arrival_time_ns is not the running sum of inter_arrival_ns"
+        )
     return lengths, intervals
 
 
@@ -188,12 +221,18 @@ def read_run_tables(directory: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     for column in ("first_token_time_ns", "ttft_ns", "completion_time_ns"):
         refuse(request_path, requests, ok & requests[column].isna().to_numpy(), f"is ok but has no {column}")
     refuse(request_path, requests, ok & (requests["num_decode_tokens_actual"] == 0).to_numpy(), "is ok but has no token")
-    refuse(request_path, requests,
-           (requests["first_token_time_ns"] - requests["arrival_time_ns"] != requests["ttft_ns"]).fillna(False),
-           "ttft_ns is not first_token_time_ns - arrival_time_ns")
+    refuse(
+        request_path,
+        requests,
+        (requests["first_token_time_ns"] - requests["arrival_time_ns"] != requests["ttft_ns"]).fillna(False),
+        "ttft_ns is not first_token_time_ns - arrival_time_ns",
+    )
 
-    order = tokens.sort_values(["request_id", "token_index"], kind="stable") if not (
-        tokens["request_id"].is_monotonic_increasing) else tokens
+    order = (
+        tokens.sort_values(["request_id", "token_index"], kind="stable")
+        if not (tokens["request_id"].is_monotonic_increasing)
+        else tokens
+    )
     request_of, index_of = order["request_id"].to_numpy(), order["token_index"].to_numpy()
     starts = np.r_[True, request_of[1:] != request_of[:-1]] if len(order) else np.zeros(0, dtype=bool)
     expected = np.where(starts, 0, np.r_[0, index_of[:-1] + 1]) if len(order) else index_of
@@ -203,26 +242,45 @@ def read_run_tables(directory: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     refuse(token_path, order, ~starts & (gaps < 0), "token_time_ns decreases")
     latency = order["token_latency_ns"]
     refuse(token_path, order, starts != latency.isna().to_numpy(), "token_latency_ns must be empty for token 0 and only there")
-    refuse(token_path, order, ~starts & (latency.fillna(0).to_numpy(dtype=np.int64) != gaps),
-           "token_latency_ns is not the time since the token before")
+    refuse(
+        token_path,
+        order,
+        ~starts & (latency.fillna(0).to_numpy(dtype=np.int64) != gaps),
+        "token_latency_ns is not the time since the token before",
+    )
 
     counts = order.groupby("request_id").size().reindex(requests["request_id"]).fillna(0).to_numpy()
-    refuse(request_path, requests, counts != requests["num_decode_tokens_actual"].to_numpy(),
-           "num_decode_tokens_actual is not its number of rows in token_metrics.csv")
+    refuse(
+        request_path,
+        requests,
+        counts != requests["num_decode_tokens_actual"].to_numpy(),
+        "num_decode_tokens_actual is not its number of rows in token_metrics.csv",
+    )
     refuse(token_path, order, ~order["request_id"].isin(requests["request_id"]), "is not in request_metrics.csv")
     first = order.loc[starts].set_index("request_id")["token_time_ns"].reindex(requests["request_id"])
-    refuse(request_path, requests,
-           (first.to_numpy(dtype=float) != requests["first_token_time_ns"].to_numpy(dtype=float, na_value=np.nan))
-           & first.notna().to_numpy(), "first_token_time_ns is not the time of token 0")
+    refuse(
+        request_path,
+        requests,
+        (first.to_numpy(dtype=float) != requests["first_token_time_ns"].to_numpy(dtype=float, na_value=np.nan))
+        & first.notna().to_numpy(),
+        "first_token_time_ns is not the time of token 0",
+    )
     last = order.loc[np.r_[starts[1:], True] if len(order) else starts].set_index("request_id")["token_time_ns"]
-    refuse(request_path, requests,
-           requests["completion_time_ns"].to_numpy(dtype=float, na_value=np.nan)
-           < last.reindex(requests["request_id"]).to_numpy(dtype=float), "completion_time_ns is before its last token")
+    refuse(
+        request_path,
+        requests,
+        requests["completion_time_ns"].to_numpy(dtype=float, na_value=np.nan)
+        < last.reindex(requests["request_id"]).to_numpy(dtype=float),
+        "completion_time_ns is before its last token",
+    )
     return (requests.sort_values("request_id", kind="stable").reset_index(drop=True), order.reset_index(drop=True))
 
 
 def run_tables_from_token_times(
-    lengths: pd.DataFrame, arrival_time_ns: np.ndarray, token_request: np.ndarray, token_time_ns: np.ndarray,
+    lengths: pd.DataFrame,
+    arrival_time_ns: np.ndarray,
+    token_request: np.ndarray,
+    token_time_ns: np.ndarray,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Build `(request_metrics, token_metrics)` from every token's request and time.
 
@@ -237,8 +295,9 @@ def run_tables_from_token_times(
     token_index = np.arange(len(order)) - np.repeat(first_row, np.diff(np.r_[first_row, len(order)]))
     latency = pd.array(np.diff(times, prepend=times[:1]), dtype="Int64")
     latency[starts] = pd.NA
-    tokens = pd.DataFrame({"request_id": request_of, "token_index": token_index, "token_time_ns": times,
-                           "token_latency_ns": latency})
+    tokens = pd.DataFrame(
+        {"request_id": request_of, "token_index": token_index, "token_time_ns": times, "token_latency_ns": latency}
+    )
     count = np.bincount(request_of, minlength=len(lengths))
     last_row = np.cumsum(count) - 1
     served = count > 0
@@ -246,10 +305,17 @@ def run_tables_from_token_times(
     last_time = first_time.copy()
     first_time[served] = times[last_row[served] - count[served] + 1]
     last_time[served] = times[last_row[served]]
-    requests = pd.DataFrame({
-        "request_id": np.arange(len(lengths)), "arrival_time_ns": arrival_time_ns, "first_token_time_ns": first_time,
-        "ttft_ns": first_time - arrival_time_ns, "completion_time_ns": last_time,
-        "num_prefill_tokens": lengths["num_prefill_tokens"].to_numpy(),
-        "num_decode_tokens": lengths["num_decode_tokens"].to_numpy(),
-        "num_decode_tokens_actual": count, "status": np.where(served, "ok", "error")})
+    requests = pd.DataFrame(
+        {
+            "request_id": np.arange(len(lengths)),
+            "arrival_time_ns": arrival_time_ns,
+            "first_token_time_ns": first_time,
+            "ttft_ns": first_time - arrival_time_ns,
+            "completion_time_ns": last_time,
+            "num_prefill_tokens": lengths["num_prefill_tokens"].to_numpy(),
+            "num_decode_tokens": lengths["num_decode_tokens"].to_numpy(),
+            "num_decode_tokens_actual": count,
+            "status": np.where(served, "ok", "error"),
+        }
+    )
     return requests, tokens

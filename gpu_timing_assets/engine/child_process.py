@@ -58,7 +58,8 @@ def run_engine_process(module: str, request: Mapping[str, Any], scratch: Path, p
         launch([python or sys.executable, "-m", module, str(request_file)], env)
     except Exception as error:
         raise _failure(scratch) or errors.EngineError(
-            f"the engine's process died ({' '.join(str(error).split())[:300]}): its log is above; start it again") from None
+            f"the engine's process died ({' '.join(str(error).split())[:300]}): its log is above; start it again"
+        ) from None
     if failure := _failure(scratch):
         raise failure
 
@@ -85,7 +86,9 @@ def engine_process_main(work: Callable[[dict[str, Any], Path, Callable[[str], No
         os._exit(error.exit_code)
     except BaseException as error:
         traceback.print_exc()
-        _write_failure(scratch, "EngineError", f"the engine's process failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        _write_failure(
+            scratch, "EngineError", f"the engine's process failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        )
         os._exit(errors.EngineError.exit_code)
     # vLLM's threads can hold up a normal exit for seconds
     sys.stdout.flush()

@@ -36,14 +36,18 @@ def exclusive_device(hardware: HardwarePreset) -> Iterator[None]:
 def _gpu(hardware: HardwarePreset) -> dict[str, str]:
     gpus = visible_gpus()
     if not gpus:
-        raise DeviceError(f"target {hardware.name!r} needs a GPU and `nvidia-smi` shows none: run this on such a machine, "
-                          "or use hardware=cpu")
+        raise DeviceError(
+            f"target {hardware.name!r} needs a GPU and `nvidia-smi` shows none: run this on such a machine, or use hardware=cpu"
+        )
     if hardware.gpu_index >= len(gpus):
-        raise DeviceError(f"target {hardware.name!r} asks for GPU {hardware.gpu_index}, this machine has {len(gpus)}: "
-                          "set hardware.gpu_index")
+        raise DeviceError(
+            f"target {hardware.name!r} asks for GPU {hardware.gpu_index}, this machine has {len(gpus)}: set hardware.gpu_index"
+        )
     gpu = gpus[hardware.gpu_index]
     if hardware.gpu_name and not re.search(hardware.gpu_name, gpu["name"]):
         near = next((name for name in ("a100", "h100", "h200") if name.upper() in gpu["name"]), None)
         remedy = f"use hardware={near}" if near else "add a hardware preset for it"
-        raise DeviceError(f"GPU {hardware.gpu_index} is a {gpu['name']}, target {hardware.name!r} expects {hardware.gpu_name}: {remedy}")
+        raise DeviceError(
+            f"GPU {hardware.gpu_index} is a {gpu['name']}, target {hardware.name!r} expects {hardware.gpu_name}: {remedy}"
+        )
     return gpu

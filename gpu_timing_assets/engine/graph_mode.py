@@ -7,8 +7,9 @@ import numpy as np
 FULL, PIECEWISE, EAGER = "full", "piecewise", "eager"
 
 
-def graph_modes(num_prefill_tokens: np.ndarray, num_decode_requests: np.ndarray, cudagraph_mode: str,
-                capture_sizes: Sequence[int]) -> np.ndarray:
+def graph_modes(
+    num_prefill_tokens: np.ndarray, num_decode_requests: np.ndarray, cudagraph_mode: str, capture_sizes: Sequence[int]
+) -> np.ndarray:
     """`full`, `piecewise` or `eager` for each step; shapes (steps,).
 
     The rule of vLLM 0.26's `CudagraphDispatcher`: a batch in which every request has one token replays a full graph

@@ -14,16 +14,30 @@ class NullEngine:
     """See `gpu_timing_assets.engine.interface.Engine`. Yields one token each time the event loop comes round."""
 
     def __init__(self, model: ModelPreset, hardware: HardwarePreset, backend: BackendPreset, scratch: Path) -> None:
-        self.recording = None
+        self.recording: Path | None = None
         dimensions = read_model_dimensions(model)
         self.params = EngineParams(
-            engine="null_engine", engine_version="1", device_name=device_name(hardware), model_dimensions=dimensions, dtype=model.dtype,
-            max_model_len=backend.max_model_len or dimensions.max_position_embeddings, max_num_seqs=backend.max_num_seqs,
-            max_num_batched_tokens=backend.max_num_batched_tokens, enable_chunked_prefill=False, async_scheduling=False,
-            enable_prefix_caching=False, num_kv_blocks=0, kv_block_size=1, attention_backend="none", graph_mode="NONE",
-            comparable_under_load=False)
+            engine="null_engine",
+            engine_version="1",
+            device_name=device_name(hardware),
+            model_dimensions=dimensions,
+            dtype=model.dtype,
+            max_model_len=backend.max_model_len or dimensions.max_position_embeddings,
+            max_num_seqs=backend.max_num_seqs,
+            max_num_batched_tokens=backend.max_num_batched_tokens,
+            enable_chunked_prefill=False,
+            async_scheduling=False,
+            enable_prefix_caching=False,
+            num_kv_blocks=0,
+            kv_block_size=1,
+            attention_backend="none",
+            graph_mode="NONE",
+            comparable_under_load=False,
+        )
 
-    async def stream(self, request_id: str, prompt_token_ids: Sequence[int], num_tokens: int, *, stop_early: bool) -> AsyncIterator[int]:
+    async def stream(
+        self, request_id: str, prompt_token_ids: Sequence[int], num_tokens: int, *, stop_early: bool
+    ) -> AsyncIterator[int]:
         for _ in range(num_tokens):
             await asyncio.sleep(0)
             yield 1

@@ -26,7 +26,10 @@ def lead_process_group_with_watchdog(parent_pid: int) -> None:
         os.setpgid(0, 0)
     subprocess.Popen(
         [sys.executable, "-S", "-c", _WATCHDOG, str(os.getpid()), str(parent_pid)],
-        start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
 
 

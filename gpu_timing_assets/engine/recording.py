@@ -43,18 +43,27 @@ def read_recording(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
             elif record[0] == "u":
                 updated.append(record[1:4])
     steps = pd.DataFrame(scheduled, columns=["step", "schedule_begin_ns", "schedule_end_ns"]).merge(
-        pd.DataFrame(updated, columns=["step", "update_begin_ns", "update_end_ns"], dtype="Int64"), on="step", how="left")
-    batches = pd.DataFrame({
-        "step": np.asarray(batch_step, dtype=np.int64),
-        # vLLM appends a random suffix to the client's request id
-        "request": pd.Series(batch_request, dtype="str").str.split("-", n=1).str[0],
-        "num_scheduled_tokens": np.asarray(batch_tokens, dtype=np.int64),
-        "num_computed_tokens": np.asarray(batch_computed, dtype=np.int64)})
+        pd.DataFrame(updated, columns=["step", "update_begin_ns", "update_end_ns"], dtype="Int64"), on="step", how="left"
+    )
+    batches = pd.DataFrame(
+        {
+            "step": np.asarray(batch_step, dtype=np.int64),
+            # vLLM appends a random suffix to the client's request id
+            "request": pd.Series(batch_request, dtype="str").str.split("-", n=1).str[0],
+            "num_scheduled_tokens": np.asarray(batch_tokens, dtype=np.int64),
+            "num_computed_tokens": np.asarray(batch_computed, dtype=np.int64),
+        }
+    )
     return steps, batches
 
 
-def describe_steps(steps: pd.DataFrame, batches: pd.DataFrame, prompt_tokens: Mapping[int, int] | pd.Series,
-                   cudagraph_mode: str, capture_sizes: tuple[int, ...]) -> pd.DataFrame:
+def describe_steps(
+    steps: pd.DataFrame,
+    batches: pd.DataFrame,
+    prompt_tokens: Mapping[int, int] | pd.Series,
+    cudagraph_mode: str,
+    capture_sizes: tuple[int, ...],
+) -> pd.DataFrame:
     """What was in each step: the count columns of `engine_steps.csv` beside the columns of `steps`.
 
     `batches` has `request_id`; a request is in prefill until its prompt is computed (a recomputed one likewise, as
@@ -65,12 +74,21 @@ def describe_steps(steps: pd.DataFrame, batches: pd.DataFrame, prompt_tokens: Ma
     prompt = lengths.reindex(batches["request_id"]).to_numpy()
     tokens = batches["num_scheduled_tokens"].to_numpy()
     prefill = (batches["num_computed_tokens"].to_numpy() < prompt) | (tokens > 1)
-    counts = pd.DataFrame({
-        "step": batches["step"],
-        "num_prefill_tokens": np.where(prefill, tokens, 0), "num_prefill_requests": prefill.astype(np.int64),
-        "num_decode_requests": (~prefill).astype(np.int64),
-        "kv_tokens": batches["num_computed_tokens"] + tokens}).groupby("step", as_index=False).sum()
+    counts = (
+        pd.DataFrame(
+            {
+                "step": batches["step"],
+                "num_prefill_tokens": np.where(prefill, tokens, 0),
+                "num_prefill_requests": prefill.astype(np.int64),
+                "num_decode_requests": (~prefill).astype(np.int64),
+                "kv_tokens": batches["num_computed_tokens"] + tokens,
+            }
+        )
+        .groupby("step", as_index=False)
+        .sum()
+    )
     described = steps.merge(counts, on="step", how="inner")
-    described["graph_mode"] = graph_modes(described["num_prefill_tokens"].to_numpy(),
-                                          described["num_decode_requests"].to_numpy(), cudagraph_mode, capture_sizes)
+    described["graph_mode"] = graph_modes(
+        described["num_prefill_tokens"].to_numpy(), described["num_decode_requests"].to_numpy(), cudagraph_mode, capture_sizes
+    )
     return described

@@ -23,7 +23,6 @@ from gpu_timing_assets.engine.process_tree import die_with_parent
 from gpu_timing_assets.engine.recording_scheduler_names import FLUSH_REQUEST, RECORDING_VARIABLE
 
 
-
 class _Recording:
     """Mixed into a vLLM scheduler class before it."""
 
@@ -43,8 +42,10 @@ class _Recording:
         self._unprocessed.append(self._recorded_steps)
         if output.total_num_scheduled_tokens:
             # An asynchronous scheduler has counted the tokens of this step as computed already.
-            batch = [(name, count, self.requests[name].num_computed_tokens - count)  # type: ignore[attr-defined]
-                     for name, count in output.num_scheduled_tokens.items()]
+            batch = [
+                (name, count, self.requests[name].num_computed_tokens - count)  # type: ignore[attr-defined]
+                for name, count in output.num_scheduled_tokens.items()
+            ]
             self._records.append(("s", self._recorded_steps, begin_ns, end_ns, batch))
         self._recorded_steps += 1
         return output

@@ -30,7 +30,9 @@ class Progress:
 
     def __str__(self) -> str:
         rate = self.tokens / self.elapsed_s if self.elapsed_s else 0.0
-        left = self.elapsed_s / self.requests_done * (self.requests_total - self.requests_done) if self.requests_done else float("nan")
+        left = (
+            self.elapsed_s / self.requests_done * (self.requests_total - self.requests_done) if self.requests_done else float("nan")
+        )
         return f"{self.requests_done}/{self.requests_total} requests, {rate:,.0f} tokens/s, about {left:.0f} s left"
 
 
@@ -51,8 +53,15 @@ class ReplayResult:
     errors: dict[int, tuple[str, str]] = field(default_factory=dict)
 
 
-async def replay(engine: Engine, planned: Sequence[PlannedRequest], *, stop_early: bool = False, request_timeout_s: float = 600.0,
-                 on_progress: Callable[[Progress], None] | None = None, progress_interval_s: float = 1.0) -> ReplayResult:
+async def replay(
+    engine: Engine,
+    planned: Sequence[PlannedRequest],
+    *,
+    stop_early: bool = False,
+    request_timeout_s: float = 600.0,
+    on_progress: Callable[[Progress], None] | None = None,
+    progress_interval_s: float = 1.0,
+) -> ReplayResult:
     """Replay `planned` (sorted by arrival) and wait until every request has ended.
 
     A request that fails or takes longer than `request_timeout_s` is noted in `errors`; an engine that died raises.
@@ -68,7 +77,9 @@ async def replay(engine: Engine, planned: Sequence[PlannedRequest], *, stop_earl
         submit_ns[index] = time.monotonic_ns() - start_ns
         try:
             async with asyncio.timeout(request_timeout_s):
-                async for new_tokens in engine.stream(request.name, request.prompt_token_ids, request.num_tokens, stop_early=stop_early):
+                async for new_tokens in engine.stream(
+                    request.name, request.prompt_token_ids, request.num_tokens, stop_early=stop_early
+                ):
                     now = time.monotonic_ns() - start_ns
                     for _ in range(new_tokens):
                         token_request.append(index)
@@ -110,6 +121,12 @@ async def replay(engine: Engine, planned: Sequence[PlannedRequest], *, stop_earl
     wall_ns = time.monotonic_ns() - start_ns
     if on_progress:
         on_progress(Progress(done, len(planned), len(token_ns), wall_ns / 1e9))
-    return ReplayResult(start_ns=start_ns, submit_ns=submit_ns, token_request=np.asarray(token_request, dtype=np.int64),
-                        token_ns=np.asarray(token_ns, dtype=np.int64),
-                        client_cpu_share=(time.process_time_ns() - cpu_begin) / max(wall_ns, 1), wall_s=wall_ns / 1e9, errors=errors)
+    return ReplayResult(
+        start_ns=start_ns,
+        submit_ns=submit_ns,
+        token_request=np.asarray(token_request, dtype=np.int64),
+        token_ns=np.asarray(token_ns, dtype=np.int64),
+        client_cpu_share=(time.process_time_ns() - cpu_begin) / max(wall_ns, 1),
+        wall_s=wall_ns / 1e9,
+        errors=errors,
+    )

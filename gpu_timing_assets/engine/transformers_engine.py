@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from gpu_timing_assets.artifacts.engine_params import EngineParams
 from gpu_timing_assets.artifacts.errors import DeviceError
@@ -22,31 +23,49 @@ class TransformersEngine:
             import torch
             import transformers
         except ImportError as error:
-            raise DeviceError(f"torch and transformers cannot be imported here ({error}): install the lock for this machine") from None
+            raise DeviceError(
+                f"torch and transformers cannot be imported here ({error}): install the lock for this machine"
+            ) from None
         if hardware.omp_num_threads:
             torch.set_num_threads(hardware.omp_num_threads)
-        self.recording = None
+        self.recording: Path | None = None
         name, dimensions = device_name(hardware), read_model_dimensions(model)
         self._torch, self._device = torch, torch.device(hardware.device)
         dtype = getattr(torch, model.dtype)
         torch.manual_seed(model.seed)
+        loaded: Any
         if model.weights:
             loaded = transformers.AutoModelForCausalLM.from_pretrained(model.weights, dtype=dtype)
         else:
             card = transformers.AutoConfig.from_pretrained(card_directory(model))
             loaded = transformers.AutoModelForCausalLM.from_config(card, dtype=dtype)
-        self._model = loaded.to(self._device).eval()
-        self._eos_token_ids = {loaded.config.eos_token_id} if isinstance(loaded.config.eos_token_id, int) else set(
-            loaded.config.eos_token_id or ())
+        self._model: Any = loaded.to(device=self._device).eval()
+        self._eos_token_ids = (
+            {loaded.config.eos_token_id} if isinstance(loaded.config.eos_token_id, int) else set(loaded.config.eos_token_id or ())
+        )
         self._turn = asyncio.Lock()
         self.params = EngineParams(
-            engine="transformers", engine_version=transformers.__version__, device_name=name, model_dimensions=dimensions,
-            dtype=model.dtype, max_model_len=backend.max_model_len or dimensions.max_position_embeddings, max_num_seqs=1,
-            max_num_batched_tokens=backend.max_model_len or dimensions.max_position_embeddings, enable_chunked_prefill=False,
-            async_scheduling=False, enable_prefix_caching=False, num_kv_blocks=0, kv_block_size=1,
-            attention_backend=str(loaded.config._attn_implementation), graph_mode="NONE", comparable_under_load=False)
+            engine="transformers",
+            engine_version=transformers.__version__,
+            device_name=name,
+            model_dimensions=dimensions,
+            dtype=model.dtype,
+            max_model_len=backend.max_model_len or dimensions.max_position_embeddings,
+            max_num_seqs=1,
+            max_num_batched_tokens=backend.max_model_len or dimensions.max_position_embeddings,
+            enable_chunked_prefill=False,
+            async_scheduling=False,
+            enable_prefix_caching=False,
+            num_kv_blocks=0,
+            kv_block_size=1,
+            attention_backend=str(loaded.config._attn_implementation),
+            graph_mode="NONE",
+            comparable_under_load=False,
+        )
 
-    async def stream(self, request_id: str, prompt_token_ids: Sequence[int], num_tokens: int, *, stop_early: bool) -> AsyncIterator[int]:
+    async def stream(
+        self, request_id: str, prompt_token_ids: Sequence[int], num_tokens: int, *, stop_early: bool
+    ) -> AsyncIterator[int]:
         async with self._turn:
             step_input, cache = self._torch.tensor([list(prompt_token_ids)], device=self._device), None
             for _ in range(num_tokens):

@@ -10,7 +10,12 @@ from gpu_timing_assets.artifacts.errors import DeviceError, EngineError
 from gpu_timing_assets.engine.device import device_name
 from gpu_timing_assets.engine.model_directory import card_directory, read_model_dimensions
 from gpu_timing_assets.engine.recording import read_header
-from gpu_timing_assets.engine.recording_scheduler_names import ASYNC_SCHEDULER, FLUSH_REQUEST, RECORDING_VARIABLE, SYNC_SCHEDULER
+from gpu_timing_assets.engine.recording_scheduler_names import (
+    ASYNC_SCHEDULER,
+    FLUSH_REQUEST,
+    RECORDING_VARIABLE,
+    SYNC_SCHEDULER,
+)
 from gpu_timing_assets.presets.target import BackendPreset, HardwarePreset, ModelPreset
 
 
@@ -34,16 +39,26 @@ class VllmEngine:
             from vllm.sampling_params import RequestOutputKind
             from vllm.v1.engine.async_llm import AsyncLLM
         except ImportError as error:
-            raise DeviceError(f"vLLM cannot be imported here ({error}): install the lock for this machine (`make demo`), or "
-                              "name an interpreter that has it with backend.python=/path/to/python") from None
+            raise DeviceError(
+                f"vLLM cannot be imported here ({error}): install the lock for this machine (`make demo`), or "
+                "name an interpreter that has it with backend.python=/path/to/python"
+            ) from None
         asynchronous = backend.async_scheduling if backend.async_scheduling is not None else hardware.device == "cuda"
         arguments: dict[str, Any] = {
-            "model": str(card_directory(model)), "load_format": "auto" if model.weights else "dummy", "seed": model.seed,
-            "dtype": model.dtype, "skip_tokenizer_init": True, "enable_prefix_caching": backend.enable_prefix_caching,
-            "max_num_seqs": backend.max_num_seqs, "max_num_batched_tokens": backend.max_num_batched_tokens,
-            "max_model_len": backend.max_model_len, "tensor_parallel_size": backend.tensor_parallel_size,
-            "gpu_memory_utilization": backend.gpu_memory_utilization, "enforce_eager": backend.enforce_eager,
-            "async_scheduling": asynchronous, "disable_log_stats": True,
+            "model": str(card_directory(model)),
+            "load_format": "auto" if model.weights else "dummy",
+            "seed": model.seed,
+            "dtype": model.dtype,
+            "skip_tokenizer_init": True,
+            "enable_prefix_caching": backend.enable_prefix_caching,
+            "max_num_seqs": backend.max_num_seqs,
+            "max_num_batched_tokens": backend.max_num_batched_tokens,
+            "max_model_len": backend.max_model_len,
+            "tensor_parallel_size": backend.tensor_parallel_size,
+            "gpu_memory_utilization": backend.gpu_memory_utilization,
+            "enforce_eager": backend.enforce_eager,
+            "async_scheduling": asynchronous,
+            "disable_log_stats": True,
         }
         if hardware.kv_cache_bytes and hardware.device == "cuda":
             arguments["kv_cache_memory_bytes"] = hardware.kv_cache_bytes
@@ -60,11 +75,18 @@ class VllmEngine:
         header = read_header(self.recording) if self.recording else {}
         self.params = _resolved_params(config, header, model, name)
         self._sampling = lambda num_tokens, stop_early: SamplingParams(
-            max_tokens=num_tokens, min_tokens=0 if stop_early else num_tokens, ignore_eos=not stop_early, temperature=0,
-            detokenize=False, output_kind=RequestOutputKind.DELTA)
+            max_tokens=num_tokens,
+            min_tokens=0 if stop_early else num_tokens,
+            ignore_eos=not stop_early,
+            temperature=0,
+            detokenize=False,
+            output_kind=RequestOutputKind.DELTA,
+        )
 
-    async def stream(self, request_id: str, prompt_token_ids: Sequence[int], num_tokens: int, *, stop_early: bool) -> AsyncIterator[int]:
-        prompt = {"prompt_token_ids": list(prompt_token_ids)}
+    async def stream(
+        self, request_id: str, prompt_token_ids: Sequence[int], num_tokens: int, *, stop_early: bool
+    ) -> AsyncIterator[int]:
+        prompt: Any = {"prompt_token_ids": list(prompt_token_ids)}
         async for output in self._llm.generate(prompt, self._sampling(num_tokens, stop_early), request_id=request_id):
             yield len(output.outputs[0].token_ids)
 
@@ -96,21 +118,35 @@ def _resolved_params(config: Any, header: dict[str, Any], model: ModelPreset, de
     on_cpu = config.device_config.device_type == "cpu"
     mode = compilation.cudagraph_mode.name if not on_cpu and compilation.cudagraph_mode is not None else "NONE"
     return EngineParams(
-        engine="vllm", engine_version=vllm.__version__, device_name=device, model_dimensions=read_model_dimensions(model),
+        engine="vllm",
+        engine_version=vllm.__version__,
+        device_name=device,
+        model_dimensions=read_model_dimensions(model),
         dtype=str(config.model_config.dtype).removeprefix("torch."),
         tensor_parallel_size=config.parallel_config.tensor_parallel_size,
-        max_model_len=config.model_config.max_model_len, max_num_seqs=scheduler.max_num_seqs,
-        max_num_batched_tokens=scheduler.max_num_batched_tokens, enable_chunked_prefill=scheduler.enable_chunked_prefill,
-        async_scheduling=bool(scheduler.async_scheduling), enable_prefix_caching=bool(cache.enable_prefix_caching),
+        max_model_len=config.model_config.max_model_len,
+        max_num_seqs=scheduler.max_num_seqs,
+        max_num_batched_tokens=scheduler.max_num_batched_tokens,
+        enable_chunked_prefill=scheduler.enable_chunked_prefill,
+        async_scheduling=bool(scheduler.async_scheduling),
+        enable_prefix_caching=bool(cache.enable_prefix_caching),
         num_kv_blocks=int(header.get("num_kv_blocks") or cache.num_gpu_blocks),
-        kv_block_size=int(header.get("kv_block_size") or cache.block_size), kv_cache_dtype=str(cache.cache_dtype),
+        kv_block_size=int(header.get("kv_block_size") or cache.block_size),
+        kv_cache_dtype=str(cache.cache_dtype),
         attention_backend=str(header.get("attention_backend") or ("CPU_ATTN" if on_cpu else "unknown")),
-        attention_backend_version=header.get("attention_backend_version"), graph_mode=mode,
+        attention_backend_version=header.get("attention_backend_version"),
+        graph_mode=mode,
         graph_capture_sizes=() if mode == "NONE" else tuple(sorted(compilation.cudagraph_capture_sizes or ())),
         scheduling_policy=str(scheduler.policy),
-        other={"gpu_memory_utilization": cache.gpu_memory_utilization, "enforce_eager": config.model_config.enforce_eager,
-               "seed": config.model_config.seed, "load_format": str(config.load_config.load_format),
-               "compilation_mode": str(compilation.mode), "executor": str(config.parallel_config.distributed_executor_backend),
-               "scheduler_reserve_full_isl": bool(getattr(scheduler, "scheduler_reserve_full_isl", False)),
-               "watermark": float(getattr(scheduler, "watermark", 0.0) or 0.0),
-               "long_prefill_token_threshold": int(scheduler.long_prefill_token_threshold)})
+        other={
+            "gpu_memory_utilization": cache.gpu_memory_utilization,
+            "enforce_eager": config.model_config.enforce_eager,
+            "seed": config.model_config.seed,
+            "load_format": str(config.load_config.load_format),
+            "compilation_mode": str(compilation.mode),
+            "executor": str(config.parallel_config.distributed_executor_backend),
+            "scheduler_reserve_full_isl": bool(getattr(scheduler, "scheduler_reserve_full_isl", False)),
+            "watermark": float(getattr(scheduler, "watermark", 0.0) or 0.0),
+            "long_prefill_token_threshold": int(scheduler.long_prefill_token_threshold),
+        },
+    )

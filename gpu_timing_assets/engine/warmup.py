@@ -15,10 +15,14 @@ async def warm_up(engine: Engine, backend: BackendPreset) -> None:
     """
     half = backend.warmup_requests // 2
     planned = [
-        PlannedRequest(f"warmup.{index}", 0 if index < half else (index - half + 1) * WARMUP_INTERVAL_NS,
-                       [100 + (index * 31 + position) % 1000 for position in range(backend.warmup_prefill_tokens)],
-                       backend.warmup_decode_tokens)
-        for index in range(backend.warmup_requests)]
+        PlannedRequest(
+            f"warmup.{index}",
+            0 if index < half else (index - half + 1) * WARMUP_INTERVAL_NS,
+            [100 + (index * 31 + position) % 1000 for position in range(backend.warmup_prefill_tokens)],
+            backend.warmup_decode_tokens,
+        )
+        for index in range(backend.warmup_requests)
+    ]
     result = await replay(engine, planned, request_timeout_s=backend.request_timeout_s)
     if result.errors:
         kind, message = next(iter(result.errors.values()))

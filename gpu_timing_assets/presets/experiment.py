@@ -56,11 +56,27 @@ class ExperimentConfig(Preset):
     @property
     def bundle_config_sha256(self) -> str:
         """Identity of what a profiling bundle measures: the target and the grids, not the workload."""
-        backend = self.backend.model_dump(mode="json", exclude={
-            "early_stopping", "record_steps", "warmup_requests", "warmup_prefill_tokens", "warmup_decode_tokens",
-            "start_timeout_s", "request_timeout_s", "python"})
-        return config_sha256({"model": self.model.model_dump(mode="json"), "backend": backend,
-                              "hardware": self.hardware.name, "profiling": self.profiling.model_dump(mode="json")})
+        backend = self.backend.model_dump(
+            mode="json",
+            exclude={
+                "early_stopping",
+                "record_steps",
+                "warmup_requests",
+                "warmup_prefill_tokens",
+                "warmup_decode_tokens",
+                "start_timeout_s",
+                "request_timeout_s",
+                "python",
+            },
+        )
+        return config_sha256(
+            {
+                "model": self.model.model_dump(mode="json"),
+                "backend": backend,
+                "hardware": self.hardware.name,
+                "profiling": self.profiling.model_dump(mode="json"),
+            }
+        )
 
 
 def preset_names(group: str) -> list[str]:

@@ -119,7 +119,8 @@ class EmpiricalLengths(_BoundedLengths):
 
 
 LengthProcess = Annotated[
-    FixedLengths | UniformLengths | LognormalLengths | ZipfLengths | EmpiricalLengths, Field(discriminator="kind")]
+    FixedLengths | UniformLengths | LognormalLengths | ZipfLengths | EmpiricalLengths, Field(discriminator="kind")
+]
 
 
 class PoissonArrivals(Preset):
@@ -202,8 +203,17 @@ class TraceArrivals(Preset):
 
 
 ArrivalProcess = Annotated[
-    PoissonArrivals | GammaArrivals | ConstantArrivals | AllAtOnceArrivals | RampArrivals | StepArrivals | OnOffArrivals
-    | ClosedLoopArrivals | TraceArrivals, Field(discriminator="kind")]
+    PoissonArrivals
+    | GammaArrivals
+    | ConstantArrivals
+    | AllAtOnceArrivals
+    | RampArrivals
+    | StepArrivals
+    | OnOffArrivals
+    | ClosedLoopArrivals
+    | TraceArrivals,
+    Field(discriminator="kind"),
+]
 
 
 class WorkloadPreset(Preset):

@@ -16,8 +16,9 @@ class ProfilingInputs:
     """A profile reads nothing but the configuration."""
 
 
-def run(config: ExperimentConfig, inputs: ProfilingInputs, out: Path, *, launch: Launcher = subprocess_launcher,
-        force: bool = False) -> "BundleMeta":
+def run(
+    config: ExperimentConfig, inputs: ProfilingInputs, out: Path, *, launch: Launcher = subprocess_launcher, force: bool = False
+) -> "BundleMeta":
     """See `gpu_timing_assets.profiling.stage.run`."""
     from gpu_timing_assets.profiling import stage
 

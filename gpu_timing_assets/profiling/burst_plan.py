@@ -38,12 +38,18 @@ def idle_burst(grid: ProfilingPreset, params: EngineParams, seed: int) -> Burst:
     rng = np.random.default_rng([seed, 1])
     lengths = rng.permutation([n for n in grid.burst_prefill_tokens if n + INJECTED_DECODE_TOKENS <= params.max_model_len])
     gaps_ns = (rng.uniform(0.15, 0.25, len(lengths)) * 1e9).astype(int)
-    return Burst("idle", tuple(_request(i, int(at), int(n), INJECTED_DECODE_TOKENS)
-                               for i, (at, n) in enumerate(zip(np.cumsum(gaps_ns), lengths, strict=True))))
+    return Burst(
+        "idle",
+        tuple(
+            _request(i, int(at), int(n), INJECTED_DECODE_TOKENS)
+            for i, (at, n) in enumerate(zip(np.cumsum(gaps_ns), lengths, strict=True))
+        ),
+    )
 
 
-def injection_bursts(grid: ProfilingPreset, params: EngineParams, decode_step_ms: dict[int, float], prefill_ms: dict[int, float],
-                     seed: int) -> Iterator[Burst]:
+def injection_bursts(
+    grid: ProfilingPreset, params: EngineParams, decode_step_ms: dict[int, float], prefill_ms: dict[int, float], seed: int
+) -> Iterator[Burst]:
     """Prompts of each length, one by one, into `background` requests that decode.
 
     `decode_step_ms`: batch size → time of a decode step; `prefill_ms`: prompt tokens → TTFT on an idle engine; both
@@ -64,12 +70,21 @@ def injection_bursts(grid: ProfilingPreset, params: EngineParams, decode_step_ms
             at_ms = begin_ms + np.cumsum(gaps_ms) - gaps_ms[0]
             # a mixed step yields one token to the background too
             steps = int((at_ms[-1] + gaps_ms[-1] - len(lengths) * float(np.mean(ttft_ms)) / 2) / step_ms) + 8
-            steps = min(steps, params.max_model_len - BACKGROUND_PROMPT_TOKENS - 1,
-                        params.num_kv_blocks * params.kv_block_size // (2 * background))
-            yield Burst("inject", tuple(
-                [_request(i, 0, BACKGROUND_PROMPT_TOKENS, steps) for i in range(background)]
-                + [_request(background + i, int(at * 1e6), int(n), INJECTED_DECODE_TOKENS)
-                   for i, (at, n) in enumerate(zip(at_ms, lengths, strict=True))]))
+            steps = min(
+                steps,
+                params.max_model_len - BACKGROUND_PROMPT_TOKENS - 1,
+                params.num_kv_blocks * params.kv_block_size // (2 * background),
+            )
+            yield Burst(
+                "inject",
+                tuple(
+                    [_request(i, 0, BACKGROUND_PROMPT_TOKENS, steps) for i in range(background)]
+                    + [
+                        _request(background + i, int(at * 1e6), int(n), INJECTED_DECODE_TOKENS)
+                        for i, (at, n) in enumerate(zip(at_ms, lengths, strict=True))
+                    ]
+                ),
+            )
 
 
 def storm_bursts(grid: ProfilingPreset, params: EngineParams, seed: int) -> Iterator[Burst]:
@@ -80,7 +95,12 @@ def storm_bursts(grid: ProfilingPreset, params: EngineParams, seed: int) -> Iter
         longest = min(grid.burst_prefill_tokens[-1] // 2, params.max_model_len // 2)
         prompts = rng.integers(16, max(17, longest), grid.storm_requests)
         outputs = rng.integers(8, min(160, params.max_model_len // 4), grid.storm_requests)
-        yield Burst("storm", tuple(_request(i, int(at), int(p), int(o)) for i, (at, p, o) in enumerate(zip(arrivals, prompts, outputs, strict=True))))
+        yield Burst(
+            "storm",
+            tuple(
+                _request(i, int(at), int(p), int(o)) for i, (at, p, o) in enumerate(zip(arrivals, prompts, outputs, strict=True))
+            ),
+        )
 
 
 def _request(index: int, arrival_ns: int, prompt_tokens: int, output_tokens: int) -> PlannedRequest:

@@ -56,8 +56,15 @@ def work(request: dict[str, Any], scratch: Path, report: Callable[[str], None]) 
         _write_tables(engine, played, scratch / BURSTS_DIR)
         bursts_s = time.monotonic() - begin
         report(f"{len(played)} bursts in {bursts_s:.0f} s")
-        write_json(scratch / SESSION_FILE, {"params": engine.params.model_dump(mode="json"), "env": environment(),
-                                            "engine_start_s": start_s, "bursts_s": bursts_s})
+        write_json(
+            scratch / SESSION_FILE,
+            {
+                "params": engine.params.model_dump(mode="json"),
+                "env": environment(),
+                "engine_start_s": start_s,
+                "bursts_s": bursts_s,
+            },
+        )
         engine.shutdown()
 
 
@@ -97,7 +104,9 @@ async def _play_all(engine: Engine, config: ExperimentConfig, report: Callable[[
         for index, request in enumerate(burst.requests):
             first_ns = result.token_ns[result.token_request == index][0]
             prefill_ms.setdefault(len(request.prompt_token_ids), []).append((first_ns - request.arrival_ns) / 1e6)
-    for burst in injection_bursts(grid, params, decode_step_ms, {n: float(np.median(t)) for n, t in prefill_ms.items()}, BURST_SEED):
+    for burst in injection_bursts(
+        grid, params, decode_step_ms, {n: float(np.median(t)) for n, t in prefill_ms.items()}, BURST_SEED
+    ):
         await play(burst)
     for burst in storm_bursts(grid, params, BURST_SEED):
         await play(burst)
@@ -128,8 +137,9 @@ def _write_tables(engine: Engine, played: list[_Played], out: Path) -> None:
     BURST_BATCHES.write(batches[batches["burst"].isin(storms)], out)
 
 
-def _tables_of_burst(one: _Played, batches: pd.DataFrame, all_steps: pd.DataFrame, engine: Engine,
-                     origin_ns: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _tables_of_burst(
+    one: _Played, batches: pd.DataFrame, all_steps: pd.DataFrame, engine: Engine, origin_ns: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     planned, result = one.burst.requests, one.result
     prompt_tokens = pd.Series([len(request.prompt_token_ids) for request in planned])
     output_tokens = pd.Series([request.num_tokens for request in planned])
@@ -141,10 +151,20 @@ def _tables_of_burst(one: _Played, batches: pd.DataFrame, all_steps: pd.DataFram
     token_index = np.where(yields, (computed + chunk).to_numpy() - prompt, -1)
     client = pd.DataFrame({"request_id": result.token_request, "client_ns": result.token_ns + result.start_ns})
     client["token_index"] = client.groupby("request_id").cumcount()
-    made = batches.assign(token_index=token_index, pairs=np.where(computed < prompt, chunk * computed + chunk * (chunk + 1) // 2, 0))
+    made = batches.assign(
+        token_index=token_index, pairs=np.where(computed < prompt, chunk * computed + chunk * (chunk + 1) // 2, 0)
+    )
     made = made.merge(client, on=["request_id", "token_index"], how="left")
-    by_step = made.groupby("step").agg(prefill_attention_pairs=("pairs", "sum"), num_outputs=("client_ns", "count"),
-                                       client_first_ns=("client_ns", "min"), client_last_ns=("client_ns", "max")).reset_index()
+    by_step = (
+        made.groupby("step")
+        .agg(
+            prefill_attention_pairs=("pairs", "sum"),
+            num_outputs=("client_ns", "count"),
+            client_first_ns=("client_ns", "min"),
+            client_last_ns=("client_ns", "max"),
+        )
+        .reset_index()
+    )
     steps = steps.merge(by_step, on="step", how="left")
 
     first_step = batches.groupby("request_id")["step"].min()
@@ -154,12 +174,19 @@ def _tables_of_burst(one: _Played, batches: pd.DataFrame, all_steps: pd.DataFram
     last_token = client.groupby("request_id")["client_ns"].max()
     arrival = np.array([request.arrival_ns for request in planned]) + result.start_ns
     in_flight = [int(((arrival < at) & (last_token.reindex(range(len(planned))) > at)).sum()) for at in arrival]
-    requests = pd.DataFrame({
-        "request_id": range(len(planned)), "arrival_ns": arrival, "submit_ns": result.submit_ns + result.start_ns,
-        "first_schedule_begin_ns": by_number["schedule_begin_ns"].reindex(first_step.sort_index().to_numpy()).to_numpy(),
-        "first_update_end_ns": by_number["update_end_ns"].reindex(answer_step.sort_index().to_numpy()).to_numpy(),
-        "first_token_ns": first_token.sort_index().to_numpy(), "num_prefill_tokens": prompt_tokens,
-        "num_decode_tokens": output_tokens, "num_in_flight": in_flight})
+    requests = pd.DataFrame(
+        {
+            "request_id": range(len(planned)),
+            "arrival_ns": arrival,
+            "submit_ns": result.submit_ns + result.start_ns,
+            "first_schedule_begin_ns": by_number["schedule_begin_ns"].reindex(first_step.sort_index().to_numpy()).to_numpy(),
+            "first_update_end_ns": by_number["update_end_ns"].reindex(answer_step.sort_index().to_numpy()).to_numpy(),
+            "first_token_ns": first_token.sort_index().to_numpy(),
+            "num_prefill_tokens": prompt_tokens,
+            "num_decode_tokens": output_tokens,
+            "num_in_flight": in_flight,
+        }
+    )
     for frame in (steps, requests):
         for column in frame.columns:
             if column.endswith("_ns"):

@@ -16,12 +16,17 @@ def write_cpu_overheads(steps: pd.DataFrame, head: pd.DataFrame, config: Experim
     """From the decode bursts: schedule, prepare and launch (`prepare_inputs_e2e`), sampler, update (`process_model_outputs`)."""
     decode = steps[(steps["kind"] == "decode") & (steps["num_prefill_tokens"] == 0)].sort_values(["burst", "step"])
     previous = decode.groupby("burst")["update_begin_ns"].shift(1)
-    measured = pd.DataFrame({
-        "batch_size": decode["num_decode_requests"],
-        "schedule": (decode["schedule_end_ns"] - decode["schedule_begin_ns"]) / 1e6,
-        "prepare_inputs_e2e": ((previous.where(previous >= decode["schedule_end_ns"], decode["update_begin_ns"]))
-                               - decode["schedule_end_ns"]) / 1e6,
-        "process_model_outputs": (decode["update_end_ns"] - decode["update_begin_ns"]) / 1e6})
+    measured = pd.DataFrame(
+        {
+            "batch_size": decode["num_decode_requests"],
+            "schedule": (decode["schedule_end_ns"] - decode["schedule_begin_ns"]) / 1e6,
+            "prepare_inputs_e2e": (
+                (previous.where(previous >= decode["schedule_end_ns"], decode["update_begin_ns"])) - decode["schedule_end_ns"]
+            )
+            / 1e6,
+            "process_model_outputs": (decode["update_end_ns"] - decode["update_begin_ns"]) / 1e6,
+        }
+    )
     grouped = measured.groupby("batch_size").agg(["min", "max", "mean", "median", "std"])
     grouped.columns = [f"{name}_{statistic}" for name, statistic in grouped.columns]
     table = grouped.reset_index()

@@ -36,8 +36,10 @@ def work(request: dict[str, Any], scratch: Path, report: Callable[[str], None]) 
 
             torch.set_num_threads(config.hardware.omp_num_threads)
         grid, limit = config.profiling, params.max_num_batched_tokens
-        counts = sorted({min(tokens, limit) for tokens in grid.num_tokens} | {size for size in params.graph_capture_sizes
-                                                                             if size in (1, 2, 4) or size % 32 == 0})
+        counts = sorted(
+            {min(tokens, limit) for tokens in grid.num_tokens}
+            | {size for size in params.graph_capture_sizes if size in (1, 2, 4) or size % 32 == 0}
+        )
         _part(scratch / LINEARS_PART, report, "linears and norms", ([n, dataclasses.asdict(k)] for n, k in bench.linears(counts)))
         requests = sorted({min(n, params.max_num_seqs) for n in grid.num_requests})
         _part(scratch / HEAD_PART, report, "lm_head and sampler", ([n, dataclasses.asdict(k)] for n, k in bench.head(requests)))
@@ -45,8 +47,16 @@ def work(request: dict[str, Any], scratch: Path, report: Callable[[str], None]) 
 
 
 def _bench(config: ExperimentConfig, params: EngineParams) -> KernelBench:
-    return KernelBench(read_model_dimensions(config.model), params.dtype, config.hardware.device, params.kv_block_size,
-                       params.attention_backend, params.tensor_parallel_size, config.profiling.repeats, config.profiling.warmup_repeats)
+    return KernelBench(
+        read_model_dimensions(config.model),
+        params.dtype,
+        config.hardware.device,
+        params.kv_block_size,
+        params.attention_backend,
+        params.tensor_parallel_size,
+        config.profiling.repeats,
+        config.profiling.warmup_repeats,
+    )
 
 
 def _attention(bench: KernelBench, config: ExperimentConfig, params: EngineParams) -> Iterable[list[Any]]:
@@ -55,12 +65,23 @@ def _attention(bench: KernelBench, config: ExperimentConfig, params: EngineParam
     for batch_size in grid.decode_batch_sizes:
         for context in grid.decode_context_tokens:
             if batch_size <= params.max_num_seqs and context <= params.max_model_len and batch_size * context <= grid.max_kv_tokens:
-                yield [batch_size, 0, context, dataclasses.asdict(bench.decode_attention(batch_size, context)),
-                       dataclasses.asdict(saves[batch_size])]
+                yield [
+                    batch_size,
+                    0,
+                    context,
+                    dataclasses.asdict(bench.decode_attention(batch_size, context)),
+                    dataclasses.asdict(saves[batch_size]),
+                ]
     for chunk in grid.prefill_chunk_tokens:
         for context in grid.prefill_context_tokens:
             if chunk <= params.max_num_batched_tokens and chunk + context <= params.max_model_len:
-                yield [1, chunk, context, dataclasses.asdict(bench.prefill_attention(chunk, context)), dataclasses.asdict(saves[chunk])]
+                yield [
+                    1,
+                    chunk,
+                    context,
+                    dataclasses.asdict(bench.prefill_attention(chunk, context)),
+                    dataclasses.asdict(saves[chunk]),
+                ]
 
 
 def _part(path: Path, report: Callable[[str], None], what: str, rows: Iterable[list[Any]]) -> None:

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,17 @@ class KernelTime:
 class KernelBench:
     """Times the operators of one model on one device. All tensors are random, in the model's dtype."""
 
-    def __init__(self, dimensions: ModelDimensions, dtype: str, device: str, kv_block_size: int, attention_backend: str,
-                 tensor_parallel_size: int, repeats: int, warmup_repeats: int) -> None:
+    def __init__(
+        self,
+        dimensions: ModelDimensions,
+        dtype: str,
+        device: str,
+        kv_block_size: int,
+        attention_backend: str,
+        tensor_parallel_size: int,
+        repeats: int,
+        warmup_repeats: int,
+    ) -> None:
         import torch
 
         self._torch = torch
@@ -60,18 +70,26 @@ class KernelBench:
     def linears(self, token_counts: Sequence[int]) -> Iterator[tuple[int, KernelTime]]:
         """Every operator of a layer that depends on the number of tokens alone, and the embedding."""
         for name, in_features, out_features in (
-                ("attn_pre_proj", self.d.hidden_size, self._q_size + 2 * self._kv_size),
-                ("attn_post_proj", self._q_size, self.d.hidden_size),
-                ("mlp_up_proj", self.d.hidden_size, 2 * self._intermediate),
-                ("mlp_down_proj", self._intermediate, self.d.hidden_size)):
+            ("attn_pre_proj", self.d.hidden_size, self._q_size + 2 * self._kv_size),
+            ("attn_post_proj", self._q_size, self.d.hidden_size),
+            ("mlp_up_proj", self.d.hidden_size, 2 * self._intermediate),
+            ("mlp_down_proj", self._intermediate, self.d.hidden_size),
+        ):
             weights = self._copies((out_features, in_features))
             for tokens in token_counts:
                 x = self._random(tokens, in_features)
-                yield tokens, self._time(name, lambda i, x=x, w=weights: w[i](x), len(weights))
+                yield tokens, self._time(name, partial(_call_copy, weights, x), len(weights))
             del weights
-        for name, make in (("input_layernorm", self._rms_norm), ("post_attention_layernorm", self._rms_norm),
-                           ("add", self._add), ("add_rms_norm", self._add_rms_norm), ("qk_norm", self._qk_norm),
-                           ("attn_rope", self._rope), ("mlp_act", self._silu_and_mul), ("embedding", self._embedding)):
+        for name, make in (
+            ("input_layernorm", self._rms_norm),
+            ("post_attention_layernorm", self._rms_norm),
+            ("add", self._add),
+            ("add_rms_norm", self._add_rms_norm),
+            ("qk_norm", self._qk_norm),
+            ("attn_rope", self._rope),
+            ("mlp_act", self._silu_and_mul),
+            ("embedding", self._embedding),
+        ):
             for tokens in token_counts:
                 yield tokens, self._time(name, make(tokens), 16)
 
@@ -80,8 +98,8 @@ class KernelBench:
         lm_head = self._linear(self._vocab, self.d.hidden_size)
         for count in request_counts:
             x, logits = self._random(count, self.d.hidden_size), self._random(count, self._vocab)
-            yield count, self._time("lm_head", lambda i, x=x: lm_head(x), 2)
-            yield count, self._time("sampler", lambda i, logits=logits: logits.to(self._torch.float32).argmax(dim=-1), 2)
+            yield count, self._time("lm_head", partial(_call, lm_head, x), 2)
+            yield count, self._time("sampler", partial(_argmax, logits), 2)
 
     def kv_cache_saves(self, token_counts: Sequence[int]) -> Iterator[tuple[int, KernelTime]]:
         for tokens in token_counts:
@@ -89,14 +107,19 @@ class KernelBench:
 
     def decode_attention(self, batch_size: int, context_tokens: int) -> KernelTime:
         """One query token for each of `batch_size` requests with `context_tokens` of context."""
-        case = self._attention(batch_size, [1] * batch_size, [context_tokens - 1] * batch_size,
-                               self._distinct(batch_size * context_tokens * self._kv_size * 4))
+        case = self._attention(
+            batch_size,
+            [1] * batch_size,
+            [context_tokens - 1] * batch_size,
+            self._distinct(batch_size * context_tokens * self._kv_size * 4),
+        )
         return self._time("attn_decode", case.attend, case.copies)
 
     def prefill_attention(self, chunk_tokens: int, context_tokens: int) -> KernelTime:
         """A chunk of `chunk_tokens` of one request of which `context_tokens` are computed."""
-        case = self._attention(chunk_tokens, [chunk_tokens], [context_tokens],
-                               self._distinct((chunk_tokens + context_tokens) * self._kv_size * 4))
+        case = self._attention(
+            chunk_tokens, [chunk_tokens], [context_tokens], self._distinct((chunk_tokens + context_tokens) * self._kv_size * 4)
+        )
         return self._time("attn_prefill", case.attend, case.copies)
 
     def _rms_norm(self, tokens: int) -> Callable[[int], Any]:
@@ -154,13 +177,15 @@ class KernelBench:
             return lambda x: self._torch.nn.functional.linear(x, weight)
         from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
 
-        layer = self._torch.nn.Module()
+        layer: Any = self._torch.nn.Module()
         layer.weight = self._torch.nn.Parameter(weight, requires_grad=False)
         dispatch_cpu_unquantized_gemm(layer, remove_weight=False)
         return lambda x: layer.cpu_linear(x, layer.weight, None)
 
     def _distinct(self, size_bytes: int) -> int:
-        return min(MAX_COPIES, max(MIN_COPIES, math.ceil(DISTINCT_BYTES / size_bytes))) if self._device.type != "cpu" else MIN_COPIES
+        return (
+            min(MAX_COPIES, max(MIN_COPIES, math.ceil(DISTINCT_BYTES / size_bytes))) if self._device.type != "cpu" else MIN_COPIES
+        )
 
     def _random(self, *shape: int) -> Any:
         return self._torch.randn(*shape, dtype=self._dtype, device=self._device) * 0.1
@@ -169,7 +194,9 @@ class KernelBench:
         with self._torch.inference_mode():
             measure = self._time_calls if self._device.type == "cpu" else self._time_graph
             times = measure(body, copies, inner)
-        return KernelTime(operator, float(times.min()), float(times.max()), float(times.mean()), float(np.median(times)), float(times.std()))
+        return KernelTime(
+            operator, float(times.min()), float(times.max()), float(times.mean()), float(np.median(times)), float(times.std())
+        )
 
     def _time_graph(self, body: Callable[[int], Any], copies: int, inner: int) -> np.ndarray:
         cuda = self._torch.cuda
@@ -183,13 +210,15 @@ class KernelBench:
             for _ in range(inner):
                 for i in range(copies):
                     body(i)
-        pairs = [(cuda.Event(enable_timing=True), cuda.Event(enable_timing=True)) for _ in range(self._warmup_repeats + self._repeats)]
+        pairs = [
+            (cuda.Event(enable_timing=True), cuda.Event(enable_timing=True)) for _ in range(self._warmup_repeats + self._repeats)
+        ]
         for begin, end in pairs:
             begin.record()
             graph.replay()
             end.record()
         cuda.synchronize()
-        return np.array([begin.elapsed_time(end) for begin, end in pairs[self._warmup_repeats:]]) / (copies * inner)
+        return np.array([begin.elapsed_time(end) for begin, end in pairs[self._warmup_repeats :]]) / (copies * inner)
 
     def _time_calls(self, body: Callable[[int], Any], copies: int, inner: int) -> np.ndarray:
         for i in range(self._warmup_repeats):
@@ -201,6 +230,18 @@ class KernelBench:
                 body(repeat % copies)
             times.append((time.perf_counter_ns() - begin) / 1e6 / inner)
         return np.array(times)
+
+
+def _call_copy(layers: Sequence[Callable[[Any], Any]], x: Any, i: int) -> Any:
+    return layers[i](x)
+
+
+def _call(layer: Callable[[Any], Any], x: Any, i: int) -> Any:
+    return layer(x)
+
+
+def _argmax(logits: Any, i: int) -> Any:
+    return logits.float().argmax(dim=-1)
 
 
 class _AttentionCase:
@@ -244,11 +285,22 @@ class _FlashAttention(_AttentionCase):
         caches = [bench._random(2, self._num_blocks, bench._block_size, bench._kv_heads, bench.d.head_dim) for _ in range(copies)]
         scale = torch.ones(1, dtype=torch.float32, device=bench._device)
         self.save = lambda i: bench._ops.reshape_and_cache_flash(
-            self._key, self._value, caches[i][0], caches[i][1], self._slots, "auto", scale, scale)
+            self._key, self._value, caches[i][0], caches[i][1], self._slots, "auto", scale, scale
+        )
         self.attend = lambda i: flash_attn_varlen_func(
-            q=self._query, k=caches[i][0], v=caches[i][1], out=self._out, cu_seqlens_q=self._query_start,
-            max_seqlen_q=self._max_query, seqused_k=self._seq_lens, max_seqlen_k=self._max_seq, softmax_scale=bench._scale,
-            causal=True, block_table=self._table, fa_version=version)
+            q=self._query,
+            k=caches[i][0],
+            v=caches[i][1],
+            out=self._out,
+            cu_seqlens_q=self._query_start,
+            max_seqlen_q=self._max_query,
+            seqused_k=self._seq_lens,
+            max_seqlen_k=self._max_seq,
+            softmax_scale=bench._scale,
+            causal=True,
+            block_table=self._table,
+            fa_version=version or 2,
+        )
 
 
 class _CpuAttention(_AttentionCase):
@@ -260,13 +312,36 @@ class _CpuAttention(_AttentionCase):
 
         ops, head_dim = bench._ops, bench.d.head_dim
         isa = cpu_attn._get_attn_isa(bench._dtype, bench._block_size, head_dim)
-        caches = [[bench._random(self._num_blocks, bench._kv_heads, bench._block_size, head_dim) for _ in range(2)] for _ in range(copies)]
+        caches = [
+            [bench._random(self._num_blocks, bench._kv_heads, bench._block_size, head_dim) for _ in range(2)] for _ in range(copies)
+        ]
         metadata = ops.cpu_attn_get_scheduler_metadata(
-            num_reqs=len(query_lens), num_heads=bench._q_heads, num_kv_heads=bench._kv_heads, head_dim=head_dim,
-            seq_lens=self._seq_lens, dtype=bench._dtype, query_start_loc=self._query_start, causal=True, sliding_window_size=-1,
-            isa=isa, enable_kv_split=True)
+            num_reqs=len(query_lens),
+            num_heads=bench._q_heads,
+            num_kv_heads=bench._kv_heads,
+            head_dim=head_dim,
+            seq_lens=self._seq_lens,
+            dtype=bench._dtype,
+            query_start_loc=self._query_start,
+            causal=True,
+            sliding_window_size=-1,
+            isa=isa,
+            enable_kv_split=True,
+        )
         self.save = lambda i: ops.cpu_attn_reshape_and_cache(self._key, self._value, caches[i][0], caches[i][1], self._slots, isa)
         self.attend = lambda i: ops.cpu_attention_with_kv_cache(
-            query=self._query, key_cache=caches[i][0], value_cache=caches[i][1], output=self._out,
-            query_start_loc=self._query_start, seq_lens=self._seq_lens, scale=bench._scale, causal=True, alibi_slopes=None,
-            sliding_window=-1, block_table=self._table, softcap=0.0, scheduler_metadata=metadata, s_aux=None)
+            query=self._query,
+            key_cache=caches[i][0],
+            value_cache=caches[i][1],
+            output=self._out,
+            query_start_loc=self._query_start,
+            seq_lens=self._seq_lens,
+            scale=bench._scale,
+            causal=True,
+            alibi_slopes=None,
+            sliding_window=-1,
+            block_table=self._table,
+            softcap=0.0,
+            scheduler_metadata=metadata,
+            s_aux=None,
+        )

@@ -27,7 +27,9 @@ NEGLIGIBLE_MS = 0.0005
 MIN_STEPS_OF_A_SIZE = 8
 
 
-def judge_bundle(config: ExperimentConfig, params: EngineParams, root: Path) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, float]]]:
+def judge_bundle(
+    config: ExperimentConfig, params: EngineParams, root: Path
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, float]]]:
     """`(quality, fitted_error_pct)` of the bundle in `root`, as they stand in `bundle_meta.json`.
 
     Raises `ArtifactError` for a table that is malformed: such a bundle is not filed at all.
@@ -43,28 +45,50 @@ def judge_bundle(config: ExperimentConfig, params: EngineParams, root: Path) -> 
     fitted = held_out_errors(mlp, attention, head, steps, requests, params)
     grid = config.profiling
     spread = {name: _spread_pct(frame) for name, frame in (("mlp.csv", mlp), ("attention.csv", attention), ("head.csv", head))}
-    constant = [f"{name}: {column}" for name, frame in (("mlp.csv", mlp), ("attention.csv", attention), ("head.csv", head))
-                for column in frame.columns if column.endswith(".median") and frame[column].nunique() == 1]
+    constant = [
+        f"{name}: {column}"
+        for name, frame in (("mlp.csv", mlp), ("attention.csv", attention), ("head.csv", head))
+        for column in frame.columns
+        if column.endswith(".median") and frame[column].nunique() == 1
+    ]
     worst_name, worst = max(((name, error["median"]) for name, error in fitted.items()), key=lambda item: item[1])
     wanted = {min(n, params.max_num_batched_tokens) for n in grid.num_tokens}
     missing = sorted(wanted - set(mlp["num_tokens"]))
     modes = set(steps["graph_mode"])
     expected_modes = {"eager"} if params.graph_mode == "NONE" else {"full", "piecewise", "eager"}
     quality = {
-        "measurements": _check(True, len(mlp) + len(attention) + len(head) + len(steps), None, "rows; none empty, zero or duplicated"),
+        "measurements": _check(
+            True, len(mlp) + len(attention) + len(head) + len(steps), None, "rows; none empty, zero or duplicated"
+        ),
         "no_constant_column": _check(not constant, len(constant), 0, f"columns that do not vary: {', '.join(constant) or 'none'}"),
         "coverage": _check(not missing, len(missing), 0, f"points of the preset's grid that are missing: {missing or 'none'}"),
-        "graph_modes": _check(expected_modes <= modes, sorted(modes), sorted(expected_modes), "graph modes that the bursts provoked"),
-        "spread": _check(max(spread.values()) <= grid.max_spread_pct, spread, grid.max_spread_pct,
-                         "median over grid points of standard deviation / median of the repeats, per cent"),
-        "held_out_error": _check(worst <= grid.max_held_out_error_pct, round(worst, 2), grid.max_held_out_error_pct,
-                                 f"median error on held-out points of the worst operator ({worst_name}), per cent"),
+        "graph_modes": _check(
+            expected_modes <= modes, sorted(modes), sorted(expected_modes), "graph modes that the bursts provoked"
+        ),
+        "spread": _check(
+            max(spread.values()) <= grid.max_spread_pct,
+            spread,
+            grid.max_spread_pct,
+            "median over grid points of standard deviation / median of the repeats, per cent",
+        ),
+        "held_out_error": _check(
+            worst <= grid.max_held_out_error_pct,
+            round(worst, 2),
+            grid.max_held_out_error_pct,
+            f"median error on held-out points of the worst operator ({worst_name}), per cent",
+        ),
     }
     return quality, fitted
 
 
-def held_out_errors(mlp: pd.DataFrame, attention: pd.DataFrame, head: pd.DataFrame, steps: pd.DataFrame, requests: pd.DataFrame,
-                    params: EngineParams) -> dict[str, dict[str, float]]:
+def held_out_errors(
+    mlp: pd.DataFrame,
+    attention: pd.DataFrame,
+    head: pd.DataFrame,
+    steps: pd.DataFrame,
+    requests: pd.DataFrame,
+    params: EngineParams,
+) -> dict[str, dict[str, float]]:
     """Median and largest error, in per cent, of each operator at every other inner grid point, left out of its fit; and of the
     host's fits, made on the even bursts, on the odd ones."""
     errors: dict[str, dict[str, float]] = {}
@@ -75,22 +99,29 @@ def held_out_errors(mlp: pd.DataFrame, attention: pd.DataFrame, head: pd.DataFra
         curve = seen._linear_curves[operator]
         left_out = mlp.sort_values("num_tokens").iloc[inner]
         errors[operator] = _errors([curve(n) for n in left_out["num_tokens"]], left_out[f"time_stats.{operator}.median"])
-    for kind, first, second, operator in (("decode", "batch_size", "kv_cache_size", "attn_decode"),
-                                          ("prefill", "kv_cache_size", "prefill_chunk_size", "attn_prefill")):
+    for kind, first, second, operator in (
+        ("decode", "batch_size", "kv_cache_size", "attn_decode"),
+        ("prefill", "kv_cache_size", "prefill_chunk_size", "attn_prefill"),
+    ):
         points = attention[(attention["prefill_chunk_size"] == 0) == (kind == "decode")]
         values = np.sort(points[second].unique())[1:-1:2]
         held = points[points[second].isin(values)]
         kept = attention.drop(index=held.index)
         surface = getattr(KernelTimes(mlp, kept, head, layers), f"_{kind}_attention")
-        enough = held[held[first].isin(kept.loc[points.index.difference(held.index)].groupby(first).filter(lambda g: len(g) > 1)[first])]
+        enough = held[
+            held[first].isin(kept.loc[points.index.difference(held.index)].groupby(first).filter(lambda g: len(g) > 1)[first])
+        ]
         if len(enough):
-            errors[operator] = _errors([surface(x, y) for x, y in zip(enough[first], enough[second], strict=True)],
-                                       enough[f"time_stats.{operator}.median"])
+            errors[operator] = _errors(
+                [surface(x, y) for x, y in zip(enough[first], enough[second], strict=True)], enough[f"time_stats.{operator}.median"]
+            )
     errors |= _host_errors(steps, requests, params, KernelTimes(mlp, attention, head, layers))
     return errors
 
 
-def _host_errors(steps: pd.DataFrame, requests: pd.DataFrame, params: EngineParams, kernels: KernelTimes) -> dict[str, dict[str, float]]:
+def _host_errors(
+    steps: pd.DataFrame, requests: pd.DataFrame, params: EngineParams, kernels: KernelTimes
+) -> dict[str, dict[str, float]]:
     even = fit_engine_timing(steps[steps["burst"] % 2 == 0], requests, params, kernels)
     odd = derive_steps(steps[steps["burst"] % 2 == 1], params, kernels)
     errors = {"schedule": _relative(even, "schedule", odd, "schedule_ms"), "update": _relative(even, "update", odd, "update_ms")}

@@ -102,22 +102,49 @@ def _file_bundle(config: ExperimentConfig, parts: Path, scratch: Path, out: Path
     quality, fitted = judge_bundle(config, params, scratch)
     grid = config.profiling
     meta = BundleMeta(
-        model=config.model.name, hardware=config.hardware.name, engine=params.engine, engine_version=params.engine_version,
-        device_name=params.device_name, tensor_parallel_size=params.tensor_parallel_size,
-        model_dimensions=read_model_dimensions(config.model), bundle_config_sha256=config.bundle_config_sha256,
-        profiling_preset=grid.name, measured_at=started_at, max_num_tokens=min(max(grid.num_tokens), params.max_num_batched_tokens),
+        model=config.model.name,
+        hardware=config.hardware.name,
+        engine=params.engine,
+        engine_version=params.engine_version,
+        device_name=params.device_name,
+        tensor_parallel_size=params.tensor_parallel_size,
+        model_dimensions=read_model_dimensions(config.model),
+        bundle_config_sha256=config.bundle_config_sha256,
+        profiling_preset=grid.name,
+        measured_at=started_at,
+        max_num_tokens=min(max(grid.num_tokens), params.max_num_batched_tokens),
         max_decode_batch_size=min(max(grid.decode_batch_sizes), params.max_num_seqs),
         max_context_tokens=min(max(grid.decode_context_tokens), params.max_model_len),
-        duration_s={"engine_start": session["engine_start_s"], "bursts": session["bursts_s"], "linears": linears_s, "head": head_s,
-                    "attention": attention_s,
-                    "total": session["engine_start_s"] + session["bursts_s"] + linears_s + head_s + attention_s},
-        quality=quality, fitted_error_pct=fitted)
+        duration_s={
+            "engine_start": session["engine_start_s"],
+            "bursts": session["bursts_s"],
+            "linears": linears_s,
+            "head": head_s,
+            "attention": attention_s,
+            "total": session["engine_start_s"] + session["bursts_s"] + linears_s + head_s + attention_s,
+        },
+        quality=quality,
+        fitted_error_pct=fitted,
+    )
     commit, dirty = git_state()
     write_json(scratch / CONFIG_FILE, config)
-    write_json(scratch / RUN_META_FILE, RunMeta(
-        run_id=f"{config.model.name}--{config.hardware.name}", run_type="vidur_profile", model=config.model.name,
-        hardware=config.hardware.name, backend=config.backend.name, started_at=started_at, ended_at=utc_now(), git_commit=commit,
-        git_dirty=dirty, env=session["env"], params=params.model_dump(mode="json"), details={"duration_s": meta.duration_s}))
+    write_json(
+        scratch / RUN_META_FILE,
+        RunMeta(
+            run_id=f"{config.model.name}--{config.hardware.name}",
+            run_type="vidur_profile",
+            model=config.model.name,
+            hardware=config.hardware.name,
+            backend=config.backend.name,
+            started_at=started_at,
+            ended_at=utc_now(),
+            git_commit=commit,
+            git_dirty=dirty,
+            env=session["env"],
+            params=params.model_dump(mode="json"),
+            details={"duration_s": meta.duration_s},
+        ),
+    )
     write_json(scratch / BUNDLE_META_FILE, meta)
     return meta
 
@@ -138,15 +165,36 @@ def _mlp_table(rows: list[list[Any]], params: EngineParams) -> pd.DataFrame:
     d = params.model_dimensions
     assert {timing["operator"] for _, timing in rows} == set(LAYER_OPERATORS)
     return _wide(rows, "num_tokens").assign(
-        n_head=d.num_attention_heads, n_kv_head=d.num_key_value_heads, n_embd=d.hidden_size, n_expanded_embd=d.intermediate_size,
-        vocab_size=d.vocab_size, use_gated_mlp=True, num_tensor_parallel_workers=params.tensor_parallel_size)
+        n_head=d.num_attention_heads,
+        n_kv_head=d.num_key_value_heads,
+        n_embd=d.hidden_size,
+        n_expanded_embd=d.intermediate_size,
+        vocab_size=d.vocab_size,
+        use_gated_mlp=True,
+        num_tensor_parallel_workers=params.tensor_parallel_size,
+    )
 
 
 def _attention_table(rows: list[list[Any]], params: EngineParams) -> pd.DataFrame:
     d = params.model_dimensions
-    return pd.DataFrame([
-        {**_time_stats(attend), **_time_stats(save), "batch_size": batch_size, "prefill_chunk_size": chunk, "kv_cache_size": context,
-         "is_prefill": chunk > 0} for batch_size, chunk, context, attend, save in rows]).assign(
-        n_embd=d.hidden_size, n_q_head=d.num_attention_heads, n_kv_head=d.num_key_value_heads, block_size=params.kv_block_size,
-        num_tensor_parallel_workers=params.tensor_parallel_size, max_model_len=params.max_model_len,
-        attention_backend=params.attention_backend)
+    return pd.DataFrame(
+        [
+            {
+                **_time_stats(attend),
+                **_time_stats(save),
+                "batch_size": batch_size,
+                "prefill_chunk_size": chunk,
+                "kv_cache_size": context,
+                "is_prefill": chunk > 0,
+            }
+            for batch_size, chunk, context, attend, save in rows
+        ]
+    ).assign(
+        n_embd=d.hidden_size,
+        n_q_head=d.num_attention_heads,
+        n_kv_head=d.num_key_value_heads,
+        block_size=params.kv_block_size,
+        num_tensor_parallel_workers=params.tensor_parallel_size,
+        max_model_len=params.max_model_len,
+        attention_backend=params.attention_backend,
+    )

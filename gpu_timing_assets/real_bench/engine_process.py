@@ -52,36 +52,59 @@ def work(request: dict[str, Any], scratch: Path, report: Callable[[str], None]) 
             raise
         if engine.recording:
             _write_engine_tables(engine, replays, scratch)
-        write_json(scratch / SESSION_FILE, {
-            "params": engine.params.model_dump(mode="json"), "env": environment(), "engine_start_s": start_s,
-            "warmup_requests": config.backend.warmup_requests})
+        write_json(
+            scratch / SESSION_FILE,
+            {
+                "params": engine.params.model_dump(mode="json"),
+                "env": environment(),
+                "engine_start_s": start_s,
+                "warmup_requests": config.backend.warmup_requests,
+            },
+        )
         engine.shutdown()
 
 
-async def _replay_all(engine: Engine, config: ExperimentConfig, workload_dirs: list[Path], scratch: Path,
-                      report: Callable[[str], None]) -> list[tuple[Path, str, pd.Series, ReplayResult]]:
+async def _replay_all(
+    engine: Engine, config: ExperimentConfig, workload_dirs: list[Path], scratch: Path, report: Callable[[str], None]
+) -> list[tuple[Path, str, pd.Series, ReplayResult]]:
     backend = config.backend
     await warm_up(engine, backend)
     replays = []
     loaded = [(directory, *read_workload_tables(directory), read_prompt_token_ids(directory)) for directory in workload_dirs]
     # repeats outermost: a machine that drifts then shows as noise between the repeats of each workload
     for repeat, (number, (workload_dir, lengths, intervals, prompts)) in itertools.product(
-            range(config.hardware.repeats), enumerate(loaded)):
+        range(config.hardware.repeats), enumerate(loaded)
+    ):
         tag = f"w{number}r{repeat}"
         planned = [
-            PlannedRequest(f"{tag}.{index}", arrival, prompts[index], decode) for index, (arrival, decode) in enumerate(
-                zip(intervals["arrival_time_ns"].tolist(), lengths["num_decode_tokens"].tolist(), strict=True))]
+            PlannedRequest(f"{tag}.{index}", arrival, prompts[index], decode)
+            for index, (arrival, decode) in enumerate(
+                zip(intervals["arrival_time_ns"].tolist(), lengths["num_decode_tokens"].tolist(), strict=True)
+            )
+        ]
         label = f"{workload_dir.name}, repeat {repeat + 1} of {config.hardware.repeats}"
         report(f"replaying {label}")
         started_at = utc_now()
         with _progress(label, report) as on_progress:
-            result = await replay(engine, planned, stop_early=backend.early_stopping,
-                                  request_timeout_s=backend.request_timeout_s, on_progress=on_progress)
+            result = await replay(
+                engine,
+                planned,
+                stop_early=backend.early_stopping,
+                request_timeout_s=backend.request_timeout_s,
+                on_progress=on_progress,
+            )
         out = replay_dir(scratch, workload_dir.name, repeat)
         out.mkdir(parents=True)
         _write_run_tables(result, lengths, intervals, out)
-        write_json(out / REPLAY_FILE, {"started_at": started_at, "ended_at": utc_now(), "replay_s": result.wall_s,
-                                       "client_cpu_share": result.client_cpu_share})
+        write_json(
+            out / REPLAY_FILE,
+            {
+                "started_at": started_at,
+                "ended_at": utc_now(),
+                "replay_s": result.wall_s,
+                "client_cpu_share": result.client_cpu_share,
+            },
+        )
         replays.append((out, tag, lengths["num_prefill_tokens"], result))
     await engine.flush_recording()
     return replays
@@ -119,7 +142,9 @@ class _progress:
 
 
 def _write_run_tables(result: ReplayResult, lengths: pd.DataFrame, intervals: pd.DataFrame, out: Path) -> None:
-    requests, tokens = run_tables_from_token_times(lengths, intervals["arrival_time_ns"].to_numpy(), result.token_request, result.token_ns)
+    requests, tokens = run_tables_from_token_times(
+        lengths, intervals["arrival_time_ns"].to_numpy(), result.token_request, result.token_ns
+    )
     requests["submit_time_ns"] = pd.array(np.where(result.submit_ns < 0, 0, result.submit_ns), dtype="Int64")
     requests.loc[result.submit_ns < 0, "submit_time_ns"] = pd.NA
     failed = pd.Series(result.errors, dtype=object)

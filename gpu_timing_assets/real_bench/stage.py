@@ -49,14 +49,18 @@ def run(config: ExperimentConfig, inputs: RealBenchInputs, out: Path, *, launch:
         run_engine_process(
             "gpu_timing_assets.real_bench.engine_process",
             {"config": config.model_dump(mode="json"), "workload_dirs": [str(directory) for directory in inputs.workload_dirs]},
-            scratch, config.backend.python, launch)
+            scratch,
+            config.backend.python,
+            launch,
+        )
         said = read_json(scratch / SESSION_FILE)
         run_dirs, invalid = [], []
         for directory, workload in zip(inputs.workload_dirs, workloads, strict=True):
             for repeat in range(config.hardware.repeats):
                 run_dir = out / f"{workload.workload_id}--{config.target_id}--{session}-r{repeat}"
-                meta = _file_run(config, workload, directory, replay_dir(scratch, workload.workload_id, repeat), run_dir, session,
-                                 repeat, said)
+                meta = _file_run(
+                    config, workload, directory, replay_dir(scratch, workload.workload_id, repeat), run_dir, session, repeat, said
+                )
                 run_dirs.append(run_dir)
                 if meta.status != "complete":
                     invalid.append(run_dir)
@@ -83,26 +87,56 @@ def _check_context(config: ExperimentConfig, workload_dir: Path) -> None:
     total = lengths["num_prefill_tokens"] + lengths["num_decode_tokens"]
     if (total > limit).any():
         row = int((total > limit).to_numpy().argmax())
-        raise WorkloadError(f"{workload_dir}/trace_lengths.csv, row {row + 2}: request {row} needs a context of {total.iloc[row]} tokens, "
-                            f"the engine's is {limit}: raise backend.max_model_len or filter the workload")
+        raise WorkloadError(
+            f"{workload_dir}/trace_lengths.csv, row {row + 2}: request {row} needs a context of {total.iloc[row]} tokens, "
+            f"the engine's is {limit}: raise backend.max_model_len or filter the workload"
+        )
 
 
-def _file_run(config: ExperimentConfig, workload: WorkloadMeta, workload_dir: Path, replayed: Path, run_dir: Path, session: str,
-              repeat: int, said: dict[str, Any]) -> RunMeta:
+def _file_run(
+    config: ExperimentConfig,
+    workload: WorkloadMeta,
+    workload_dir: Path,
+    replayed: Path,
+    run_dir: Path,
+    session: str,
+    repeat: int,
+    said: dict[str, Any],
+) -> RunMeta:
     replay = read_json(replayed / REPLAY_FILE)
     requests, tokens = read_run_tables(replayed)
     statistics = run_statistics(requests, tokens)
     reasons = _invalid_reasons(config, requests, statistics)
     commit, dirty = git_state()
     meta = RunMeta(
-        run_id=run_dir.name, run_type="real", status="invalid" if reasons else "complete", model=config.model.name,
-        hardware=config.hardware.name, backend=config.backend.name, workload_id=workload.workload_id,
-        workload_sha256=workload.workload_sha256, started_at=replay["started_at"], ended_at=replay["ended_at"],
-        git_commit=commit, git_dirty=dirty, env=said["env"], params=said["params"], workload_dir=relative_to_data_root(workload_dir, run_dir),
+        run_id=run_dir.name,
+        run_type="real",
+        status="invalid" if reasons else "complete",
+        model=config.model.name,
+        hardware=config.hardware.name,
+        backend=config.backend.name,
+        workload_id=workload.workload_id,
+        workload_sha256=workload.workload_sha256,
+        started_at=replay["started_at"],
+        ended_at=replay["ended_at"],
+        git_commit=commit,
+        git_dirty=dirty,
+        env=said["env"],
+        params=said["params"],
+        workload_dir=relative_to_data_root(workload_dir, run_dir),
         details={
-            "session": session, "repeat": repeat, "repeats": config.hardware.repeats, "invalid_reasons": reasons,
-            "warmup_requests": said["warmup_requests"], "engine_start_s": said["engine_start_s"], "replay_s": replay["replay_s"],
-            "client_cpu_share": replay["client_cpu_share"], "early_stopping": config.backend.early_stopping, **statistics})
+            "session": session,
+            "repeat": repeat,
+            "repeats": config.hardware.repeats,
+            "invalid_reasons": reasons,
+            "warmup_requests": said["warmup_requests"],
+            "engine_start_s": said["engine_start_s"],
+            "replay_s": replay["replay_s"],
+            "client_cpu_share": replay["client_cpu_share"],
+            "early_stopping": config.backend.early_stopping,
+            **statistics,
+        },
+    )
     with atomic_directory(run_dir, replace=False) as scratch:
         for path in replayed.glob("*.csv"):
             shutil.move(path, scratch / path.name)
@@ -117,10 +151,14 @@ def _invalid_reasons(config: ExperimentConfig, requests: pd.DataFrame, statistic
     failed = int((requests["status"] == "error").sum())
     if failed:
         first = requests[requests["status"] == "error"].iloc[0]
-        reasons.append(f"{failed} of {len(requests)} requests failed, the first (request {first['request_id']}) with "
-                       f"{first.get('error_type')}: {first.get('error_msg')}")
+        reasons.append(
+            f"{failed} of {len(requests)} requests failed, the first (request {first['request_id']}) with "
+            f"{first.get('error_type')}: {first.get('error_msg')}"
+        )
     lateness = statistics["submission_lateness_ms"]
     if lateness["p99"] > config.hardware.max_lateness_p99_ms:
-        reasons.append(f"requests were submitted {lateness['p99']:.1f} ms late at p99, over the bound of "
-                       f"{config.hardware.max_lateness_p99_ms:g} ms: the client or the machine was too busy")
+        reasons.append(
+            f"requests were submitted {lateness['p99']:.1f} ms late at p99, over the bound of "
+            f"{config.hardware.max_lateness_p99_ms:g} ms: the client or the machine was too busy"
+        )
     return reasons

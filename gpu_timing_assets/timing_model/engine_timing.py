@@ -77,7 +77,9 @@ def fit_engine_timing(steps: pd.DataFrame, requests: pd.DataFrame, params: Engin
             gpu = GpuScale(_UNSCALED, 1.0, 0.0, np.ones(1))
         edges = _edges(derived, requests)
     except ValueError as error:
-        raise ProfilingBundleError(f"the bursts of this bundle cannot be fitted: {error}: profile again with a larger burst grid") from None
+        raise ProfilingBundleError(
+            f"the bursts of this bundle cannot be fitted: {error}: profile again with a larger burst grid"
+        ) from None
     return EngineTiming(schedule=schedule, update=update, gap=gap, launch=launch, gpu=gpu, **edges)
 
 
@@ -96,9 +98,12 @@ def derive_steps(steps: pd.DataFrame, params: EngineParams, kernels: KernelTimes
         num_requests=steps["num_decode_requests"] + steps["num_prefill_requests"],
         num_tokens=steps["num_decode_requests"] + steps["num_prefill_tokens"],
         schedule_ms=(steps["schedule_end_ns"] - steps["schedule_begin_ns"]) / 1e6,
-        update_ms=(steps["update_end_ns"] - steps["update_begin_ns"]) / 1e6)
-    derived["padded_tokens"] = [padded_tokens(tokens, params.graph_capture_sizes, mode)
-                                for tokens, mode in zip(derived["num_tokens"], derived["graph_mode"], strict=True)]
+        update_ms=(steps["update_end_ns"] - steps["update_begin_ns"]) / 1e6,
+    )
+    derived["padded_tokens"] = [
+        padded_tokens(tokens, params.graph_capture_sizes, mode)
+        for tokens, mode in zip(derived["num_tokens"], derived["graph_mode"], strict=True)
+    ]
     derived["kernel_ms"] = [kernels.step_ms(shape) for shape in _shapes(derived)]
     derived["interval_ms"] = ((derived["update_end_ns"] - derived["update_end_ns"].shift(1)) / 1e6).where(follows)
     derived["result_interval_ms"] = ((derived["update_begin_ns"] - derived["update_begin_ns"].shift(1)) / 1e6).where(follows)
@@ -124,7 +129,9 @@ def derive_steps(steps: pd.DataFrame, params: EngineParams, kernels: KernelTimes
     return derived
 
 
-def decode_kv_tokens(kv_tokens: np.ndarray, prefill_tokens: np.ndarray, prefill_requests: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+def decode_kv_tokens(
+    kv_tokens: np.ndarray, prefill_tokens: np.ndarray, prefill_requests: np.ndarray, pairs: np.ndarray
+) -> np.ndarray:
     """Of `kv_tokens` of context in a step, those of its decoding requests: a chunk's context follows from its pairs."""
     chunk = prefill_tokens / np.maximum(prefill_requests, 1)
     context = np.where(prefill_tokens > 0, np.maximum(0.0, pairs / np.maximum(prefill_tokens, 1) - (chunk + 1) / 2), 0.0)
@@ -132,16 +139,34 @@ def decode_kv_tokens(kv_tokens: np.ndarray, prefill_tokens: np.ndarray, prefill_
 
 
 def _shapes(derived: pd.DataFrame) -> list[StepShape]:
-    decode_kv = decode_kv_tokens(*(derived[name].to_numpy() for name in (
-        "kv_tokens", "num_prefill_tokens", "num_prefill_requests", "prefill_attention_pairs")))
-    return [StepShape(*row) for row in zip(
-        derived["num_prefill_tokens"], derived["num_prefill_requests"], derived["prefill_attention_pairs"],
-        derived["num_decode_requests"], decode_kv, derived["num_outputs"], derived["padded_tokens"], strict=True)]
+    decode_kv = decode_kv_tokens(
+        *(
+            derived[name].to_numpy()
+            for name in ("kv_tokens", "num_prefill_tokens", "num_prefill_requests", "prefill_attention_pairs")
+        )
+    )
+    return [
+        StepShape(*row)
+        for row in zip(
+            derived["num_prefill_tokens"],
+            derived["num_prefill_requests"],
+            derived["prefill_attention_pairs"],
+            derived["num_decode_requests"],
+            decode_kv,
+            derived["num_outputs"],
+            derived["padded_tokens"],
+            strict=True,
+        )
+    ]
 
 
 def _fit_async(derived: pd.DataFrame) -> tuple[dict[str, FittedTime], GpuScale]:
-    steady = derived[(derived["kind"] == "decode") & (derived["graph_mode"] == "full") & (derived["previous_graph_mode"] == "full")
-                     & derived["wait_ms"].notna()]
+    steady = derived[
+        (derived["kind"] == "decode")
+        & (derived["graph_mode"] == "full")
+        & (derived["previous_graph_mode"] == "full")
+        & derived["wait_ms"].notna()
+    ]
     pace = steady.groupby("padded_tokens").agg(interval_ms=("interval_ms", "median"), kernel_ms=("kernel_ms", "median"))
     host_bound_sizes = pace.index[pace["interval_ms"] > HOST_BOUND_RATIO * pace["kernel_ms"]]
     launch: dict[str, FittedTime] = {}
@@ -153,7 +178,11 @@ def _fit_async(derived: pd.DataFrame) -> tuple[dict[str, FittedTime], GpuScale]:
     full = steady[steady["padded_tokens"].isin(host_bound_sizes)]
     if len(full) < MIN_ROWS:
         # the GPU paces every decode step here: a full graph's launch shows only behind a step that its own launch had delayed
-        after = derived[(derived["graph_mode"] == "full") & derived["previous_graph_mode"].isin(["piecewise", "eager"]) & derived["wait_ms"].notna()]
+        after = derived[
+            (derived["graph_mode"] == "full")
+            & derived["previous_graph_mode"].isin(["piecewise", "eager"])
+            & derived["wait_ms"].notna()
+        ]
         full = after[after["wait_ms"] <= after["wait_ms"].quantile(0.5)]
     launch["full"] = fit_time(full.assign(launch_ms=full["wait_ms"]), LAUNCH_FEATURES, "launch_ms")
     return launch, _fit_gpu(derived, host_bound_sizes, launch)
@@ -163,25 +192,42 @@ def _fit_gpu(derived: pd.DataFrame, host_bound_sizes: Sequence[int], launch: dic
     own_launch = launch["full"].coefficients[0] + sum(launch["full"].coefficients[1:]) * derived["num_requests"]
     # a result that is waited for longer than a launch takes comes when the GPU gives it
     awaited = (derived["next_wait_ms"] > 1.3 * own_launch) & (derived["next_graph_mode"] == "full")
-    paced = derived[awaited & awaited.shift(1, fill_value=False) & (derived["graph_mode"] == "full")
-                    & (derived["previous_graph_mode"] == "full") & ~derived["padded_tokens"].isin(host_bound_sizes)]
+    paced = derived[
+        awaited
+        & awaited.shift(1, fill_value=False)
+        & (derived["graph_mode"] == "full")
+        & (derived["previous_graph_mode"] == "full")
+        & ~derived["padded_tokens"].isin(host_bound_sizes)
+    ]
     full, ratios = _UNSCALED, np.ones(1)
     if len(paced) >= MIN_ROWS:
         ratio = paced["result_interval_ms"] / paced["kernel_ms"]
         context = paced["kv_tokens"] / paced["num_requests"]
         bins = pd.cut(context, CONTEXT_BINS, labels=False)
         cells = pd.DataFrame({"size": paced["padded_tokens"], "bin": bins, "context": context, "ratio": ratio})
-        medians = cells.groupby(["size", "bin"]).agg(context=("context", "median"), ratio=("ratio", "median"), rows=("ratio", "size"))
+        medians = cells.groupby(["size", "bin"]).agg(
+            context=("context", "median"), ratio=("ratio", "median"), rows=("ratio", "size")
+        )
         medians = medians[medians["rows"] >= MIN_ROWS].reset_index()
         if len(medians):
             full = Surface.of(medians, "size", "context", "ratio", extend=False)
             expected = np.array([full(size, at) for size, at in zip(cells["size"], cells["context"], strict=True)])
             ratios = sample_of((ratio / expected).clip(0.7, 1.5).to_numpy())
     next_launch = launch["full"].coefficients[0] + sum(launch["full"].coefficients[1:]) * derived["next_num_requests"]
-    launch_ms = pd.Series([_launch_of(launch, mode)(tokens, requests) for mode, tokens, requests in zip(
-        derived["graph_mode"], derived["num_tokens"], derived["num_requests"], strict=True)], index=derived.index)
-    mixed = derived[(derived["graph_mode"] != "full") & (derived["next_graph_mode"] == "full") & (derived["kernel_ms"] > 0.7 * launch_ms)
-                    & (derived["next_wait_ms"] > 1.3 * next_launch) & derived["wait_ms"].notna()]
+    launch_ms = pd.Series(
+        [
+            _launch_of(launch, mode)(tokens, requests)
+            for mode, tokens, requests in zip(derived["graph_mode"], derived["num_tokens"], derived["num_requests"], strict=True)
+        ],
+        index=derived.index,
+    )
+    mixed = derived[
+        (derived["graph_mode"] != "full")
+        & (derived["next_graph_mode"] == "full")
+        & (derived["kernel_ms"] > 0.7 * launch_ms)
+        & (derived["next_wait_ms"] > 1.3 * next_launch)
+        & derived["wait_ms"].notna()
+    ]
     if len(mixed) < MIN_ROWS:
         # no kernels here outlast their launch: what starts them is the launch, as it is for a full graph
         return GpuScale(full, 1.0, launch["full"].coefficients[0], ratios)
@@ -202,13 +248,17 @@ def _edges(derived: pd.DataFrame, requests: pd.DataFrame) -> dict[str, FittedTim
     alone = requests[(requests["kind"] == "idle") & (requests["num_in_flight"] == 0)]
     alone = alone.assign(in_ms=(alone["first_schedule_begin_ns"] - alone["arrival_ns"]) / 1e6)
     seen = derived[derived["num_outputs"] > 0].dropna(subset=["client_first_ns", "client_last_ns"])
-    seen = seen.assign(out_first_ms=(seen["client_first_ns"] - seen["update_end_ns"]).astype(float).clip(1e3) / 1e6,
-                       out_spread_ms=(seen["client_last_ns"] - seen["client_first_ns"]).astype(float) / 1e6)
+    seen = seen.assign(
+        out_first_ms=(seen["client_first_ns"] - seen["update_end_ns"]).astype(float).clip(1e3) / 1e6,
+        out_spread_ms=(seen["client_last_ns"] - seen["client_first_ns"]).astype(float) / 1e6,
+    )
     several = seen[(seen["num_outputs"] > 1) & (seen["out_spread_ms"] > 0)]
     client_in = fit_time(alone, ("num_prefill_tokens",), "in_ms")
-    return {"client_in": _for_a_busy_engine(client_in, derived, requests),
-            "client_out_first": fit_time(seen, ("num_outputs",), "out_first_ms"),
-            "client_out_spread": fit_time(several, ("num_outputs",), "out_spread_ms")}
+    return {
+        "client_in": _for_a_busy_engine(client_in, derived, requests),
+        "client_out_first": fit_time(seen, ("num_outputs",), "out_first_ms"),
+        "client_out_spread": fit_time(several, ("num_outputs",), "out_spread_ms"),
+    }
 
 
 def _for_a_busy_engine(client_in: FittedTime, derived: pd.DataFrame, requests: pd.DataFrame) -> FittedTime:
@@ -231,5 +281,6 @@ def _for_a_busy_engine(client_in: FittedTime, derived: pd.DataFrame, requests: p
     level_ms = float(np.median(levels[agree == agree.max()]))
     median_ms = float(np.median(client_in.ratios)) * client_in.coefficients[0]
     scale = min(1.0, level_ms / median_ms)
-    return FittedTime(client_in.features, (client_in.coefficients[0] * scale, *client_in.coefficients[1:]), client_in.ratios,
-                      client_in.num_rows)
+    return FittedTime(
+        client_in.features, (client_in.coefficients[0] * scale, *client_in.coefficients[1:]), client_in.ratios, client_in.num_rows
+    )

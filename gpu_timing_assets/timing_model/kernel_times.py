@@ -16,8 +16,16 @@ from gpu_timing_assets.artifacts.bundle import ATTENTION, HEAD, MLP, compute_dir
 from gpu_timing_assets.artifacts.engine_params import EngineParams
 
 # what vLLM runs in each layer: both norms fused with the residual's addition, and Qwen3's norm of queries and keys
-LAYER_OPERATORS = {"attn_pre_proj": 1, "qk_norm": 1, "attn_rope": 1, "attn_post_proj": 1, "add_rms_norm": 2, "mlp_up_proj": 1,
-                   "mlp_act": 1, "mlp_down_proj": 1}
+LAYER_OPERATORS = {
+    "attn_pre_proj": 1,
+    "qk_norm": 1,
+    "attn_rope": 1,
+    "attn_post_proj": 1,
+    "add_rms_norm": 2,
+    "mlp_up_proj": 1,
+    "mlp_act": 1,
+    "mlp_down_proj": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -87,10 +95,16 @@ class KernelTimes:
 
     def __init__(self, mlp: pd.DataFrame, attention: pd.DataFrame, head: pd.DataFrame, num_layers: int) -> None:
         self._num_layers = num_layers
-        self._linear_curves = {operator: Curve.of(mlp["num_tokens"], mlp[_median(operator)])
-                               for operator in (*LAYER_OPERATORS, "embedding")}
-        self._save = Curve.of(*_unique(attention.assign(tokens=attention[["batch_size", "prefill_chunk_size"]].max(axis=1)), "tokens",
-                                       _median("attn_kv_cache_save")))
+        self._linear_curves = {
+            operator: Curve.of(mlp["num_tokens"], mlp[_median(operator)]) for operator in (*LAYER_OPERATORS, "embedding")
+        }
+        self._save = Curve.of(
+            *_unique(
+                attention.assign(tokens=attention[["batch_size", "prefill_chunk_size"]].max(axis=1)),
+                "tokens",
+                _median("attn_kv_cache_save"),
+            )
+        )
         self._lm_head = Curve.of(head["num_requests"], head[_median("lm_head")])
         self._sampler = Curve.of(head["num_requests"], head[_median("sampler")])
         decode = attention[attention["prefill_chunk_size"] == 0]

@@ -26,16 +26,22 @@ def validate_profiling_root(path: Path, config: ExperimentConfig) -> BundleMeta:
         meta = read_metadata(path / BUNDLE_META_FILE, BundleMeta)
         params = read_metadata(path / ENGINE_FILE, EngineParams)
         for name, found, wanted in (
-                ("model", meta.model, config.model.name), ("hardware", meta.hardware, config.hardware.name),
-                ("tensor-parallel degree", meta.tensor_parallel_size, config.backend.tensor_parallel_size),
-                ("max_num_seqs", params.max_num_seqs, config.backend.max_num_seqs),
-                ("max_num_batched_tokens", params.max_num_batched_tokens, config.backend.max_num_batched_tokens),
-                ("dtype", params.dtype, config.model.dtype)):
+            ("model", meta.model, config.model.name),
+            ("hardware", meta.hardware, config.hardware.name),
+            ("tensor-parallel degree", meta.tensor_parallel_size, config.backend.tensor_parallel_size),
+            ("max_num_seqs", params.max_num_seqs, config.backend.max_num_seqs),
+            ("max_num_batched_tokens", params.max_num_batched_tokens, config.backend.max_num_batched_tokens),
+            ("dtype", params.dtype, config.model.dtype),
+        ):
             if found != wanted:
-                raise ProfilingBundleError(f"{path} was profiled with {name} {found}, this experiment has {wanted}: {remedy}, or name "
-                                           "another profiling root")
+                raise ProfilingBundleError(
+                    f"{path} was profiled with {name} {found}, this experiment has {wanted}: {remedy}, or name "
+                    "another profiling root"
+                )
         if meta.model_dimensions != read_model_dimensions(config.model):
-            raise ProfilingBundleError(f"{path} was profiled with another {meta.model} than the card in {config.model.card_dir}: {remedy}")
+            raise ProfilingBundleError(
+                f"{path} was profiled with another {meta.model} than the card in {config.model.card_dir}: {remedy}"
+            )
         for table, directory in bundle_tables(path, config.hardware.name, config.model.name).items():
             check_measurements(table, directory, table.read(directory))
     except ArtifactError as error:

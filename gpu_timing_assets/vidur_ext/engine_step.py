@@ -42,8 +42,15 @@ class EngineStep:
         self.scheduled_at = self.completed_at = 0.0
 
     def shape(self, padded_tokens: int) -> StepShape:
-        return StepShape(self.num_prefill_tokens, self.num_prefill_requests, self.prefill_pairs, self.num_decode_requests,
-                         self.decode_kv_tokens, len(self.outputs), padded_tokens)
+        return StepShape(
+            self.num_prefill_tokens,
+            self.num_prefill_requests,
+            self.prefill_pairs,
+            self.num_decode_requests,
+            self.decode_kv_tokens,
+            len(self.outputs),
+            padded_tokens,
+        )
 
     @property
     def num_tokens(self) -> int:

@@ -18,13 +18,24 @@ def register_model(name: str, dimensions: ModelDimensions) -> type[BaseModelConf
         if getattr(known, "get_name", None) and known.get_name() == name and getattr(known, "dimensions", None) == dimensions:
             return known
     values = {
-        "num_layers": dimensions.num_hidden_layers, "num_q_heads": dimensions.num_attention_heads,
-        "num_kv_heads": dimensions.num_key_value_heads, "embedding_dim": dimensions.hidden_size,
-        "mlp_hidden_dim": dimensions.intermediate_size, "max_model_len": dimensions.max_position_embeddings, "use_gated_mlp": True,
-        "use_bias": False, "use_qkv_bias": False, "activation": ActivationType.SILU, "norm": NormType.RMS_NORM,
-        "post_attn_norm": True, "vocab_size": dimensions.vocab_size}
+        "num_layers": dimensions.num_hidden_layers,
+        "num_q_heads": dimensions.num_attention_heads,
+        "num_kv_heads": dimensions.num_key_value_heads,
+        "embedding_dim": dimensions.hidden_size,
+        "mlp_hidden_dim": dimensions.intermediate_size,
+        "max_model_len": dimensions.max_position_embeddings,
+        "use_gated_mlp": True,
+        "use_bias": False,
+        "use_qkv_bias": False,
+        "activation": ActivationType.SILU,
+        "norm": NormType.RMS_NORM,
+        "post_attn_norm": True,
+        "vocab_size": dimensions.vocab_size,
+    }
     types = BaseModelConfig.__dataclass_fields__
     return make_dataclass(
         f"{name.replace('-', '_').replace('.', '_')}_ModelConfig",
-        [(key, types[key].type, field(default=value)) for key, value in values.items()], bases=(BaseModelConfig,),
-        namespace={"get_name": staticmethod(lambda: name), "dimensions": dimensions})
+        [(key, types[key].type, field(default=value)) for key, value in values.items()],
+        bases=(BaseModelConfig,),
+        namespace={"get_name": staticmethod(lambda: name), "dimensions": dimensions},
+    )

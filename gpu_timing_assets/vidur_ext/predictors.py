@@ -37,7 +37,7 @@ class KernelPredictorConfig(BaseExecutionTimePredictorConfig):
 
     @staticmethod
     def get_type() -> PredictorType:
-        return PredictorType.KERNEL
+        return PredictorType(PredictorType.KERNEL)
 
 
 @dataclass
@@ -47,7 +47,7 @@ class EnginePredictorConfig(KernelPredictorConfig):
 
     @staticmethod
     def get_type() -> PredictorType:
-        return PredictorType.ENGINE
+        return PredictorType(PredictorType.ENGINE)
 
 
 @dataclass
@@ -58,7 +58,7 @@ class RecordedPredictorConfig(KernelPredictorConfig):
 
     @staticmethod
     def get_type() -> PredictorType:
-        return PredictorType.RECORDED
+        return PredictorType(PredictorType.RECORDED)
 
 
 class _StepPredictor(BaseExecutionTimePredictor):
@@ -68,7 +68,8 @@ class _StepPredictor(BaseExecutionTimePredictor):
 
     def __init__(self, predictor_config: KernelPredictorConfig, replica_config, cache_config) -> None:  # type: ignore[no-untyped-def]
         super().__init__(predictor_config, replica_config, cache_config)
-        assert predictor_config.params is not None and predictor_config.kernels is not None
+        assert predictor_config.params is not None
+        assert predictor_config.kernels is not None
         self._params, self._kernels = predictor_config.params, predictor_config.kernels
         self._modes: dict[tuple[bool, int], str] = {}
 
@@ -78,8 +79,14 @@ class _StepPredictor(BaseExecutionTimePredictor):
     def _mode(self, step: EngineStep) -> str:
         key = (step.num_prefill_tokens > 0, step.num_tokens)
         if key not in self._modes:
-            self._modes[key] = str(graph_modes(np.array([step.num_prefill_tokens]), np.array([step.num_decode_requests]),
-                                               self._params.graph_mode, self._params.graph_capture_sizes)[0])
+            self._modes[key] = str(
+                graph_modes(
+                    np.array([step.num_prefill_tokens]),
+                    np.array([step.num_decode_requests]),
+                    self._params.graph_mode,
+                    self._params.graph_capture_sizes,
+                )[0]
+            )
         return self._modes[key]
 
     def _kernel_s(self, step: EngineStep) -> float:
@@ -152,7 +159,8 @@ class EnginePredictor(_StepPredictor):
         if previous is None:
             return launched + self._draw(timing.gap, num_requests)
         previous.result = max(launched, previous.ready) + self._draw(
-            timing.update, previous.num_decode_requests, previous.num_prefill_requests)
+            timing.update, previous.num_decode_requests, previous.num_prefill_requests
+        )
         return previous.result + self._draw(timing.gap, num_requests)
 
     def _launch(self, mode: str) -> FittedTime:
@@ -215,5 +223,10 @@ def recorded_rounds(steps: pd.DataFrame) -> pd.DataFrame:
     begin = steps["schedule_begin_ns"].to_numpy(dtype=float)
     result = steps["result_ns"].fillna(steps["schedule_end_ns"]).to_numpy(dtype=float)
     following = np.r_[begin[1:], result[-1:]]
-    return pd.DataFrame({"schedule_s": (steps["schedule_end_ns"].to_numpy(dtype=float) - begin) / 1e9, "result_s": (result - begin) / 1e9,
-                         "round_s": (np.minimum(following, result) - begin) / 1e9})
+    return pd.DataFrame(
+        {
+            "schedule_s": (steps["schedule_end_ns"].to_numpy(dtype=float) - begin) / 1e9,
+            "result_s": (result - begin) / 1e9,
+            "round_s": (np.minimum(following, result) - begin) / 1e9,
+        }
+    )

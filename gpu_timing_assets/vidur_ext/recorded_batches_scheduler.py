@@ -23,7 +23,7 @@ class RecordedBatchesSchedulerConfig(VllmV1SchedulerConfig):
 
     @staticmethod
     def get_type() -> VllmV1SchedulerType:
-        return VllmV1SchedulerType.RECORDED_BATCHES
+        return VllmV1SchedulerType(VllmV1SchedulerType.RECORDED_BATCHES)
 
 
 class RecordedBatchesScheduler(VllmV1ReplicaScheduler):
@@ -34,7 +34,8 @@ class RecordedBatchesScheduler(VllmV1ReplicaScheduler):
         recorded = self._config.recorded.sort_values("step", kind="stable")
         self._recorded = deque(
             list(zip(group["request_id"], group["num_scheduled_tokens"], group["num_computed_tokens"], strict=True))
-            for _, group in recorded.groupby("step"))
+            for _, group in recorded.groupby("step")
+        )
         self._arrived: dict[int, Sequence] = {}
 
     def add_request(self, request: Request) -> None:

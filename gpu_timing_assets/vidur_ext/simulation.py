@@ -45,8 +45,14 @@ class SimulatedWork:
     num_decode_tokens: np.ndarray
 
 
-def simulate(model: str, hardware: HardwarePreset, params: EngineParams, work: SimulatedWork,
-             predictor: BaseExecutionTimePredictorConfig, recorded_batches: pd.DataFrame | None = None) -> StepLog:
+def simulate(
+    model: str,
+    hardware: HardwarePreset,
+    params: EngineParams,
+    work: SimulatedWork,
+    predictor: BaseExecutionTimePredictorConfig,
+    recorded_batches: pd.DataFrame | None = None,
+) -> StepLog:
     """Run Vidur's event loop over `work` and return what the engine did.
 
     With `recorded_batches` these are replayed in place of the scheduler's decisions.
@@ -56,8 +62,10 @@ def simulate(model: str, hardware: HardwarePreset, params: EngineParams, work: S
     log = StepLog()
     longest = int((work.num_prefill_tokens + work.num_decode_tokens).max())
     scheduler: VllmV1SchedulerConfig = (
-        VllmV1SchedulerConfig(batch_size_cap=params.max_num_seqs, params=params, log=log) if recorded_batches is None else
-        RecordedBatchesSchedulerConfig(batch_size_cap=params.max_num_seqs, params=params, log=log, recorded=recorded_batches))
+        VllmV1SchedulerConfig(batch_size_cap=params.max_num_seqs, params=params, log=log)
+        if recorded_batches is None
+        else RecordedBatchesSchedulerConfig(batch_size_cap=params.max_num_seqs, params=params, log=log, recorded=recorded_batches)
+    )
     # Vidur numbers requests and replicas by counters of the process; here they are the workload's
     Request._id = Replica._id = -1
     with tempfile.TemporaryDirectory(prefix="vidur-") as scratch, silence():
@@ -65,16 +73,26 @@ def simulate(model: str, hardware: HardwarePreset, params: EngineParams, work: S
             log_level="error",
             cluster_config=ClusterConfig(
                 replica_config=ReplicaConfig(
-                    model_name=model, num_pipeline_stages=1, tensor_parallel_size=params.tensor_parallel_size,
-                    device=hardware.vidur_device, network_device=hardware.vidur_network_device),
+                    model_name=model,
+                    num_pipeline_stages=1,
+                    tensor_parallel_size=params.tensor_parallel_size,
+                    device=hardware.vidur_device,
+                    network_device=hardware.vidur_network_device,
+                ),
                 cache_config=CacheConfig(block_size=params.kv_block_size, num_blocks=params.num_kv_blocks),
-                replica_scheduler_config=scheduler),
+                replica_scheduler_config=scheduler,
+            ),
             request_generator_config=WorkloadRequestGeneratorConfig(
-                max_tokens=longest, visible_s=work.visible_s, num_prefill_tokens=work.num_prefill_tokens,
-                num_decode_tokens=work.num_decode_tokens),
+                max_tokens=longest,
+                visible_s=work.visible_s,
+                num_prefill_tokens=work.num_prefill_tokens,
+                num_decode_tokens=work.num_decode_tokens,
+            ),
             execution_time_predictor_config=predictor,
-            metrics_config=MetricsConfig(write_metrics=False, enable_chrome_trace=False, store_plots=False,
-                                         output_dir=str(Path(scratch))))
+            metrics_config=MetricsConfig(
+                write_metrics=False, enable_chrome_trace=False, store_plots=False, output_dir=str(Path(scratch))
+            ),
+        )
         Simulator(config).run()
     return log
 
@@ -83,6 +101,10 @@ def _register() -> None:
     RequestGeneratorRegistry.register(WorkloadRequestGeneratorType.WORKLOAD, WorkloadRequestGenerator)
     ReplicaSchedulerRegistry.register(VllmV1SchedulerType.VLLM_V1, VllmV1ReplicaScheduler)
     ReplicaSchedulerRegistry.register(VllmV1SchedulerType.RECORDED_BATCHES, RecordedBatchesScheduler)
-    for kind, predictor in ((PredictorType.KERNEL, KernelPredictor), (PredictorType.ENGINE, EnginePredictor),
-                            (PredictorType.STOCK, StockPredictor), (PredictorType.RECORDED, RecordedPredictor)):
+    for kind, predictor in (
+        (PredictorType.KERNEL, KernelPredictor),
+        (PredictorType.ENGINE, EnginePredictor),
+        (PredictorType.STOCK, StockPredictor),
+        (PredictorType.RECORDED, RecordedPredictor),
+    ):
         ExecutionTimePredictorRegistry.register(kind, predictor)

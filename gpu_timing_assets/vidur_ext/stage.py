@@ -81,15 +81,36 @@ def run(config: ExperimentConfig, inputs: SimInputs, out: Path) -> RunMeta:
     steps, step_batches = log.tables()
     commit, dirty = git_state()
     meta = RunMeta(
-        run_id=out.name, run_type="vidur", model=config.model.name, hardware=config.hardware.name, backend="vidur",
-        workload_id=workload.workload_id, workload_sha256=workload.workload_sha256, started_at=started_at, ended_at=utc_now(),
-        git_commit=commit, git_dirty=dirty, env=environment(), params=params.model_dump(mode="json"),
-        workload_dir=relative_to_data_root(inputs.workload_dir, out), profiling_root=relative_to_data_root(inputs.profiling_root, out),
+        run_id=out.name,
+        run_type="vidur",
+        model=config.model.name,
+        hardware=config.hardware.name,
+        backend="vidur",
+        workload_id=workload.workload_id,
+        workload_sha256=workload.workload_sha256,
+        started_at=started_at,
+        ended_at=utc_now(),
+        git_commit=commit,
+        git_dirty=dirty,
+        env=environment(),
+        params=params.model_dump(mode="json"),
+        workload_dir=relative_to_data_root(inputs.workload_dir, out),
+        profiling_root=relative_to_data_root(inputs.profiling_root, out),
         real_run_dir=relative_to_data_root(real, out) if real else None,
-        details={"predictor": config.simulator.predictor, "variant": config.simulator.variant, "extrapolated": extrapolated,
-                 "wall_s": time.monotonic() - begin, "event_loop_s": loop_s, "steps": log.num_steps, "num_tokens": len(tokens),
-                 "simulated_s": float(token_ns.max()) / 1e9, "seed": config.simulator.seed,
-                 "bundle_config_sha256": bundle.bundle_config_sha256, "bundle_measured_at": bundle.measured_at})
+        details={
+            "predictor": config.simulator.predictor,
+            "variant": config.simulator.variant,
+            "extrapolated": extrapolated,
+            "wall_s": time.monotonic() - begin,
+            "event_loop_s": loop_s,
+            "steps": log.num_steps,
+            "num_tokens": len(tokens),
+            "simulated_s": float(token_ns.max()) / 1e9,
+            "seed": config.simulator.seed,
+            "bundle_config_sha256": bundle.bundle_config_sha256,
+            "bundle_measured_at": bundle.measured_at,
+        },
+    )
     with atomic_directory(out) as scratch:
         REQUEST_METRICS.write(requests, scratch)
         TOKEN_METRICS.write(tokens, scratch)
@@ -108,28 +129,39 @@ def check_coverage(lengths: pd.DataFrame, params: EngineParams, bundle: BundleMe
     """
     total = lengths["num_prefill_tokens"] + lengths["num_decode_tokens"]
     for limit, what, remedy in (
-            (params.max_model_len, "the engine's context", "filter the workload or raise backend.max_model_len and profile again"),
-            (int(bundle.max_context_tokens * max_extrapolation), "the context that the bundle covers",
-             "profile with longer profiling.decode_context_tokens, or allow it with simulator.max_extrapolation")):
+        (params.max_model_len, "the engine's context", "filter the workload or raise backend.max_model_len and profile again"),
+        (
+            int(bundle.max_context_tokens * max_extrapolation),
+            "the context that the bundle covers",
+            "profile with longer profiling.decode_context_tokens, or allow it with simulator.max_extrapolation",
+        ),
+    ):
         over = (total > limit).to_numpy()
         if over.any():
             row = int(over.argmax())
-            raise SimulationError(f"trace_lengths.csv, row {row + 2}: request {row} reaches {total.iloc[row]} tokens, beyond {what} of {limit}: {remedy}")
+            raise SimulationError(
+                f"trace_lengths.csv, row {row + 2}: request {row} has {total.iloc[row]} tokens, beyond {what} of {limit}: {remedy}"
+            )
     return bool((total > bundle.max_context_tokens).any())
 
 
 def _recorded_run(config: ExperimentConfig, inputs: SimInputs, workload: WorkloadMeta) -> Path:
     if inputs.real_run_dir is None:
-        raise SimulationError(f"variant {config.simulator.variant!r} substitutes what a real run recorded, and there is none: make one with "
-                              f"`real-bench workload={workload.workload_id}`")
+        raise SimulationError(
+            f"variant {config.simulator.variant!r} substitutes what a real run recorded, and there is none: make one with "
+            f"`real-bench workload={workload.workload_id}`"
+        )
     meta = read_complete_run(inputs.real_run_dir, allow_invalid=True)
     if meta.workload_sha256 != workload.workload_sha256:
-        raise IncomparableRunsError(f"{inputs.real_run_dir} replayed another workload ({meta.workload_id}) than {inputs.workload_dir}")
+        raise IncomparableRunsError(
+            f"{inputs.real_run_dir} replayed another workload ({meta.workload_id}) than {inputs.workload_dir}"
+        )
     return inputs.real_run_dir
 
 
-def _predictor(config: ExperimentConfig, root: Path, params: EngineParams, kernels: KernelTimes, bundle: BundleMeta,
-               real: Path | None) -> tuple[Any, EngineTiming | None]:
+def _predictor(
+    config: ExperimentConfig, root: Path, params: EngineParams, kernels: KernelTimes, bundle: BundleMeta, real: Path | None
+) -> tuple[Any, EngineTiming | None]:
     """The predictor's configuration, and the timing whose edges apply (None: tokens are seen as soon as they are made)."""
     from gpu_timing_assets.vidur_ext.predictors import EnginePredictorConfig, KernelPredictorConfig, RecordedPredictorConfig
     from gpu_timing_assets.vidur_ext.stock_predictor import StockPredictorConfig
@@ -139,10 +171,13 @@ def _predictor(config: ExperimentConfig, root: Path, params: EngineParams, kerne
         kernels_dir = compute_dir(root, config.hardware.name, config.model.name)
         identity = f"{bundle.bundle_config_sha256[:12]}-{bundle.measured_at.lower().replace(':', '')}"
         return StockPredictorConfig(
-            kernels_dir=str(kernels_dir), tables_dir=str(config.data.path / "vidur_tables" / f"{config.model.name}-{config.hardware.name}-{identity}"),
-            no_cache=True, prediction_max_prefill_chunk_size=params.max_num_batched_tokens,
+            kernels_dir=str(kernels_dir),
+            tables_dir=str(config.data.path / "vidur_tables" / f"{config.model.name}-{config.hardware.name}-{identity}"),
+            no_cache=True,
+            prediction_max_prefill_chunk_size=params.max_num_batched_tokens,
             prediction_max_batch_size=params.max_num_seqs,
-            prediction_max_tokens_per_request=max(params.max_model_len, params.max_num_batched_tokens)), None
+            prediction_max_tokens_per_request=max(params.max_model_len, params.max_num_batched_tokens),
+        ), None
     if simulator.predictor == "kernel":
         return KernelPredictorConfig(params=params, kernels=kernels), None
     timing = fit_engine_timing(BURST_STEPS.read(host_dir(root)), BURST_REQUESTS.read(host_dir(root)), params, kernels)
@@ -193,8 +228,11 @@ def _summary(meta: RunMeta, requests: pd.DataFrame, tokens: pd.DataFrame) -> str
     details = meta.details
     variant = f", variant {details['variant']}" if details["variant"] else ""
     marked = "**Beyond the bundle's grid: extrapolated.**\n\n" if details["extrapolated"] else ""
-    return (f"# Simulated run {meta.run_id}\n\n{meta.model} on {meta.hardware}, predictor {details['predictor']}{variant}.\n\n{marked}"
-            f"{len(requests)} requests, {len(tokens)} tokens in {details['steps']} steps; {details['simulated_s']:.1f} s simulated in "
-            f"{details['wall_s']:.1f} s.\n\n| ms | p50 | p90 | p99 |\n| --- | ---: | ---: | ---: |\n"
-            + row("TTFT", requests["ttft_ns"]) + row("ITL", tokens["token_latency_ns"])
-            + row("E2E", requests["completion_time_ns"] - requests["arrival_time_ns"]))
+    return (
+        f"# Simulated run {meta.run_id}\n\n{meta.model} on {meta.hardware}, predictor {details['predictor']}{variant}.\n\n{marked}"
+        f"{len(requests)} requests, {len(tokens)} tokens in {details['steps']} steps; {details['simulated_s']:.1f} s simulated in "
+        f"{details['wall_s']:.1f} s.\n\n| ms | p50 | p90 | p99 |\n| --- | ---: | ---: | ---: |\n"
+        + row("TTFT", requests["ttft_ns"])
+        + row("ITL", tokens["token_latency_ns"])
+        + row("E2E", requests["completion_time_ns"] - requests["arrival_time_ns"])
+    )

@@ -41,22 +41,28 @@ class StepLog:
 
     def tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """`(engine_steps, engine_batches)`."""
-        steps = pd.DataFrame({
-            "step": np.arange(len(self._steps)),
-            "schedule_begin_ns": to_ns(np.array([step.scheduled_at for step in self._steps])),
-            "schedule_end_ns": to_ns(np.array([step.schedule_end for step in self._steps])),
-            "result_ns": to_ns(np.array([step.result for step in self._steps])),
-            "num_prefill_tokens": [step.num_prefill_tokens for step in self._steps],
-            "num_prefill_requests": [step.num_prefill_requests for step in self._steps],
-            "num_decode_requests": [step.num_decode_requests for step in self._steps],
-            "kv_tokens": [step.kv_tokens for step in self._steps],
-            "graph_mode": [step.graph_mode for step in self._steps]})
+        steps = pd.DataFrame(
+            {
+                "step": np.arange(len(self._steps)),
+                "schedule_begin_ns": to_ns(np.array([step.scheduled_at for step in self._steps])),
+                "schedule_end_ns": to_ns(np.array([step.schedule_end for step in self._steps])),
+                "result_ns": to_ns(np.array([step.result for step in self._steps])),
+                "num_prefill_tokens": [step.num_prefill_tokens for step in self._steps],
+                "num_prefill_requests": [step.num_prefill_requests for step in self._steps],
+                "num_decode_requests": [step.num_decode_requests for step in self._steps],
+                "kv_tokens": [step.kv_tokens for step in self._steps],
+                "graph_mode": [step.graph_mode for step in self._steps],
+            }
+        )
         sizes = [len(step.sequences) for step in self._steps]
-        batches = pd.DataFrame({
-            "step": np.repeat(np.arange(len(self._steps)), sizes),
-            "request_id": np.array([s.request_id for step in self._steps for s in step.sequences], dtype=np.int64),
-            "num_scheduled_tokens": np.array([n for step in self._steps for n in step.new_tokens], dtype=np.int64),
-            "num_computed_tokens": np.array([n for step in self._steps for n in step.computed_tokens], dtype=np.int64)})
+        batches = pd.DataFrame(
+            {
+                "step": np.repeat(np.arange(len(self._steps)), sizes),
+                "request_id": np.array([s.request_id for step in self._steps for s in step.sequences], dtype=np.int64),
+                "num_scheduled_tokens": np.array([n for step in self._steps for n in step.new_tokens], dtype=np.int64),
+                "num_computed_tokens": np.array([n for step in self._steps for n in step.computed_tokens], dtype=np.int64),
+            }
+        )
         return steps, batches
 
 

@@ -35,7 +35,7 @@ class StockPredictorConfig(RandomForrestExecutionTimePredictorConfig):
 
     @staticmethod
     def get_type() -> PredictorType:
-        return PredictorType.STOCK
+        return PredictorType(PredictorType.STOCK)
 
 
 class StockPredictor(RandomForrestExecutionTimePredictor):

@@ -34,7 +34,7 @@ class VllmV1SchedulerConfig(BaseReplicaSchedulerConfig):
 
     @staticmethod
     def get_type() -> VllmV1SchedulerType:
-        return VllmV1SchedulerType.VLLM_V1
+        return VllmV1SchedulerType(VllmV1SchedulerType.VLLM_V1)
 
 
 class Sequence:

@@ -23,7 +23,7 @@ class WorkloadRequestGeneratorConfig(BaseRequestGeneratorConfig):
 
     @staticmethod
     def get_type() -> WorkloadRequestGeneratorType:
-        return WorkloadRequestGeneratorType.WORKLOAD
+        return WorkloadRequestGeneratorType(WorkloadRequestGeneratorType.WORKLOAD)
 
 
 class WorkloadRequestGenerator(BaseRequestGenerator):
@@ -31,5 +31,9 @@ class WorkloadRequestGenerator(BaseRequestGenerator):
 
     def generate_requests(self) -> list[Request]:
         config = self.config
-        return [Request(at, prefill, decode) for at, prefill, decode in zip(
-            config.visible_s.tolist(), config.num_prefill_tokens.tolist(), config.num_decode_tokens.tolist(), strict=True)]
+        return [
+            Request(at, prefill, decode)
+            for at, prefill, decode in zip(
+                config.visible_s.tolist(), config.num_prefill_tokens.tolist(), config.num_decode_tokens.tolist(), strict=True
+            )
+        ]
