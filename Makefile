@@ -24,7 +24,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export VLLM_NO_USAGE_STATS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install demo test dev reports lock lint unit integration kill-test backfill-test celery celery-test browser-test clean
+.PHONY: help install demo test dev reports reference lock lint unit integration kill-test backfill-test celery celery-test browser-test clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1\t/' | expand -t 16
@@ -78,6 +78,9 @@ dev: install  ## the web page on http://127.0.0.1:3000, and the reports on http:
 
 reports: install  ## serve the reports in the data root, read-only, on loopback
 	$(BIN)/python -m gpu_timing_assets.orchestration.reports_server
+
+reference: install  ## the H100's numbers without a GPU: simulate every reference workload, compare, print the table
+	@$(BIN)/python -W ignore -m gpu_timing_assets.reference
 
 celery: install  ## web page, daemon and two Celery workers on Redis and PostgreSQL (see docs/operating.md)
 	deploy/celery/run

@@ -1,0 +1,135 @@
+"""`make reference`: the measured reference targets, simulated from their shipped bundles and held against their shipped runs.
+
+Everything is made below the data root; `data/reference/<hardware>/` is only read. Needs no GPU.
+"""
+
+import argparse
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpu_timing_assets import comparison, vidur_ext, workload
+from gpu_timing_assets.artifacts.errors import GpuTimingError
+from gpu_timing_assets.artifacts.layout import REFERENCE_DATA
+from gpu_timing_assets.artifacts.metadata import read_complete_run
+from gpu_timing_assets.presets.experiment import ExperimentConfig, compose
+
+# predictor and variant; the last two substitute what was recorded, to attribute the error of `engine`
+SIMULATIONS = (
+    ("stock", None),
+    ("kernel", None),
+    ("engine", None),
+    ("engine", "recorded_batches"),
+    ("engine", "recorded_step_times"),
+)
+SHOWN = (
+    ("ITL", "p50"),
+    ("ITL", "p99"),
+    ("TPOT", "mean"),
+    ("E2E", "p50"),
+    ("E2E", "p90"),
+    ("TTFT", "p50"),
+    ("TTFT", "p90"),
+)
+
+
+@dataclass(frozen=True)
+class ReferenceCase:
+    """One workload that was measured on one target, and its real runs."""
+
+    hardware: str
+    model: str
+    workload_id: str
+    real_run_dirs: tuple[Path, ...]
+
+    def config(self, predictor: str = "engine", variant: str | None = None) -> ExperimentConfig:
+        chosen = [f"workload={self.workload_id}", f"model={self.model}", f"hardware={self.hardware}", f"simulator={predictor}"]
+        return compose([*chosen, "backend=vllm", "profiling=standard", f"simulator.variant={variant or 'null'}"])
+
+    @property
+    def profiling_root(self) -> Path:
+        return REFERENCE_DATA / self.hardware / "vidur_profiling" / self.hardware / self.model
+
+
+def find_cases() -> list[ReferenceCase]:
+    """Every workload with real runs in the reference data, by target and request rate."""
+    found: dict[tuple[str, str, str], list[Path]] = defaultdict(list)
+    for meta_file in sorted(REFERENCE_DATA.glob("*/real_runs/*/run_meta.json")):
+        meta = read_complete_run(meta_file.parent)
+        found[meta.hardware, meta.model, str(meta.workload_id)].append(meta_file.parent)
+    cases = [ReferenceCase(*key, tuple(runs)) for key, runs in found.items()]
+    return sorted(cases, key=lambda case: (case.hardware, case.model, _rate(case)))
+
+
+def run_case(case: ReferenceCase) -> comparison.ComparisonResult:
+    """Make the workload, simulate it with every predictor and variant, and compare.
+
+    Raises `GpuTimingError`, for one if the workload's preset no longer makes the bytes that were measured.
+    """
+    config = case.config()
+    directory = config.data.workload_dir(case.workload_id)
+    workload.run(config, workload.WorkloadInputs(), directory)
+    simulated = []
+    for predictor, variant in SIMULATIONS:
+        chosen = case.config(predictor, variant)
+        out = chosen.data.sim_run_dir(chosen.sim_run_id)
+        vidur_ext.run(chosen, vidur_ext.SimInputs(directory, case.profiling_root, case.real_run_dirs[-1]), out)
+        simulated.append(out)
+    inputs = comparison.ComparisonInputs(case.real_run_dirs, tuple(simulated))
+    return comparison.run(config, inputs, config.data.comparison_dir(config.comparison_id))
+
+
+def table_rows(case: ReferenceCase, result: comparison.ComparisonResult) -> Iterator[str]:
+    """Markdown rows: one statistic with the real value, the noise of the real runs, and each predictor's error."""
+    by_key = {(row.simulation, row.metric, row.statistic): row for row in result.verdicts}
+    for metric, statistic in SHOWN:
+        rows = {name: by_key[name, metric, statistic] for name in ("stock", "kernel", "engine")}
+        engine = rows["engine"]
+        errors = " | ".join("–" if row.error_pct is None else f"{row.error_pct:+.1f}" for row in rows.values())
+        noise = "–" if engine.noise_pct is None else f"{engine.noise_pct:.1f}"
+        yield (
+            f"| {case.model} | {case.workload_id} | {metric} {statistic} | {engine.real:.2f} | {noise} | {errors} "
+            f"| {engine.verdict} |"
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", help="only this model")
+    chosen = parser.parse_args(arguments)
+    header = "| model | workload | statistic | real, ms | noise, % | stock, % | kernel, % | engine, % | engine |"
+    rows = [header, "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |"]
+    begin = time.monotonic()
+    try:
+        cases = [case for case in find_cases() if chosen.model in (None, case.model)]
+        for case in cases:
+            result = run_case(case)
+            rows.extend(table_rows(case, result))
+            _say(f"{case.model} {case.workload_id}: {result.report}")
+        if cases:
+            data = cases[0].config().data
+            matrix = comparison.build_fidelity_matrix(data, data.fidelity_matrix_dir)
+            _say(f"all at a glance: {matrix.page}")
+    except GpuTimingError as error:
+        sys.stderr.write(f"reference: {error}\n")
+        return error.exit_code
+    sys.stdout.write("\n".join(rows) + "\n")
+    _say(f"{len(cases)} workloads in {time.monotonic() - begin:.0f} s")
+    return 0
+
+
+def _rate(case: ReferenceCase) -> float:
+    arrivals = case.config().workload.arrivals
+    return float(getattr(arrivals, "rate_per_s", 0.0))
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
