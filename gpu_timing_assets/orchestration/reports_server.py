@@ -19,8 +19,9 @@ SUFFIXES = {".html", ".md", ".csv", ".json", ".png", ".svg"}
 
 
 def reports(data_root: Path) -> list[str]:
-    """The addresses of all reports, relative to the server's root, by name."""
-    found = (file.relative_to(data_root).as_posix() for kind in SERVED for file in (data_root / kind).rglob("*.html"))
+    """The addresses of all reports, relative to the server's root, by name; their figures are linked from them."""
+    found = (file.relative_to(data_root).as_posix() for kind in SERVED
+             for pattern in ("*.html", "*/*.html") for file in (data_root / kind).glob(pattern))
     return sorted(path for path in found if _is_public(path))
 
 

@@ -14,6 +14,8 @@ def data_root(tmp_path: Path) -> Path:
     for name, text in {
         "comparisons/w--m--cpu--vllm/report.html": "<p>a report</p>",
         "comparisons/w--m--cpu--vllm/figs/cdf.svg": "<svg/>",
+        "comparisons/w--m--cpu--vllm/figs/cdf.html": "<p>one figure</p>",
+        "fidelity_matrix/matrix.html": "<p>all</p>",
         "comparisons/.unfinished-w/report.html": "half",
         "comparisons/w--m--cpu--vllm/.secret.html": "hidden",
         "comparisons/w--m--cpu--vllm/notes.pickle": "no",
@@ -40,7 +42,8 @@ def test_shows_a_report_and_its_figures(client: TestClient):
 def test_the_index_lists_finished_reports_only(client: TestClient, data_root: Path):
     assert "/comparisons/w--m--cpu--vllm/report.html" in client.get("/").text
     assert ".unfinished" not in client.get("/").text
-    assert "comparisons/w--m--cpu--vllm/report.html" in reports(data_root)
+    assert {"comparisons/w--m--cpu--vllm/report.html", "fidelity_matrix/matrix.html"} < set(reports(data_root))
+    assert "figs" not in client.get("/").text
 
 
 @pytest.mark.parametrize("path", [
