@@ -17,9 +17,10 @@ from gpu_timing_assets.vidur_ext.vllm_v1_scheduler import (
 
 @dataclass
 class RecordedBatchesSchedulerConfig(VllmV1SchedulerConfig):
-    """`recorded`: the `engine_batches` of a real run."""
+    """`recorded`: the `engine_batches` of a real run; `after_idle`: its steps before which the engine had nothing in flight."""
 
     recorded: pd.DataFrame | None = None
+    after_idle: frozenset[int] = frozenset()
 
     @staticmethod
     def get_type() -> VllmV1SchedulerType:
@@ -27,14 +28,14 @@ class RecordedBatchesSchedulerConfig(VllmV1SchedulerConfig):
 
 
 class RecordedBatchesScheduler(VllmV1ReplicaScheduler):
-    """Schedules what the real engine scheduled, step by step, once all requests of the step have arrived."""
+    """Schedules what the real engine scheduled, step by step and back to back; all requests must be there from the start."""
 
     def __init__(self, *args, **kwargs) -> None:  # type: ignore[no-untyped-def]
         super().__init__(*args, **kwargs)
         recorded = self._config.recorded.sort_values("step", kind="stable")
         self._recorded = deque(
-            list(zip(group["request_id"], group["num_scheduled_tokens"], group["num_computed_tokens"], strict=True))
-            for _, group in recorded.groupby("step")
+            (number, list(zip(group["request_id"], group["num_scheduled_tokens"], group["num_computed_tokens"], strict=True)))
+            for number, group in recorded.groupby("step")
         )
         self._arrived: dict[int, Sequence] = {}
 
@@ -43,9 +44,9 @@ class RecordedBatchesScheduler(VllmV1ReplicaScheduler):
         self._arrived[request.id] = self._waiting[-1]
 
     def _fill(self, step: EngineStep) -> None:
-        if not self._recorded or any(request not in self._arrived for request, _, _ in self._recorded[0]):
+        if not self._recorded or (step.previous is not None and self._recorded[0][0] in self._config.after_idle):
             return
-        for request, tokens, computed in self._recorded.popleft():
+        for request, tokens, computed in self._recorded.popleft()[1]:
             sequence = self._arrived[request]
             if sequence not in self._running:
                 self._running.append(sequence)

@@ -52,10 +52,12 @@ def simulate(
     work: SimulatedWork,
     predictor: BaseExecutionTimePredictorConfig,
     recorded_batches: pd.DataFrame | None = None,
+    after_idle: frozenset[int] = frozenset(),
 ) -> StepLog:
     """Run Vidur's event loop over `work` and return what the engine did.
 
-    With `recorded_batches` these are replayed in place of the scheduler's decisions.
+    With `recorded_batches` these are replayed in place of the scheduler's decisions; steps in `after_idle` wait for
+    the step before them.
     """
     _register()
     register_model(model, params.model_dimensions)
@@ -64,7 +66,9 @@ def simulate(
     scheduler: VllmV1SchedulerConfig = (
         VllmV1SchedulerConfig(batch_size_cap=params.max_num_seqs, params=params, log=log)
         if recorded_batches is None
-        else RecordedBatchesSchedulerConfig(batch_size_cap=params.max_num_seqs, params=params, log=log, recorded=recorded_batches)
+        else RecordedBatchesSchedulerConfig(
+            batch_size_cap=params.max_num_seqs, params=params, log=log, recorded=recorded_batches, after_idle=after_idle
+        )
     )
     # Vidur numbers requests and replicas by counters of the process; here they are the workload's
     Request._id = Replica._id = -1

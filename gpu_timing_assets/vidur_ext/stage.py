@@ -45,6 +45,7 @@ from gpu_timing_assets.timing_model.host_times import FittedTime
 from gpu_timing_assets.timing_model.kernel_times import KernelTimes
 from gpu_timing_assets.timing_model.validate_bundle import validate_profiling_root
 from gpu_timing_assets.vidur_ext import SimInputs
+from gpu_timing_assets.vidur_ext.substitution import anchored_token_ns, first_schedule_ns, steps_after_idle
 
 
 def run(config: ExperimentConfig, inputs: SimInputs, out: Path) -> RunMeta:
@@ -69,16 +70,27 @@ def run(config: ExperimentConfig, inputs: SimInputs, out: Path) -> RunMeta:
     arrival_ns = intervals["arrival_time_ns"].to_numpy()
     rng = np.random.default_rng([config.simulator.seed, 1])
     prefill = lengths["num_prefill_tokens"].to_numpy()
-    work = SimulatedWork(arrival_ns / 1e9 + _client_in_s(timing, prefill, rng), prefill, lengths["num_decode_tokens"].to_numpy())
-    batches = ENGINE_BATCHES.read(real) if real and config.simulator.variant == "recorded_batches" else None
+    visible_s = arrival_ns / 1e9 + _client_in_s(timing, prefill, rng)
+    recorded_steps, recorded_batches, after_idle = None, None, frozenset[int]()
+    if real and config.simulator.variant == "recorded_batches":
+        recorded_steps, recorded_batches = ENGINE_STEPS.read(real), ENGINE_BATCHES.read(real)
+        after_idle, visible_s = steps_after_idle(recorded_steps), np.zeros(len(lengths))
     loop_begin = time.monotonic()
-    log = simulate(config.model.name, config.hardware, params, work, predictor, batches)
+    work = SimulatedWork(visible_s, prefill, lengths["num_decode_tokens"].to_numpy())
+    log = simulate(config.model.name, config.hardware, params, work, predictor, recorded_batches, after_idle)
     loop_s = time.monotonic() - loop_begin
     token_request, token_ns = log.token_times(_client_out(timing, rng))
+    steps, step_batches = log.tables()
+    if recorded_steps is not None and recorded_batches is not None:
+        token_ns = anchored_token_ns(
+            token_request,
+            token_ns,
+            first_schedule_ns(steps, step_batches),
+            first_schedule_ns(recorded_steps, recorded_batches),
+        )
     # a delay to the client that is shorter for a later step must not make a request's tokens change places
     token_ns = _monotonic_per_request(token_request, token_ns)
     requests, tokens = run_tables_from_token_times(lengths, arrival_ns, token_request, token_ns)
-    steps, step_batches = log.tables()
     commit, dirty = git_state()
     meta = RunMeta(
         run_id=out.name,
@@ -134,6 +146,12 @@ def check_coverage(lengths: pd.DataFrame, params: EngineParams, bundle: BundleMe
             int(bundle.max_context_tokens * max_extrapolation),
             "the context that the bundle covers",
             "profile with longer profiling.decode_context_tokens, or allow it with simulator.max_extrapolation",
+        ),
+        # such a request would wait for blocks for ever; vLLM keeps one block to itself
+        (
+            (params.num_kv_blocks - 1) * params.kv_block_size,
+            "the KV cache of the profiled engine",
+            "filter the workload, or give the engine more memory and profile again",
         ),
     ):
         over = (total > limit).to_numpy()
