@@ -174,7 +174,7 @@ def bundle_tables(root: Path, hardware: str, model: str) -> dict[Table, Path]:
 
 
 def check_measurements(table: Table, directory: Path, frame: pd.DataFrame) -> None:
-    """Raises `ArtifactError` naming file and row for an empty table, a zero time or a duplicated row."""
+    """Raises `ArtifactError` naming file and row for an empty table, a missing or zero time or a duplicated row."""
     path = table.find(directory)
     if frame.empty:
         raise ArtifactError(f"{path}: there is no row in it")
@@ -183,6 +183,13 @@ def check_measurements(table: Table, directory: Path, frame: pd.DataFrame) -> No
         zero = (frame[name] <= 0).to_numpy()
         if zero.any():
             raise ArtifactError(f"{path}, row {int(zero.argmax()) + 2}: {name} is zero: the profiler missed its kernel")
+    if table.file == ATTENTION.file:
+        # its time columns are nullable because a row is either a prefill's or a decode's; its own time must be there
+        prefill = frame["prefill_chunk_size"] > 0
+        for name, mine in (("attn_prefill", prefill), ("attn_decode", ~prefill), ("attn_kv_cache_save", prefill | True)):
+            empty = (mine & frame[f"time_stats.{name}.median"].isna()).to_numpy()
+            if empty.any():
+                raise ArtifactError(f"{path}, row {int(empty.argmax()) + 2}: time_stats.{name}.median is empty")
     keys = {
         "mlp.csv": ["num_tokens", "num_tensor_parallel_workers"],
         "head.csv": ["num_requests"],
