@@ -1,4 +1,4 @@
-"""An engine that returns tokens at once: what remains of a replay's timing is the client's own."""
+"""An engine that computes nothing: what remains of a replay's timing is the client's own."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -11,10 +11,14 @@ from gpu_timing_assets.presets.target import BackendPreset, HardwarePreset, Mode
 
 
 class NullEngine:
-    """See `gpu_timing_assets.engine.interface.Engine`. Yields one token each time the event loop comes round."""
+    """See `gpu_timing_assets.engine.interface.Engine`.
+
+    Yields a token every `null_token_interval_ms` (0: each time the event loop comes round).
+    """
 
     def __init__(self, model: ModelPreset, hardware: HardwarePreset, backend: BackendPreset, scratch: Path) -> None:
         self.recording: Path | None = None
+        self._token_interval_s = backend.null_token_interval_ms / 1e3
         dimensions = read_model_dimensions(model)
         self.params = EngineParams(
             engine="null_engine",
@@ -38,8 +42,11 @@ class NullEngine:
     async def stream(
         self, request_id: str, prompt_token_ids: Sequence[int], num_tokens: int, *, stop_early: bool
     ) -> AsyncIterator[int]:
-        for _ in range(num_tokens):
-            await asyncio.sleep(0)
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        for number in range(1, num_tokens + 1):
+            # due times, not delays: a client that is late does not slow the engine down
+            await asyncio.sleep(max(0.0, begin + number * self._token_interval_s - loop.time()))
             yield 1
 
     async def flush_recording(self) -> None:

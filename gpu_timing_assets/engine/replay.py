@@ -1,4 +1,4 @@
-"""An open-loop client: sends requests at their planned times and notes when each token reaches it."""
+"""The client: sends requests when they are due and notes when each token reaches it."""
 
 import asyncio
 import gc
@@ -13,12 +13,16 @@ from gpu_timing_assets.engine.interface import Engine
 
 @dataclass(frozen=True)
 class PlannedRequest:
-    """`arrival_ns` counts from the replay's start; `name` is the request's id in the engine (no '-' in it)."""
+    """`name` is the request's id in the engine (no '-' in it).
+
+    `arrival_ns` counts from the replay's start or, in a closed loop, from the end of request number `after`.
+    """
 
     name: str
     arrival_ns: int
     prompt_token_ids: Sequence[int]
     num_tokens: int
+    after: int | None = None
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,12 @@ class Progress:
 class ReplayResult:
     """What the client saw; all times in ns since the replay's start, which was `start_ns` on the monotonic clock.
 
-    `submit_ns`: shape (requests,), −1 for a request never sent. `token_request`, `token_ns`: shape (tokens,), in the
-    order the tokens came. `errors`: request → (type, message).
+    `arrival_ns`: shape (requests,), when each request was due; `submit_ns`: when it was sent, −1 if never.
+    `token_request`, `token_ns`: shape (tokens,), in the order the tokens came. `errors`: request → (type, message).
     """
 
     start_ns: int
+    arrival_ns: np.ndarray
     submit_ns: np.ndarray
     token_request: np.ndarray
     token_ns: np.ndarray
@@ -62,11 +67,16 @@ async def replay(
     on_progress: Callable[[Progress], None] | None = None,
     progress_interval_s: float = 1.0,
 ) -> ReplayResult:
-    """Replay `planned` (sorted by arrival) and wait until every request has ended.
+    """Replay `planned` and wait until every request has ended.
 
     A request that fails or takes longer than `request_timeout_s` is noted in `errors`; an engine that died raises.
     """
+    arrival_ns = np.array([request.arrival_ns for request in planned], dtype=np.int64)
     submit_ns = np.full(len(planned), -1, dtype=np.int64)
+    followers: dict[int, list[int]] = {}
+    for index, request in enumerate(planned):
+        if request.after is not None:
+            followers.setdefault(request.after, []).append(index)
     token_request: list[int] = []
     token_ns: list[int] = []
     errors: dict[int, tuple[str, str]] = {}
@@ -91,6 +101,19 @@ async def replay(
                 raise
             errors[index] = (type(error).__name__, " ".join(str(error).split())[:300])
         done += 1
+        ended_ns = time.monotonic_ns() - start_ns
+        for follower in followers.get(index, ()):
+            arrival_ns[follower] += ended_ns
+            group.create_task(serve_when_due(follower))
+
+    async def until_due(index: int) -> None:
+        due_s = (start_ns + int(arrival_ns[index])) / 1e9 + loop_offset
+        if (delay := due_s - loop.time()) > 0:
+            await asyncio.sleep(delay)
+
+    async def serve_when_due(index: int) -> None:
+        await until_due(index)
+        await serve(index, planned[index])
 
     async def report() -> None:
         while on_progress:
@@ -107,11 +130,10 @@ async def replay(
     reporter = asyncio.create_task(report())
     try:
         async with asyncio.TaskGroup() as group:
-            for index, request in enumerate(planned):
-                due_s = (start_ns + request.arrival_ns) / 1e9 + loop_offset
-                if (delay := due_s - loop.time()) > 0:
-                    await asyncio.sleep(delay)
-                group.create_task(serve(index, request))
+            for index in sorted(range(len(planned)), key=lambda index: planned[index].arrival_ns):
+                if planned[index].after is None:
+                    await until_due(index)
+                    group.create_task(serve(index, planned[index]))
     except* Exception as died:
         raise died.exceptions[0] from None
     finally:
@@ -123,6 +145,7 @@ async def replay(
         on_progress(Progress(done, len(planned), len(token_ns), wall_ns / 1e9))
     return ReplayResult(
         start_ns=start_ns,
+        arrival_ns=arrival_ns,
         submit_ns=submit_ns,
         token_request=np.asarray(token_request, dtype=np.int64),
         token_ns=np.asarray(token_ns, dtype=np.int64),

@@ -67,6 +67,7 @@ class ExperimentConfig(Preset):
                 "start_timeout_s",
                 "request_timeout_s",
                 "python",
+                "null_token_interval_ms",
             },
         )
         return config_sha256(

@@ -52,8 +52,8 @@ class HardwarePreset(Preset):
 class BackendPreset(Preset):
     """The engine and its settings. `null` stands for the engine's own default, which `run_meta.json` then records.
 
-    `transformers` serves one request at a time: a reference for a single request, not comparable under load. `null`
-    returns tokens at once: it measures the client, not an engine.
+    `transformers` serves one request at a time: a reference for a single request, not comparable under load. `null_engine`
+    returns a token every `null_token_interval_ms` (0: at once): it measures the client, not an engine.
     `python` is the interpreter that runs the engine's process (this one if null): an absolute path.
     """
 
@@ -74,6 +74,7 @@ class BackendPreset(Preset):
     warmup_decode_tokens: int = Field(default=16, ge=1)
     start_timeout_s: float = Field(default=600, gt=0)
     request_timeout_s: float = Field(default=600, gt=0)
+    null_token_interval_ms: float = Field(default=0, ge=0)
 
     @field_validator("python")
     @classmethod

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gpu_timing_assets.artifacts.closed_loop import read_closed_loop
 from gpu_timing_assets.artifacts.errors import EngineError
 from gpu_timing_assets.artifacts.metadata import write_json
 from gpu_timing_assets.artifacts.prompts import read_prompt_token_ids
@@ -76,12 +77,7 @@ async def _replay_all(
         range(config.hardware.repeats), enumerate(loaded)
     ):
         tag = f"w{number}r{repeat}"
-        planned = [
-            PlannedRequest(f"{tag}.{index}", arrival, prompts[index], decode)
-            for index, (arrival, decode) in enumerate(
-                zip(intervals["arrival_time_ns"].tolist(), lengths["num_decode_tokens"].tolist(), strict=True)
-            )
-        ]
+        planned = _planned(tag, workload_dir, lengths, intervals, prompts)
         label = f"{workload_dir.name}, repeat {repeat + 1} of {config.hardware.repeats}"
         report(f"replaying {label}")
         started_at = utc_now()
@@ -95,7 +91,7 @@ async def _replay_all(
             )
         out = replay_dir(scratch, workload_dir.name, repeat)
         out.mkdir(parents=True)
-        _write_run_tables(result, lengths, intervals, out)
+        _write_run_tables(result, lengths, out)
         write_json(
             out / REPLAY_FILE,
             {
@@ -108,6 +104,24 @@ async def _replay_all(
         replays.append((out, tag, lengths["num_prefill_tokens"], result))
     await engine.flush_recording()
     return replays
+
+
+def _planned(
+    tag: str, workload_dir: Path, lengths: pd.DataFrame, intervals: pd.DataFrame, prompts: list[list[int]]
+) -> list[PlannedRequest]:
+    """The workload's requests; of a closed loop each user's after the one before, by its think time."""
+    arrivals = intervals["arrival_time_ns"].tolist()
+    waits_for: list[int | None] = [None] * len(lengths)
+    if (closed_loop := read_closed_loop(workload_dir)) is not None:
+        arrivals = closed_loop["think_time_ns"].tolist()
+        before = closed_loop.groupby("user_id")["request_id"].shift(1)
+        waits_for = [None if pd.isna(request) else int(request) for request in before]
+    return [
+        PlannedRequest(f"{tag}.{index}", arrival, prompts[index], decode, after)
+        for index, (arrival, decode, after) in enumerate(
+            zip(arrivals, lengths["num_decode_tokens"].tolist(), waits_for, strict=True)
+        )
+    ]
 
 
 class _progress:
@@ -141,10 +155,8 @@ class _progress:
             self._report(f"{self._label}: {progress}")
 
 
-def _write_run_tables(result: ReplayResult, lengths: pd.DataFrame, intervals: pd.DataFrame, out: Path) -> None:
-    requests, tokens = run_tables_from_token_times(
-        lengths, intervals["arrival_time_ns"].to_numpy(), result.token_request, result.token_ns
-    )
+def _write_run_tables(result: ReplayResult, lengths: pd.DataFrame, out: Path) -> None:
+    requests, tokens = run_tables_from_token_times(lengths, result.arrival_ns, result.token_request, result.token_ns)
     requests["submit_time_ns"] = pd.array(np.where(result.submit_ns < 0, 0, result.submit_ns), dtype="Int64")
     requests.loc[result.submit_ns < 0, "submit_time_ns"] = pd.NA
     failed = pd.Series(result.errors, dtype=object)

@@ -1,13 +1,17 @@
 """The stage's own process: checks the inputs, has the engine's process do the work, judges and files the runs."""
 
+import fcntl
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from gpu_timing_assets.artifacts.directories import SCRATCH_PREFIX, atomic_directory
+from gpu_timing_assets.artifacts.directories import LOCK_PREFIX, SCRATCH_PREFIX
 from gpu_timing_assets.artifacts.errors import WorkloadError
 from gpu_timing_assets.artifacts.layout import relative_to_data_root
 from gpu_timing_assets.artifacts.metadata import (
@@ -45,7 +49,7 @@ def run(config: ExperimentConfig, inputs: RealBenchInputs, out: Path, *, launch:
         _check_context(config, directory)
     device_name(config.hardware)
     session = datetime.now(UTC).strftime("%Y%m%dt%H%M%S%f")[:-3]
-    with atomic_session(out, session) as scratch:
+    with session_scratch(out, session) as scratch:
         run_engine_process(
             "gpu_timing_assets.real_bench.engine_process",
             {"config": config.model_dump(mode="json"), "workload_dirs": [str(directory) for directory in inputs.workload_dirs]},
@@ -67,18 +71,43 @@ def run(config: ExperimentConfig, inputs: RealBenchInputs, out: Path, *, launch:
     return RealBenchResult(tuple(run_dirs), tuple(invalid))
 
 
-class atomic_session:
-    """A scratch directory for one session, gone when the block ends; leftovers of killed sessions are removed too."""
+@contextmanager
+def session_scratch(out: Path, session: str) -> Iterator[Path]:
+    """A scratch directory for one session, gone when the block ends; those that killed sessions left are removed first.
 
-    def __init__(self, out: Path, session: str) -> None:
-        self._path = out / f"{SCRATCH_PREFIX}session-{session}"
+    A session holds an `flock` on its directory, which the kernel releases when it dies.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    scratch = out / f"{SCRATCH_PREFIX}session-{session}"
+    sessions = os.open(out / f"{LOCK_PREFIX}sessions", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        # waits for the moment in which another session makes its directory and has not locked it yet
+        fcntl.flock(sessions, fcntl.LOCK_EX)
+        for left in out.glob(f"{SCRATCH_PREFIX}session-*"):
+            if (lock := _locked(left)) is not None:
+                shutil.rmtree(left, ignore_errors=True)
+                os.close(lock)
+        scratch.mkdir()
+        held = _locked(scratch)
+        assert held is not None
+    finally:
+        os.close(sessions)
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        os.close(held)
 
-    def __enter__(self) -> Path:
-        self._path.mkdir(parents=True)
-        return self._path
 
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._path, ignore_errors=True)
+def _locked(directory: Path) -> int | None:
+    """The descriptor that holds the lock on `directory`, None if a living process has it."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def _check_context(config: ExperimentConfig, workload_dir: Path) -> None:
@@ -137,12 +166,12 @@ def _file_run(
             **statistics,
         },
     )
-    with atomic_directory(run_dir, replace=False) as scratch:
-        for path in replayed.glob("*.csv"):
-            shutil.move(path, scratch / path.name)
-        write_json(scratch / CONFIG_FILE, config)
-        (scratch / "summary.md").write_text(summary_markdown(meta), encoding="utf-8")
-        write_json(scratch / RUN_META_FILE, meta)
+    # the replay's directory lies in the session's scratch directory, beside the runs: renamed, it is a run as a whole
+    (replayed / REPLAY_FILE).unlink()
+    write_json(replayed / CONFIG_FILE, config)
+    (replayed / "summary.md").write_text(summary_markdown(meta), encoding="utf-8")
+    write_json(replayed / RUN_META_FILE, meta)
+    replayed.rename(run_dir)
     return meta
 
 

@@ -9,7 +9,8 @@ from gpu_timing_assets.presets.experiment import ExperimentConfig
 
 @dataclass(frozen=True)
 class SimInputs:
-    """`real_run_dir` is needed by a variant alone, which substitutes what that run recorded."""
+    """`real_run_dir` is needed by a variant, which substitutes what that run recorded, and by a closed-loop workload, whose
+    arrivals it recorded."""
 
     workload_dir: Path
     profiling_root: Path

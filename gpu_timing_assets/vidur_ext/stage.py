@@ -16,6 +16,7 @@ from gpu_timing_assets.artifacts.bundle import (
     compute_dir,
     host_dir,
 )
+from gpu_timing_assets.artifacts.closed_loop import read_closed_loop
 from gpu_timing_assets.artifacts.directories import atomic_directory
 from gpu_timing_assets.artifacts.engine_params import EngineParams
 from gpu_timing_assets.artifacts.errors import IncomparableRunsError, SimulationError
@@ -62,12 +63,14 @@ def run(config: ExperimentConfig, inputs: SimInputs, out: Path) -> RunMeta:
     params = read_metadata(inputs.profiling_root / ENGINE_FILE, EngineParams)
     extrapolated = check_coverage(lengths, params, bundle, config.simulator.max_extrapolation)
     kernels = KernelTimes.from_bundle(inputs.profiling_root, config.hardware.name, params, config.model.name)
-    real = _recorded_run(config, inputs, workload) if config.simulator.variant else None
+    closed_loop = read_closed_loop(inputs.workload_dir) is not None
+    real = _recorded_run(config, inputs, workload) if config.simulator.variant or closed_loop else None
 
     from gpu_timing_assets.vidur_ext.simulation import SimulatedWork, simulate
 
     predictor, timing = _predictor(config, inputs.profiling_root, params, kernels, bundle, real)
-    arrival_ns = intervals["arrival_time_ns"].to_numpy()
+    # in a closed loop an arrival follows from the answer before it, so the real run's are replayed
+    arrival_ns = (REQUEST_METRICS.read(real) if real and closed_loop else intervals)["arrival_time_ns"].to_numpy()
     rng = np.random.default_rng([config.simulator.seed, 1])
     prefill = lengths["num_prefill_tokens"].to_numpy()
     visible_s = arrival_ns / 1e9 + _client_in_s(timing, prefill, rng)
@@ -165,10 +168,12 @@ def check_coverage(lengths: pd.DataFrame, params: EngineParams, bundle: BundleMe
 
 def _recorded_run(config: ExperimentConfig, inputs: SimInputs, workload: WorkloadMeta) -> Path:
     if inputs.real_run_dir is None:
-        raise SimulationError(
-            f"variant {config.simulator.variant!r} substitutes what a real run recorded, and there is none: make one with "
-            f"`real-bench workload={workload.workload_id}`"
+        why = (
+            f"variant {config.simulator.variant!r} substitutes what a real run recorded"
+            if config.simulator.variant
+            else f"{workload.workload_id} is a closed loop, whose arrivals only a real run knows"
         )
+        raise SimulationError(f"{why}, and there is none: make one with `real-bench workload={workload.workload_id}`")
     meta = read_complete_run(inputs.real_run_dir, allow_invalid=True)
     if meta.workload_sha256 != workload.workload_sha256:
         raise IncomparableRunsError(
@@ -214,21 +219,24 @@ def _client_in_s(timing: EngineTiming | None, num_prefill_tokens: np.ndarray, rn
     return level * fitted.ratios[rng.integers(0, len(fitted.ratios), len(level))] / 1e3
 
 
-def _client_out(timing: EngineTiming | None, rng: np.random.Generator) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def _client_out(
+    timing: EngineTiming | None, rng: np.random.Generator
+) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
     """From a step's result to each of its tokens at the client, in s: the client takes them one after the other."""
     if timing is None:
-        return lambda num_outputs, position: np.zeros(len(position))
+        return lambda num_outputs, position, after_idle: np.zeros(len(position))
 
     def drawn(fitted: FittedTime, num_outputs: np.ndarray, step: np.ndarray) -> np.ndarray:
         level = fitted.coefficients[0] + fitted.coefficients[1] * num_outputs
         ratios = fitted.ratios[rng.integers(0, len(fitted.ratios), int(step.max(initial=0)) + 1)]
         return level * ratios[step]
 
-    def delay_s(num_outputs: np.ndarray, position: np.ndarray) -> np.ndarray:
+    def delay_s(num_outputs: np.ndarray, position: np.ndarray, after_idle: np.ndarray) -> np.ndarray:
         step = np.cumsum(position == 0)
         share = position / np.maximum(num_outputs - 1, 1)
         spread = drawn(timing.client_out_spread, num_outputs, step) * (num_outputs > 1)
-        return (drawn(timing.client_out_first, num_outputs, step) + share * spread) / 1e3
+        running, asleep = (drawn(fitted, num_outputs, step) for fitted in (timing.client_out_first, timing.client_out_after_idle))
+        return (np.where(after_idle, asleep, running) + share * spread) / 1e3
 
     return delay_s
 
