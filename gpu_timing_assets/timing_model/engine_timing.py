@@ -24,6 +24,7 @@ from gpu_timing_assets.timing_model.padding import padded_tokens
 
 REQUEST_FEATURES = ("num_decode_requests", "num_prefill_requests")
 LAUNCH_FEATURES = ("num_tokens", "num_requests")
+EXECUTE_FEATURES = ("kernel_ms", "num_requests")
 # how much longer than its kernels a step must be for the host, not the GPU, to have set its pace
 HOST_BOUND_RATIO = 1.12
 IDLE_MS = 20.0
@@ -48,16 +49,23 @@ class GpuScale:
 
 @dataclass(frozen=True)
 class EngineTiming:
-    """The host, pipeline and edges of one target. `launch` by graph mode: for a synchronous engine its whole execution."""
+    """The host, pipeline and edges of one target. `launch` by graph mode: for a synchronous engine its whole execution.
+
+    The first step of an engine that had nothing to do is another matter: it begins `wake_up_ms` late, its launch finds
+    caches cold (`launch_after_idle`, by graph mode) and its result a client that sleeps (`client_out_after_idle`).
+    """
 
     schedule: FittedTime
     update: FittedTime
     gap: FittedTime
     launch: dict[str, FittedTime]
+    launch_after_idle: dict[str, FittedTime]
     gpu: GpuScale
+    wake_up_ms: float
     client_in: FittedTime
     client_out_first: FittedTime
     client_out_spread: FittedTime
+    client_out_after_idle: FittedTime
 
 
 def fit_engine_timing(steps: pd.DataFrame, requests: pd.DataFrame, params: EngineParams, kernels: KernelTimes) -> EngineTiming:
@@ -72,15 +80,36 @@ def fit_engine_timing(steps: pd.DataFrame, requests: pd.DataFrame, params: Engin
         gap = fit_time(derived[derived["gap_ms"].between(0, IDLE_MS)], ("num_requests",), "gap_ms")
         if params.async_scheduling:
             launch, gpu = _fit_async(derived)
+            launch_features, launch_ms = LAUNCH_FEATURES, "launch_alone_ms"
         else:
-            launch = _by_mode(derived.dropna(subset=["execute_ms"]), ("kernel_ms", "num_requests"), "execute_ms")
+            launch_features, launch_ms = EXECUTE_FEATURES, "execute_ms"
+            launch = _by_mode(derived.dropna(subset=[launch_ms]), launch_features, launch_ms)
             gpu = GpuScale(_UNSCALED, 1.0, 0.0, np.ones(1))
-        edges = _edges(derived, requests)
+        after_idle = derived[(derived["kind"] == "idle") & (derived["num_prefill_tokens"] > 0)]
+        launch_after_idle = _by_mode(after_idle.dropna(subset=[launch_ms]), launch_features, launch_ms)
+        client_out_after_idle = fit_time(_with_client_delays(after_idle), ("num_outputs",), "out_first_ms")
+        client_in, wake_up_ms = _fit_client_in(derived, requests)
+        seen = _with_client_delays(derived[derived["num_outputs"] > 0])
+        client_out_first = fit_time(seen, ("num_outputs",), "out_first_ms")
+        several = seen[(seen["num_outputs"] > 1) & (seen["out_spread_ms"] > 0)]
+        client_out_spread = fit_time(several, ("num_outputs",), "out_spread_ms")
     except ValueError as error:
         raise ProfilingBundleError(
             f"the bursts of this bundle cannot be fitted: {error}: profile again with a larger burst grid"
         ) from None
-    return EngineTiming(schedule=schedule, update=update, gap=gap, launch=launch, gpu=gpu, **edges)
+    return EngineTiming(
+        schedule=schedule,
+        update=update,
+        gap=gap,
+        launch=launch,
+        launch_after_idle=launch_after_idle,
+        gpu=gpu,
+        wake_up_ms=wake_up_ms,
+        client_in=client_in,
+        client_out_first=client_out_first,
+        client_out_spread=client_out_spread,
+        client_out_after_idle=client_out_after_idle,
+    )
 
 
 def derive_steps(steps: pd.DataFrame, params: EngineParams, kernels: KernelTimes) -> pd.DataFrame:
@@ -173,7 +202,7 @@ def _fit_async(derived: pd.DataFrame) -> tuple[dict[str, FittedTime], GpuScale]:
     mixed = derived[(derived["graph_mode"] != "full") & (derived["kind"] != "decode")]
     # a launch is seen where it ends after the decode step before it must have ended, or where there is no step before
     behind_decode = (mixed["previous_graph_mode"] == "full") & (mixed["wait_ms"] > 1.3 * mixed["previous_kernel_ms"])
-    seen = mixed["wait_ms"].where(behind_decode).fillna(mixed["launch_alone_ms"].where(mixed["kind"] == "idle"))
+    seen = mixed["wait_ms"].where(behind_decode)
     launch |= _by_mode(mixed.assign(launch_ms=seen).dropna(subset=["launch_ms"]), LAUNCH_FEATURES, "launch_ms")
     full = steady[steady["padded_tokens"].isin(host_bound_sizes)]
     if len(full) < MIN_ROWS:
@@ -244,30 +273,26 @@ def _by_mode(rows: pd.DataFrame, features: Sequence[str], target_ms: str) -> dic
     return {mode: fit_time(group, features, target_ms) for mode, group in rows.groupby("graph_mode") if len(group) >= MIN_ROWS}
 
 
-def _edges(derived: pd.DataFrame, requests: pd.DataFrame) -> dict[str, FittedTime]:
-    alone = requests[(requests["kind"] == "idle") & (requests["num_in_flight"] == 0)]
-    alone = alone.assign(in_ms=(alone["first_schedule_begin_ns"] - alone["arrival_ns"]) / 1e6)
-    seen = derived[derived["num_outputs"] > 0].dropna(subset=["client_first_ns", "client_last_ns"])
-    seen = seen.assign(
+def _with_client_delays(steps: pd.DataFrame) -> pd.DataFrame:
+    """Of steps whose tokens the client saw: `out_first_ms` (result → first of them at the client) and `out_spread_ms` (→ last)."""
+    seen = steps.dropna(subset=["client_first_ns", "client_last_ns"])
+    return seen.assign(
         out_first_ms=(seen["client_first_ns"] - seen["update_end_ns"]).astype(float).clip(1e3) / 1e6,
         out_spread_ms=(seen["client_last_ns"] - seen["client_first_ns"]).astype(float) / 1e6,
     )
-    several = seen[(seen["num_outputs"] > 1) & (seen["out_spread_ms"] > 0)]
-    client_in = fit_time(alone, ("num_prefill_tokens",), "in_ms")
-    return {
-        "client_in": _for_a_busy_engine(client_in, derived, requests),
-        "client_out_first": fit_time(seen, ("num_outputs",), "out_first_ms"),
-        "client_out_spread": fit_time(several, ("num_outputs",), "out_spread_ms"),
-    }
 
 
-def _for_a_busy_engine(client_in: FittedTime, derived: pd.DataFrame, requests: pd.DataFrame) -> FittedTime:
-    """The edge into an engine that is running: an idle one has to wake up first, which is not how requests find it under load.
+def _fit_client_in(derived: pd.DataFrame, requests: pd.DataFrame) -> tuple[FittedTime, float]:
+    """The edge from the planned arrival into an engine that is running, and how much longer an idle one takes (ms).
 
     A running engine takes a request at the first schedule after it has come in, so each request bounds the edge from
     both sides: it had not come in at the schedule before, and had at its own. The level that most requests agree with
-    is taken.
+    is taken; the spread is that of requests to an idle engine.
     """
+    alone = requests[(requests["kind"] == "idle") & (requests["num_in_flight"] == 0)]
+    idle = fit_time(
+        alone.assign(in_ms=(alone["first_schedule_begin_ns"] - alone["arrival_ns"]) / 1e6), ("num_prefill_tokens",), "in_ms"
+    )
     busy = requests[requests["kind"].isin(["inject", "storm"]) & (requests["num_in_flight"] > 0)]
     begins = np.sort(derived["schedule_begin_ns"].to_numpy())
     own = busy["first_schedule_begin_ns"].to_numpy()
@@ -275,12 +300,9 @@ def _for_a_busy_engine(client_in: FittedTime, derived: pd.DataFrame, requests: p
     lower, upper = (before - busy["arrival_ns"]) / 1e6, (own - busy["arrival_ns"]) / 1e6
     known = (before < own) & (upper > 0)
     if known.sum() < MIN_ROWS:
-        return client_in
+        return idle, 0.0
     levels = np.arange(0.05, 8.0, 0.05)
     agree = ((lower[known].to_numpy()[:, None] < levels) & (levels <= upper[known].to_numpy()[:, None])).sum(axis=0)
-    level_ms = float(np.median(levels[agree == agree.max()]))
-    median_ms = float(np.median(client_in.ratios)) * client_in.coefficients[0]
-    scale = min(1.0, level_ms / median_ms)
-    return FittedTime(
-        client_in.features, (client_in.coefficients[0] * scale, *client_in.coefficients[1:]), client_in.ratios, client_in.num_rows
-    )
+    level_ms = min(float(np.median(levels[agree == agree.max()])), idle.coefficients[0])
+    running = FittedTime(idle.features, (level_ms, *idle.coefficients[1:]), idle.ratios, idle.num_rows)
+    return running, idle.coefficients[0] - level_ms

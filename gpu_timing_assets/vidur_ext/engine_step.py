@@ -38,6 +38,7 @@ class EngineStep:
         self.num_prefill_tokens = self.num_prefill_requests = self.prefill_pairs = 0
         self.num_decode_requests = self.decode_kv_tokens = self.kv_tokens = 0
         self.graph_mode = ""
+        self.after_idle = False
         self.schedule_end = self.ready = self.result = 0.0
         self.scheduled_at = self.completed_at = 0.0
 

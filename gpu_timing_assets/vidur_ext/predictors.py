@@ -124,20 +124,24 @@ class EnginePredictor(_StepPredictor):
         assert predictor_config.timing is not None
         self.asynchronous = self._params.async_scheduling
         self._timing = predictor_config.timing
-        self._gpu_free = 0.0
+        self._gpu_free = self._busy_until = 0.0
         self._rng = np.random.default_rng(predictor_config.seed)
         self._draws: dict[int, list[float]] = {}
 
     def get_execution_time(self, step: EngineStep, pipeline_stage: int) -> LoopTime:  # type: ignore[override]
         begin = step.scheduled_at
-        end = self._round_async(step, begin) if self.asynchronous else self._round_sync(step, begin)
-        return LoopTime(end - begin)
+        step.after_idle = begin > self._busy_until
+        awake = begin + (self._timing.wake_up_ms / 1e3 if step.after_idle else 0.0)
+        self._busy_until = self._round_async(step, awake) if self.asynchronous else self._round_sync(step, awake)
+        # Vidur adds the duration to the begin again, and floats need not come back to where they were
+        self._busy_until = begin + (self._busy_until - begin)
+        return LoopTime(self._busy_until - begin)
 
     def _round_sync(self, step: EngineStep, begin: float) -> float:
         timing, num_requests = self._timing, len(step.sequences)
         kernel_ms = self._kernel_s(step) * 1e3
         step.schedule_end = begin + self._draw(timing.schedule, step.num_decode_requests, step.num_prefill_requests)
-        step.ready = step.schedule_end + self._draw(self._launch(step.graph_mode), kernel_ms, num_requests)
+        step.ready = step.schedule_end + self._draw(self._launch(step), kernel_ms, num_requests)
         step.result = step.ready + self._draw(timing.update, step.num_decode_requests, step.num_prefill_requests)
         return step.result + self._draw(timing.gap, num_requests)
 
@@ -146,7 +150,7 @@ class EnginePredictor(_StepPredictor):
         step.schedule_end = launched = begin + self._draw(timing.schedule, step.num_decode_requests, step.num_prefill_requests)
         if num_requests:
             kernels = self._kernel_s(step)
-            launched += self._draw(self._launch(step.graph_mode), step.num_tokens, num_requests)
+            launched += self._draw(self._launch(step), step.num_tokens, num_requests)
             gpu = timing.gpu
             if step.graph_mode == FULL:
                 padded = padded_tokens(step.num_tokens, self._params.graph_capture_sizes, FULL)
@@ -163,9 +167,11 @@ class EnginePredictor(_StepPredictor):
         )
         return previous.result + self._draw(timing.gap, num_requests)
 
-    def _launch(self, mode: str) -> FittedTime:
+    def _launch(self, step: EngineStep) -> FittedTime:
         launch = self._timing.launch
-        return launch.get(mode) or launch.get(EAGER) or next(iter(launch.values()))
+        if step.after_idle and step.graph_mode in self._timing.launch_after_idle:
+            return self._timing.launch_after_idle[step.graph_mode]
+        return launch.get(step.graph_mode) or launch.get(EAGER) or next(iter(launch.values()))
 
     def _draw(self, fitted: FittedTime, *features: float) -> float:
         return fitted(*features) * self._ratio(fitted.ratios) / 1e3

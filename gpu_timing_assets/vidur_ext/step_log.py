@@ -26,18 +26,21 @@ class StepLog:
     def num_steps(self) -> int:
         return len(self._steps)
 
-    def token_times(self, client_delay_s: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def token_times(
+        self, client_delay_s: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """`(request, time_ns)` of every token at the client, in the order they were made.
 
-        `client_delay_s(num_outputs, position)` is the time from a step's result to the client, by how many requests
-        got a token in that step and which of them this is; shapes (tokens,).
+        `client_delay_s(num_outputs, position, after_idle)` is the time from a step's result to the client, by how many
+        requests got a token in that step, which of them this is, and whether the engine had been idle; shapes (tokens,).
         """
         counts = np.array([len(produced) for produced in self._produced], dtype=np.int64)
         result = np.repeat(np.array([step.result for step in self._steps]), counts)
         first = np.repeat(np.cumsum(counts) - counts, counts)
         position = np.arange(counts.sum()) - first
+        after_idle = np.repeat(np.array([step.after_idle for step in self._steps], dtype=bool), counts)
         request = np.fromiter(chain.from_iterable(self._produced), dtype=np.int64, count=int(counts.sum()))
-        return request, to_ns(result + client_delay_s(np.repeat(counts, counts), position))
+        return request, to_ns(result + client_delay_s(np.repeat(counts, counts), position, after_idle))
 
     def tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """`(engine_steps, engine_batches)`."""
