@@ -1,0 +1,34 @@
+"""A child as the engine's process is one: does what its request says. Run by `run_engine_process`."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gpu_timing_assets.artifacts.errors import WorkloadError
+from gpu_timing_assets.engine.child_process import engine_process_main
+
+
+def work(request: dict[str, Any], scratch: Path, report: Callable[[str], None]) -> None:
+    grandchild = subprocess.Popen(["sleep", "600"])
+    (scratch / "pids.json").write_text(json.dumps([os.getpid(), grandchild.pid]))
+    report(f"told to {request['do']}")
+    if request["do"] == "fail":
+        raise WorkloadError("row 7 is wrong: mend it")
+    if request["do"] == "crash":
+        raise ZeroDivisionError("in the engine")
+    if request["do"] == "be killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if request["do"] == "exit":
+        os._exit(3)
+    if request["do"] == "wait":
+        time.sleep(600)
+    (scratch / "result.txt").write_text("done")
+
+
+if __name__ == "__main__":
+    engine_process_main(work)
