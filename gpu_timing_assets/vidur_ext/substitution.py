@@ -8,6 +8,8 @@ scheduled it: what is left is the time model's error within the request's own li
 import numpy as np
 import pandas as pd
 
+from gpu_timing_assets.artifacts.errors import ArtifactError
+
 
 def steps_after_idle(steps: pd.DataFrame) -> frozenset[int]:
     """Of a real run's `engine_steps`: those scheduled when the step before was processed already, so nothing was in flight."""
@@ -17,9 +19,11 @@ def steps_after_idle(steps: pd.DataFrame) -> frozenset[int]:
 
 
 def first_schedule_ns(steps: pd.DataFrame, batches: pd.DataFrame) -> pd.Series:
-    """When each request was first scheduled, by `request_id`."""
+    """When each request was first scheduled, by `request_id`. Raises `ArtifactError` for a batch whose step is not in `steps`."""
     first_step = batches.groupby("request_id")["step"].min()
     begin = steps.set_index("step")["schedule_begin_ns"].reindex(first_step.to_numpy())
+    if begin.isna().any():
+        raise ArtifactError(f"engine_batches.csv has step {begin.index[begin.isna()][0]}, which is not in engine_steps.csv")
     return pd.Series(begin.to_numpy(), index=first_step.index)
 
 

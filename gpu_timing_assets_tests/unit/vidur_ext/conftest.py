@@ -76,7 +76,7 @@ def simulated(config: ExperimentConfig, timing: EngineTiming) -> Callable[..., S
             params=params, kernels=kernels, timing=timing, seed=0)
         prompt, outputs, arrival_ms = (np.array(column) for column in zip(*requests, strict=True))
         log = simulate(config.model.name, config.hardware, params, SimulatedWork(arrival_ms / 1e3, prompt, outputs), chosen)
-        token_request, token_ns = log.token_times(lambda num_outputs, position: np.zeros(len(position)))
+        token_request, token_ns = log.token_times(lambda num_outputs, position, after_idle: np.zeros(len(position)))
         return Simulated(params, *log.tables(), token_request, token_ns)
 
     return run

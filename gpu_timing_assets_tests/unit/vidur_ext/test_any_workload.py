@@ -25,7 +25,7 @@ def test_every_simulation_serves_each_request_exactly(
     prompt, outputs, arrival_ms = (np.array(column) for column in zip(*work, strict=True))
     log = simulate(config.model.name, config.hardware, params, SimulatedWork(arrival_ms / 1e3, prompt, outputs), chosen)
     steps, batches = log.tables()
-    token_request, token_ns = log.token_times(lambda num_outputs, position: np.zeros(len(position)))
+    token_request, token_ns = log.token_times(lambda num_outputs, position, after_idle: np.zeros(len(position)))
 
     # each request gets exactly its tokens, not before it arrived
     assert np.bincount(token_request, minlength=len(work)).tolist() == outputs.tolist()

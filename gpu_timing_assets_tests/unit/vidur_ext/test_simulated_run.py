@@ -144,6 +144,12 @@ def test_recorded_batches_need_not_be_those_the_scheduler_would_form(simulate_wi
     renumbered = others.assign(step=others["step"].rank(method="dense").astype(int) - 1)
     late = late.assign(step=np.arange(len(late)) + renumbered["step"].max() + 1)
     ENGINE_BATCHES.write(pd.concat([renumbered, late]), real_run)
+    steps = ENGINE_STEPS.read(real_run)
+    last = steps.iloc[-1]
+    more = pd.DataFrame([last] * len(late)).assign(step=late["step"].to_numpy())
+    for column in ("schedule_begin_ns", "schedule_end_ns", "result_ns"):
+        more[column] = last[column] + 10_000_000 * np.arange(1, len(late) + 1)
+    ENGINE_STEPS.write(pd.concat([steps[steps["step"] < late["step"].min()], more]), real_run)
     out, _ = simulate_with("engine", "recorded_batches", real_run)
     replayed = ENGINE_BATCHES.read(out)
     assert replayed[replayed["request_id"] == 1]["step"].min() > replayed[replayed["request_id"] != 1]["step"].max()
