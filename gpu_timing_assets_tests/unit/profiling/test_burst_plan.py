@@ -1,0 +1,94 @@
+"""The bursts: within the engine's limits, the same every time, and of every kind that the fits need."""
+
+import numpy as np
+import pytest
+
+from gpu_timing_assets.presets.experiment import compose
+from gpu_timing_assets.profiling.burst_plan import Burst, decode_bursts, idle_burst, injection_bursts, storm_bursts
+from gpu_timing_assets_tests.unit.vidur_ext.synthetic_bundle import engine_params
+
+SEED = 20_000
+
+
+@pytest.fixture(scope="module", params=["cpu", "quick", "standard"])
+def grid(request):
+    return compose([f"profiling={request.param}"]).profiling
+
+
+@pytest.fixture(scope="module")
+def params():
+    config = compose()
+    return engine_params(config, max_model_len=2048, max_num_seqs=64, max_num_batched_tokens=1024, num_kv_blocks=10_000)
+
+
+def plan(grid, params, seed: int = SEED) -> list[Burst]:
+    sizes = {size: 2.0 + size / 64 for size in grid.burst_decode_batch_sizes}
+    prefill = {length: 5.0 + length / 100 for length in grid.burst_prefill_tokens}
+    return [*decode_bursts(grid, params), idle_burst(grid, params, seed), *injection_bursts(grid, params, sizes, prefill, seed),
+            *storm_bursts(grid, params, seed)]
+
+
+def test_every_kind_of_burst_is_planned(grid, params) -> None:
+    assert {burst.kind for burst in plan(grid, params)} == {"decode", "idle", "inject", "storm"}
+
+
+def test_no_request_is_longer_than_the_context(grid, params) -> None:
+    for burst in plan(grid, params):
+        assert max(len(request.prompt_token_ids) + request.num_tokens for request in burst.requests) <= params.max_model_len
+
+
+def test_a_small_context_leaves_out_what_does_not_fit(grid, params) -> None:
+    small = params.model_copy(update={"max_model_len": 512, "max_num_seqs": 8})
+    for burst in plan(grid, small):
+        assert max(len(request.prompt_token_ids) + request.num_tokens for request in burst.requests) <= 512
+        if burst.kind == "decode":
+            assert len(burst.requests) <= 8
+
+
+def test_arrivals_are_sorted_and_names_are_unique(grid, params) -> None:
+    for burst in plan(grid, params):
+        arrivals = [request.arrival_ns for request in burst.requests]
+        assert arrivals == sorted(arrivals)
+        assert arrivals[0] >= 0
+        names = [request.name for request in burst.requests]
+        assert len(set(names)) == len(names)
+        assert not any("-" in name or "." in name for name in names)
+
+
+def test_the_plan_is_the_same_every_time_and_another_with_another_seed(grid, params) -> None:
+    assert plan(grid, params) == plan(grid, params)
+    assert plan(grid, params, SEED + 1) != plan(grid, params)
+
+
+def test_a_decode_burst_holds_one_length_and_all_arrive_at_once(grid, params) -> None:
+    bursts = [burst for burst in plan(grid, params) if burst.kind == "decode"]
+    assert bursts
+    for burst in bursts:
+        assert len({(request.arrival_ns, len(request.prompt_token_ids), request.num_tokens) for request in burst.requests}) == 1
+
+
+def test_idle_prompts_lie_far_apart_and_cover_the_grid(grid, params) -> None:
+    burst = idle_burst(grid, params, SEED)
+    assert np.diff([request.arrival_ns for request in burst.requests]).min() > 100_000_000
+    assert sorted(len(request.prompt_token_ids) for request in burst.requests) == [
+        length for length in grid.burst_prefill_tokens if length + 3 <= params.max_model_len]
+
+
+def test_prompts_are_injected_while_the_background_decodes(grid, params) -> None:
+    for burst in (burst for burst in plan(grid, params) if burst.kind == "inject"):
+        background = [request for request in burst.requests if request.arrival_ns == 0]
+        injected = [request for request in burst.requests if request.arrival_ns > 0]
+        assert injected
+        assert min(request.num_tokens for request in background) > max(request.num_tokens for request in injected)
+
+
+def test_storms_have_lengths_of_a_uniform_draw_of_their_own(grid, params) -> None:
+    for burst in (burst for burst in plan(grid, params) if burst.kind == "storm"):
+        assert len(burst.requests) == grid.storm_requests
+        assert len({len(request.prompt_token_ids) for request in burst.requests}) > 5
+        assert len({request.num_tokens for request in burst.requests}) > 5
+
+
+def test_prompts_of_a_burst_share_no_prefix(grid, params) -> None:
+    for burst in plan(grid, params):
+        assert len({tuple(request.prompt_token_ids[:8]) for request in burst.requests}) == len(burst.requests)
