@@ -19,7 +19,8 @@ from gpu_timing_assets.artifacts.bundle import (
 )
 from gpu_timing_assets.artifacts.engine_params import EngineParams
 from gpu_timing_assets.presets.experiment import ExperimentConfig
-from gpu_timing_assets.timing_model.engine_timing import EngineTiming, derive_steps, fit_engine_timing
+from gpu_timing_assets.timing_model.engine_timing import REQUEST_FEATURES, derive_steps, fit_engine_timing
+from gpu_timing_assets.timing_model.host_times import FittedTime, fit_time
 from gpu_timing_assets.timing_model.kernel_times import LAYER_OPERATORS, KernelTimes
 
 # an error below this is a launch gap inside a graph, whatever it is in per cent
@@ -35,7 +36,8 @@ def judge_bundle(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, float]]]:
     """`(quality, fitted_error_pct)` of the bundle in `root`, as they stand in `bundle_meta.json`.
 
-    Raises `ArtifactError` for a table that is malformed: such a bundle is not filed at all.
+    Raises `ArtifactError` for a table that is malformed and `ProfilingBundleError` for bursts that cannot be fitted: such
+    a bundle is not filed at all.
     """
     hardware, model = config.hardware.name, config.model.name
     frames = {}
@@ -45,7 +47,9 @@ def judge_bundle(
     kernels_dir = compute_dir(root, hardware, model)
     mlp, attention, head = MLP.read(kernels_dir), ATTENTION.read(kernels_dir), HEAD.read(root)
     steps, requests = BURST_STEPS.read(host_dir(root)), BURST_REQUESTS.read(host_dir(root))
-    fitted = held_out_errors(mlp, attention, head, steps, requests, params)
+    # a bundle that no simulation could be fitted on is not filed
+    fit_engine_timing(steps, requests, params, KernelTimes(mlp, attention, head, params.model_dimensions.num_hidden_layers))
+    fitted = held_out_errors(mlp, attention, head, steps, params)
     grid = config.profiling
     spread = {name: _spread_pct(frame) for name, frame in (("mlp.csv", mlp), ("attention.csv", attention), ("head.csv", head))}
     constant = [
@@ -96,7 +100,6 @@ def held_out_errors(
     attention: pd.DataFrame,
     head: pd.DataFrame,
     steps: pd.DataFrame,
-    requests: pd.DataFrame,
     params: EngineParams,
 ) -> dict[str, dict[str, float]]:
     """Median and largest error, in per cent, of each operator at every other inner grid point, left out of its fit; and of the
@@ -125,21 +128,18 @@ def held_out_errors(
             errors[operator] = _errors(
                 [surface(x, y) for x, y in zip(enough[first], enough[second], strict=True)], enough[f"time_stats.{operator}.median"]
             )
-    errors |= _host_errors(steps, requests, params, KernelTimes(mlp, attention, head, layers))
+    errors |= _host_errors(steps, params, KernelTimes(mlp, attention, head, layers))
     return errors
 
 
-def _host_errors(
-    steps: pd.DataFrame, requests: pd.DataFrame, params: EngineParams, kernels: KernelTimes
-) -> dict[str, dict[str, float]]:
-    even = fit_engine_timing(steps[steps["burst"] % 2 == 0], requests, params, kernels)
+def _host_errors(steps: pd.DataFrame, params: EngineParams, kernels: KernelTimes) -> dict[str, dict[str, float]]:
+    even = derive_steps(steps[steps["burst"] % 2 == 0], params, kernels)
     odd = derive_steps(steps[steps["burst"] % 2 == 1], params, kernels)
-    errors = {"schedule": _relative(even, "schedule", odd, "schedule_ms"), "update": _relative(even, "update", odd, "update_ms")}
+    errors = {name: _level_errors(fit_time(even, REQUEST_FEATURES, f"{name}_ms"), odd, f"{name}_ms") for name in HOST_FITS}
     return {name: error for name, error in errors.items() if error}
 
 
-def _relative(timing: EngineTiming, name: str, rows: pd.DataFrame, target: str) -> dict[str, float]:
-    fitted = getattr(timing, name)
+def _level_errors(fitted: FittedTime, rows: pd.DataFrame, target: str) -> dict[str, float]:
     predicted = [fitted(*values) for values in rows[list(fitted.features)].itertuples(index=False)]
     # one step of the host jitters; what counts is the level at each batch size
     by_size = pd.DataFrame({"n": rows["num_requests"], "predicted": predicted, "measured": rows[target]}).groupby("n")
