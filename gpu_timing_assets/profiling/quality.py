@@ -102,8 +102,8 @@ def held_out_errors(
     steps: pd.DataFrame,
     params: EngineParams,
 ) -> dict[str, dict[str, float]]:
-    """Median and largest error, in per cent, of each operator at every other inner grid point, left out of its fit; and of the
-    host's fits, made on the even bursts, on the odd ones."""
+    """Median and largest error, in per cent, of each operator at every other inner grid point, left out of its fit; of the
+    host's fits, made on even bursts, on odd ones."""
     errors: dict[str, dict[str, float]] = {}
     layers = params.model_dimensions.num_hidden_layers
     inner = np.arange(1, len(mlp) - 1, 2)

@@ -95,7 +95,8 @@ def fit_engine_timing(steps: pd.DataFrame, requests: pd.DataFrame, params: Engin
         client_out_spread = fit_time(several, ("num_outputs",), "out_spread_ms")
     except ValueError as error:
         raise ProfilingBundleError(
-            f"the bursts of this bundle cannot be fitted: {error}: profile again (`vidur-profile --force`), with a larger burst grid if it is a small one"
+            f"the bursts of this bundle cannot be fitted: {error}: profile again (`vidur-profile --force`), "
+            "with a larger burst grid if it is a small one"
         ) from None
     return EngineTiming(
         schedule=schedule,
