@@ -89,7 +89,7 @@ def judge_bundle(
             worst_host <= MAX_HOST_ERROR_PCT,
             round(worst_host, 2),
             MAX_HOST_ERROR_PCT,
-            f"median error, by batch size, of the worst fit of the host ({worst_host_name}) on bursts that it did not see, per cent",
+            f"median error, by batch size, of the worst fit of the host ({worst_host_name}) on bursts not seen, per cent",
         ),
     }
     return quality, fitted

@@ -43,8 +43,20 @@ def test_what_calibrates_imports_no_workload_and_no_run(path) -> None:
     names = set(imported(path))
     assert not [name for name in names if name.startswith(OTHER_STAGES)]
     # nor the readers and places of what is judged
-    judged = ("read_workload_tables", "read_run_tables", "read_complete_workload", "read_complete_run", "read_prompt_token_ids",
-              "WorkloadPrompts", "REQUEST_METRICS", "TOKEN_METRICS", "ENGINE_STEPS", "ENGINE_BATCHES", "TRACE_LENGTHS", "TRACE_INTERVALS")
+    judged = (
+        "read_workload_tables",
+        "read_run_tables",
+        "read_complete_workload",
+        "read_complete_run",
+        "read_prompt_token_ids",
+        "WorkloadPrompts",
+        "REQUEST_METRICS",
+        "TOKEN_METRICS",
+        "ENGINE_STEPS",
+        "ENGINE_BATCHES",
+        "TRACE_LENGTHS",
+        "TRACE_INTERVALS",
+    )
     assert not [name for name in names if name.rsplit(".", 1)[-1] in judged]
 
 
@@ -86,8 +98,12 @@ def bursts_of(config: ExperimentConfig) -> list[Burst]:
     grid = config.profiling
     sizes = {size: 2.0 + size / 64 for size in grid.burst_decode_batch_sizes}
     prefill = {length: 5.0 + length / 100 for length in grid.burst_prefill_tokens}
-    return [*decode_bursts(grid, params), *(idle_burst(grid, params, BURST_SEED + k) for k in range(grid.burst_repeats)),
-            *injection_bursts(grid, params, sizes, prefill, BURST_SEED), *storm_bursts(grid, params, BURST_SEED)]
+    return [
+        *decode_bursts(grid, params),
+        *(idle_burst(grid, params, BURST_SEED + k) for k in range(grid.burst_repeats)),
+        *injection_bursts(grid, params, sizes, prefill, BURST_SEED),
+        *storm_bursts(grid, params, BURST_SEED),
+    ]
 
 
 TARGETS = {"cpu": [], "standard": ["model=qwen3-0.6b", "hardware=h100", "backend=vllm", "profiling=standard"]}
@@ -113,8 +129,8 @@ def test_the_identity_of_a_bundle_is_the_same_under_every_workload() -> None:
 
 def is_part_of(lengths: list[tuple[int, int]], judged: list[tuple[int, int]]) -> bool:
     """Whether five requests in a row of `judged` are five in a row of `lengths`."""
-    runs = {tuple(lengths[k: k + 5]) for k in range(len(lengths) - 4)}
-    return any(tuple(judged[k: k + 5]) in runs for k in range(len(judged) - 4))
+    runs = {tuple(lengths[k : k + 5]) for k in range(len(lengths) - 4)}
+    return any(tuple(judged[k : k + 5]) in runs for k in range(len(judged) - 4))
 
 
 @pytest.fixture(scope="module")

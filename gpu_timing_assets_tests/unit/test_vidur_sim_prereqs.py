@@ -110,21 +110,27 @@ def test_an_unfinished_profiling_root(config, simulate, bundle) -> None:
     assert_refused(simulate, config, ProfilingBundleError, "bundle_meta.json is missing", MAKE)
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"model": "phi-2"}, "model phi-2, this experiment has qwen3-tiny"),
-    ({"hardware": "a100"}, "hardware a100, this experiment has h100"),
-    ({"tensor_parallel_size": 2}, "tensor-parallel degree 2, this experiment has 1"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "phi-2"}, "model phi-2, this experiment has qwen3-tiny"),
+        ({"hardware": "a100"}, "hardware a100, this experiment has h100"),
+        ({"tensor_parallel_size": 2}, "tensor-parallel degree 2, this experiment has 1"),
+    ],
+)
 def test_a_bundle_of_another_target(config, simulate, bundle, changes, message) -> None:
     set_json(bundle / "bundle_meta.json", **changes)
     assert_refused(simulate, config, ProfilingBundleError, str(bundle), message, MAKE)
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"max_num_seqs": 128}, "max_num_seqs 128, this experiment has 8"),
-    ({"max_num_batched_tokens": 512}, "max_num_batched_tokens 512, this experiment has 64"),
-    ({"dtype": "float16"}, "dtype float16, this experiment has bfloat16"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_num_seqs": 128}, "max_num_seqs 128, this experiment has 8"),
+        ({"max_num_batched_tokens": 512}, "max_num_batched_tokens 512, this experiment has 64"),
+        ({"dtype": "float16"}, "dtype float16, this experiment has bfloat16"),
+    ],
+)
 def test_a_bundle_of_an_engine_with_other_limits(config, simulate, bundle, changes, message) -> None:
     set_json(bundle / "engine.json", **changes)
     assert_refused(simulate, config, ProfilingBundleError, str(bundle), message, MAKE)
@@ -151,17 +157,30 @@ def test_the_kernels_of_another_model_are_no_fallback(config, simulate, bundle) 
     assert_refused(simulate, config, ProfilingBundleError, r"qwen3-tiny/mlp\.csv is missing", MAKE)
 
 
-@pytest.mark.parametrize(("file", "column"), [
-    ("mlp.csv", "time_stats.qk_norm.median"), ("attention.csv", "time_stats.attn_decode.median"), ("head.csv", "time_stats.lm_head.median"),
-    ("burst_steps.csv", "update_end_ns"), ("burst_requests.csv", "first_schedule_begin_ns")])
+@pytest.mark.parametrize(
+    ("file", "column"),
+    [
+        ("mlp.csv", "time_stats.qk_norm.median"),
+        ("attention.csv", "time_stats.attn_decode.median"),
+        ("head.csv", "time_stats.lm_head.median"),
+        ("burst_steps.csv", "update_end_ns"),
+        ("burst_requests.csv", "first_schedule_begin_ns"),
+    ],
+)
 def test_a_missing_column(config, simulate, bundle, file, column) -> None:
     spoil(next(bundle.rglob(file)), lambda frame: frame.drop(columns=column))
     assert_refused(simulate, config, ProfilingBundleError, file, f"column '{column}' is missing", MAKE)
 
 
-@pytest.mark.parametrize(("file", "column"), [
-    ("mlp.csv", "time_stats.attn_rope.median"), ("head.csv", "time_stats.sampler.median"), ("burst_steps.csv", "schedule_end_ns"),
-    ("burst_requests.csv", "first_token_ns")])
+@pytest.mark.parametrize(
+    ("file", "column"),
+    [
+        ("mlp.csv", "time_stats.attn_rope.median"),
+        ("head.csv", "time_stats.sampler.median"),
+        ("burst_steps.csv", "schedule_end_ns"),
+        ("burst_requests.csv", "first_token_ns"),
+    ],
+)
 def test_a_nan(config, simulate, bundle, file, column) -> None:
     path = next(bundle.rglob(file))
     spoil(path, lambda frame: frame.astype({column: "object"}).assign(**{column: [*frame[column][:2], None, *frame[column][3:]]}))
@@ -177,8 +196,14 @@ def test_an_attention_row_without_its_time(config, simulate, bundle) -> None:
     assert_refused(simulate, config, ProfilingBundleError, r"attention.csv, row 3: time_stats.attn_decode.median is empty", MAKE)
 
 
-@pytest.mark.parametrize(("file", "column"), [
-    ("mlp.csv", "time_stats.mlp_up_proj.median"), ("attention.csv", "time_stats.attn_decode.median"), ("head.csv", "time_stats.lm_head.median")])
+@pytest.mark.parametrize(
+    ("file", "column"),
+    [
+        ("mlp.csv", "time_stats.mlp_up_proj.median"),
+        ("attention.csv", "time_stats.attn_decode.median"),
+        ("head.csv", "time_stats.lm_head.median"),
+    ],
+)
 def test_a_zero_that_the_profiler_left_for_a_kernel_it_missed(config, simulate, bundle, file, column) -> None:
     path = next(bundle.rglob(file))
     spoil(path, lambda frame: frame.assign(**{column: [frame[column][0], 0.0, *frame[column][2:]]}))
@@ -211,14 +236,31 @@ def test_bursts_too_few_to_fit(config, simulate, bundle) -> None:
 
 
 def test_a_request_longer_than_the_context(config, simulate) -> None:
-    assert_refused(simulate, config, SimulationError, r"trace_lengths.csv, row 3: request 1 has 520 tokens", "engine's context of 512",
-                   "backend.max_model_len", prefill=500, decode=20, max_extrapolation=10.0)
+    assert_refused(
+        simulate,
+        config,
+        SimulationError,
+        r"trace_lengths.csv, row 3: request 1 has 520 tokens",
+        "engine's context of 512",
+        "backend.max_model_len",
+        prefill=500,
+        decode=20,
+        max_extrapolation=10.0,
+    )
 
 
 def test_a_request_beyond_the_bundles_grid_is_refused(config, simulate, bundle) -> None:
     set_json(bundle / "bundle_meta.json", max_context_tokens=256)
-    assert_refused(simulate, config, SimulationError, "row 3: request 1 has 320 tokens", "the bundle covers of 256",
-                   "simulator.max_extrapolation", prefill=300, decode=20)
+    assert_refused(
+        simulate,
+        config,
+        SimulationError,
+        "row 3: request 1 has 320 tokens",
+        "the bundle covers of 256",
+        "simulator.max_extrapolation",
+        prefill=300,
+        decode=20,
+    )
 
 
 def test_a_request_beyond_the_grid_is_simulated_where_the_preset_allows_it_and_marked(simulate, bundle, config) -> None:
@@ -271,18 +313,30 @@ def test_a_bundle_of_another_engine_version_is_caught_at_the_comparison(simulate
     from gpu_timing_assets.comparison.parity import gate
 
     simulated = simulate()
-    real = simulated.model_copy(update={
-        "run_id": "real", "run_type": "real", "backend": "vllm", "details": {},
-        "params": engine_params(config, engine_version="0.32.0").model_dump(mode="json")})
+    real = simulated.model_copy(
+        update={
+            "run_id": "real",
+            "run_type": "real",
+            "backend": "vllm",
+            "details": {},
+            "params": engine_params(config, engine_version="0.32.0").model_dump(mode="json"),
+        }
+    )
     with pytest.raises(IncomparableRunsError, match="engine_version is 0.32.0 in the real run, 0.26.0"):
         gate([real], [simulated], allow_mismatch=False)
     agreeing = real.model_copy(update={"params": engine_params(config).model_dump(mode="json")})
     assert gate([agreeing], [simulated], allow_mismatch=False) == ([], [])
 
 
-@pytest.mark.parametrize(("override", "message"), [
-    ("simulator=vidur", "there is no simulator preset 'vidur'"), ("simulator.predictor=engin", "simulator.predictor"),
-    ("simulator.max_extrapolation=0.5", "simulator.max_extrapolation"), ("simulator.sede=1", "did you mean simulator.seed")])
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("simulator=vidur", "there is no simulator preset 'vidur'"),
+        ("simulator.predictor=engin", "simulator.predictor"),
+        ("simulator.max_extrapolation=0.5", "simulator.max_extrapolation"),
+        ("simulator.sede=1", "did you mean simulator.seed"),
+    ],
+)
 def test_a_preset_that_does_not_exist(tmp_path, override, message) -> None:
     with pytest.raises(PresetError, match=message):
         target_config(tmp_path, override)
@@ -292,8 +346,9 @@ def test_the_command_ends_with_one_line_and_its_own_exit_code(config, tmp_path, 
     from gpu_timing_assets import cli
 
     write_workload(config.data.workload_dir("smoke"), [8], [4], [0])
-    monkeypatch.setattr("sys.argv", ["vidur-sim", "workload=smoke", "model=qwen3-tiny", "hardware=h100", "backend=vllm",
-                                     f"data_root={tmp_path}"])
+    monkeypatch.setattr(
+        "sys.argv", ["vidur-sim", "workload=smoke", "model=qwen3-tiny", "hardware=h100", "backend=vllm", f"data_root={tmp_path}"]
+    )
     with pytest.raises(SystemExit) as ended:
         cli.vidur_sim()
     assert ended.value.code == ProfilingBundleError.exit_code

@@ -14,9 +14,11 @@ from gpu_timing_assets.engine.model_directory import read_model_dimensions
 from gpu_timing_assets.presets.experiment import compose
 from gpu_timing_assets.presets.target import HardwarePreset, ModelPreset
 
-HOLDER = "import sys; from gpu_timing_assets.engine.device import exclusive_device; " \
-         "from gpu_timing_assets.presets.experiment import compose\n" \
-         "with exclusive_device(compose().hardware):\n    print('held', flush=True); sys.stdin.read()"
+HOLDER = (
+    "import sys; from gpu_timing_assets.engine.device import exclusive_device; "
+    "from gpu_timing_assets.presets.experiment import compose\n"
+    "with exclusive_device(compose().hardware):\n    print('held', flush=True); sys.stdin.read()"
+)
 
 
 def hardware(name: str) -> HardwarePreset:
@@ -64,21 +66,25 @@ def test_a_gpu_index_that_is_not_there_is_refused(tmp_path, monkeypatch) -> None
         device_name(hardware("h100").model_copy(update={"gpu_index": 3}))
 
 
-@pytest.mark.parametrize(("name", "gpu"), [
-    ("h100", "NVIDIA H100 80GB HBM3"), ("a100", "NVIDIA A100-SXM4-80GB"), ("h200", "NVIDIA H200")])
+@pytest.mark.parametrize(
+    ("name", "gpu"), [("h100", "NVIDIA H100 80GB HBM3"), ("a100", "NVIDIA A100-SXM4-80GB"), ("h200", "NVIDIA H200")]
+)
 def test_the_targets_gpu_is_taken(tmp_path, monkeypatch, name, gpu) -> None:
     nvidia_smi(tmp_path, monkeypatch, gpu)
     assert device_name(hardware(name)) == gpu
 
 
 def test_a_second_engine_on_a_device_is_refused_until_the_first_is_gone() -> None:
-    holder = subprocess.Popen([sys.executable, "-c", textwrap.dedent(HOLDER)], cwd=PROJECT_ROOT, stdin=subprocess.PIPE,
-                              stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(HOLDER)], cwd=PROJECT_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     try:
-        with pytest.raises(BusyError, match=rf"device cpu is in use by another process \(pid {holder.pid}\)"), \
-                exclusive_device(hardware("cpu")):
+        with (
+            pytest.raises(BusyError, match=rf"device cpu is in use by another process \(pid {holder.pid}\)"),
+            exclusive_device(hardware("cpu")),
+        ):
             pytest.fail("two engines hold one device")
     finally:
         # as hard as a death can be: the kernel releases the lock
@@ -96,9 +102,15 @@ def test_two_gpus_are_two_devices(tmp_path, monkeypatch) -> None:
         pass
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    (None, "config.json is missing: put the model's Hugging Face config.json there"), ("{", "config.json is not JSON"),
-    ('{"model_type": "llama"}', "model_type is 'llama', only dense 'qwen3'"), ('{"model_type": "qwen3"}', "field 'hidden_size' is missing")])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "config.json is missing: put the model's Hugging Face config.json there"),
+        ("{", "config.json is not JSON"),
+        ('{"model_type": "llama"}', "model_type is 'llama', only dense 'qwen3'"),
+        ('{"model_type": "qwen3"}', "field 'hidden_size' is missing"),
+    ],
+)
 def test_a_model_card_that_cannot_be_used_is_named(tmp_path, content, message) -> None:
     if content is not None:
         (tmp_path / "config.json").write_text(content)

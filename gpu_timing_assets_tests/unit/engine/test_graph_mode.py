@@ -13,15 +13,32 @@ def mode(prefill_tokens: int, decodes: int, cudagraph_mode: str = "FULL_AND_PIEC
     return str(graph_modes(np.array([prefill_tokens]), np.array([decodes]), cudagraph_mode, sizes)[0])
 
 
-@pytest.mark.parametrize(("prefill_tokens", "decodes", "expected"), [
-    (0, 1, "full"), (0, 16, "full"), (0, 17, "eager"), (1, 0, "piecewise"), (12, 4, "piecewise"), (13, 4, "eager"), (500, 0, "eager")])
+@pytest.mark.parametrize(
+    ("prefill_tokens", "decodes", "expected"),
+    [
+        (0, 1, "full"),
+        (0, 16, "full"),
+        (0, 17, "eager"),
+        (1, 0, "piecewise"),
+        (12, 4, "piecewise"),
+        (13, 4, "eager"),
+        (500, 0, "eager"),
+    ],
+)
 def test_decodes_replay_full_graphs_prompts_piecewise_ones_large_batches_none(prefill_tokens, decodes, expected) -> None:
     assert mode(prefill_tokens, decodes) == expected
 
 
-@pytest.mark.parametrize(("cudagraph_mode", "decode", "mixed"), [
-    ("NONE", "eager", "eager"), ("FULL", "full", "full"), ("FULL_DECODE_ONLY", "full", "eager"),
-    ("PIECEWISE", "piecewise", "piecewise"), ("FULL_AND_PIECEWISE", "full", "piecewise")])
+@pytest.mark.parametrize(
+    ("cudagraph_mode", "decode", "mixed"),
+    [
+        ("NONE", "eager", "eager"),
+        ("FULL", "full", "full"),
+        ("FULL_DECODE_ONLY", "full", "eager"),
+        ("PIECEWISE", "piecewise", "piecewise"),
+        ("FULL_AND_PIECEWISE", "full", "piecewise"),
+    ],
+)
 def test_the_engines_mode_decides(cudagraph_mode, decode, mixed) -> None:
     assert (mode(0, 4, cudagraph_mode), mode(3, 4, cudagraph_mode)) == (decode, mixed)
 

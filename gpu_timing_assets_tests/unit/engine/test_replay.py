@@ -22,7 +22,9 @@ def null_engine(tmp_path: Path, interval_ms: float = 0.0) -> NullEngine:
 class TroubledEngine(NullEngine):
     """Prompts that begin with 1 fail, those with 2 never end, 3 ends early where it may, 4 kills the engine."""
 
-    async def stream(self, request_id: str, prompt_token_ids: Sequence[int], num_tokens: int, *, stop_early: bool) -> AsyncIterator[int]:
+    async def stream(
+        self, request_id: str, prompt_token_ids: Sequence[int], num_tokens: int, *, stop_early: bool
+    ) -> AsyncIterator[int]:
         kind = prompt_token_ids[0]
         yield 1
         if kind == 1:
@@ -131,8 +133,10 @@ class TestClosedLoop:
     """Requests that each wait for the one before of the same user."""
 
     def play(self, engine, requests: Sequence[tuple[int, int, int, int | None]], **arguments) -> ReplayResult:
-        planned = [PlannedRequest(f"t.{index}", think * MS, [token, 5], outputs, after)
-                   for index, (think, token, outputs, after) in enumerate(requests)]
+        planned = [
+            PlannedRequest(f"t.{index}", think * MS, [token, 5], outputs, after)
+            for index, (think, token, outputs, after) in enumerate(requests)
+        ]
         return asyncio.run(replay(engine, planned, **arguments))
 
     def test_a_request_is_due_a_think_time_after_the_answer_before_it(self, tmp_path) -> None:

@@ -24,8 +24,12 @@ def params():
 def plan(grid, params, seed: int = SEED) -> list[Burst]:
     sizes = {size: 2.0 + size / 64 for size in grid.burst_decode_batch_sizes}
     prefill = {length: 5.0 + length / 100 for length in grid.burst_prefill_tokens}
-    return [*decode_bursts(grid, params), idle_burst(grid, params, seed), *injection_bursts(grid, params, sizes, prefill, seed),
-            *storm_bursts(grid, params, seed)]
+    return [
+        *decode_bursts(grid, params),
+        idle_burst(grid, params, seed),
+        *injection_bursts(grid, params, sizes, prefill, seed),
+        *storm_bursts(grid, params, seed),
+    ]
 
 
 def test_every_kind_of_burst_is_planned(grid, params) -> None:
@@ -71,7 +75,8 @@ def test_idle_prompts_lie_far_apart_and_cover_the_grid(grid, params) -> None:
     burst = idle_burst(grid, params, SEED)
     assert np.diff([request.arrival_ns for request in burst.requests]).min() > 100_000_000
     assert sorted(len(request.prompt_token_ids) for request in burst.requests) == [
-        length for length in grid.burst_prefill_tokens if length + 3 <= params.max_model_len]
+        length for length in grid.burst_prefill_tokens if length + 3 <= params.max_model_len
+    ]
 
 
 def test_prompts_are_injected_while_the_background_decodes(grid, params) -> None:

@@ -67,7 +67,10 @@ class Measurement:
         tables = burst_tables(self._params, kernel_times(self._params))
         for table, frame in zip((BURST_STEPS, BURST_REQUESTS, BURST_BATCHES), tables, strict=True):
             table.write(_integers(frame), directory)
-        write_json(parts / SESSION_FILE, {"params": self._params.model_dump(mode="json"), "env": {}, "engine_start_s": 1.0, "bursts_s": 2.0})
+        write_json(
+            parts / SESSION_FILE,
+            {"params": self._params.model_dump(mode="json"), "env": {}, "engine_start_s": 1.0, "bursts_s": 2.0},
+        )
 
     def _kernels(self, parts: Path) -> None:
         mlp, attention, head = kernel_tables(self._params)
@@ -75,14 +78,42 @@ class Measurement:
         def timing(row, operator: str) -> dict[str, object]:
             return {"operator": operator} | {statistic: row[f"time_stats.{operator}.{statistic}"] for statistic in STATISTICS}
 
-        write_json(parts / LINEARS_PART, {"rows": [[int(row["num_tokens"]), timing(row, operator)] for _, row in mlp.iterrows()
-                                                   for operator in LAYER_OPERATORS], "duration_s": 3.0})
-        write_json(parts / HEAD_PART, {"rows": [[int(row["num_requests"]), timing(row, operator)] for _, row in head.iterrows()
-                                                for operator in ("lm_head", "sampler")], "duration_s": 4.0})
-        write_json(parts / ATTENTION_PART, {"rows": [
-            [int(row["batch_size"]), int(row["prefill_chunk_size"]), int(row["kv_cache_size"]),
-             timing(row, "attn_prefill" if row["prefill_chunk_size"] else "attn_decode"), timing(row, "attn_kv_cache_save")]
-            for _, row in attention.iterrows()], "duration_s": 5.0})
+        write_json(
+            parts / LINEARS_PART,
+            {
+                "rows": [
+                    [int(row["num_tokens"]), timing(row, operator)] for _, row in mlp.iterrows() for operator in LAYER_OPERATORS
+                ],
+                "duration_s": 3.0,
+            },
+        )
+        write_json(
+            parts / HEAD_PART,
+            {
+                "rows": [
+                    [int(row["num_requests"]), timing(row, operator)]
+                    for _, row in head.iterrows()
+                    for operator in ("lm_head", "sampler")
+                ],
+                "duration_s": 4.0,
+            },
+        )
+        write_json(
+            parts / ATTENTION_PART,
+            {
+                "rows": [
+                    [
+                        int(row["batch_size"]),
+                        int(row["prefill_chunk_size"]),
+                        int(row["kv_cache_size"]),
+                        timing(row, "attn_prefill" if row["prefill_chunk_size"] else "attn_decode"),
+                        timing(row, "attn_kv_cache_save"),
+                    ]
+                    for _, row in attention.iterrows()
+                ],
+                "duration_s": 5.0,
+            },
+        )
 
 
 def test_a_profile_becomes_a_bundle_that_its_readers_accept(config, out) -> None:
@@ -92,7 +123,13 @@ def test_a_profile_becomes_a_bundle_that_its_readers_accept(config, out) -> None
     assert (meta.model, meta.hardware, meta.engine_version) == ("qwen3-tiny", "cpu", "0.26.0")
     assert meta.quality
     assert set(LAYER_OPERATORS) - {"input_layernorm", "post_attention_layernorm", "add", "embedding"} <= set(meta.fitted_error_pct)
-    assert {path.name for path in out.iterdir()} >= {"bundle_meta.json", "run_meta.json", "config.json", "engine.json", "cpu_overheads.csv"}
+    assert {path.name for path in out.iterdir()} >= {
+        "bundle_meta.json",
+        "run_meta.json",
+        "config.json",
+        "engine.json",
+        "cpu_overheads.csv",
+    }
 
 
 def test_linear_kernels_are_predicted_on_points_that_the_fit_did_not_see(config, out) -> None:
@@ -112,7 +149,9 @@ def test_another_configuration_is_measured(config, out, override) -> None:
     run(config, ProfilingInputs(), out, launch=Measurement(config))
     head, value = override.split("=")
     group, key = head.split(".")
-    changed = config.model_copy(update={group: getattr(config, group).model_copy(update={key: type(getattr(getattr(config, group), key))(value)})})
+    changed = config.model_copy(
+        update={group: getattr(config, group).model_copy(update={key: type(getattr(getattr(config, group), key))(value)})}
+    )
     again = Measurement(changed)
     run(changed, ProfilingInputs(), out, launch=again)
     assert again.started == ["burst_process", "kernel_process"]
@@ -120,8 +159,13 @@ def test_another_configuration_is_measured(config, out, override) -> None:
 
 def test_what_does_not_change_a_measurement_does_not_repeat_it(config, out) -> None:
     run(config, ProfilingInputs(), out, launch=Measurement(config))
-    changed = config.model_copy(update={"backend": config.backend.model_copy(update={
-        "request_timeout_s": 5.0, "early_stopping": True, "null_token_interval_ms": 3.0})})
+    changed = config.model_copy(
+        update={
+            "backend": config.backend.model_copy(
+                update={"request_timeout_s": 5.0, "early_stopping": True, "null_token_interval_ms": 3.0}
+            )
+        }
+    )
     again = Measurement(changed)
     run(changed, ProfilingInputs(), out, launch=again)
     assert again.started == []
@@ -174,8 +218,12 @@ def test_a_measurement_that_cannot_be_is_not_filed(config, out, spoil) -> None:
                 rows[0][1]["median"] = 0.0 if spoil == "zero" else float("nan")
                 (parts / HEAD_PART).write_text(json.dumps({"rows": rows, "duration_s": duration}))
 
-    with pytest.raises(ArtifactError, match={"zero": "lm_head.median is zero", "nan": "lm_head.median is empty",
-                                             "twice": r"attention.csv.*the same batch_size"}[spoil]):
+    with pytest.raises(
+        ArtifactError,
+        match={"zero": "lm_head.median is zero", "nan": "lm_head.median is empty", "twice": r"attention.csv.*the same batch_size"}[
+            spoil
+        ],
+    ):
         run(config, ProfilingInputs(), out, launch=Spoilt(config))
     assert not out.exists()
 
@@ -208,7 +256,9 @@ def test_cpu_overheads_have_the_columns_of_vidurs_profiler(config, tmp_path) -> 
     steps, _, _ = burst_tables(params, kernel_times(params))
     write_cpu_overheads(_integers(steps), kernel_tables(params)[2], config, tmp_path)
     table = pd.read_csv(tmp_path / "cpu_overheads.csv")
-    names = [f"{name}_{statistic}" for name in ("schedule", "prepare_inputs_e2e", "process_model_outputs") for statistic in STATISTICS]
+    names = [
+        f"{name}_{statistic}" for name in ("schedule", "prepare_inputs_e2e", "process_model_outputs") for statistic in STATISTICS
+    ]
     assert {"model_name", "batch_size", "tensor_parallel_degree", "sampler_e2e_median", *names} == set(table.columns)
     assert table["batch_size"].is_unique
     assert (table[[name for name in names if name.endswith("median")]] > 0).all(axis=None)

@@ -109,7 +109,12 @@ def test_nothing_else_is_left(session) -> None:
     left = {path.name for path in (config.data.path / "real_runs").iterdir()} - {directory.name for directory in result.run_dirs}
     assert left <= {".lock-sessions"}
     assert {path.name for path in result.run_dirs[0].iterdir()} == {
-        "config.json", "request_metrics.csv", "token_metrics.csv", "run_meta.json", "summary.md"}
+        "config.json",
+        "request_metrics.csv",
+        "token_metrics.csv",
+        "run_meta.json",
+        "summary.md",
+    }
 
 
 def test_late_submissions_make_a_run_invalid(workload, tmp_path) -> None:
@@ -126,8 +131,13 @@ def test_late_submissions_make_a_run_invalid(workload, tmp_path) -> None:
 
 def test_failed_requests_make_a_run_invalid_and_stay_in_its_tables(workload, tmp_path) -> None:
     # request 1 needs six intervals, the others less than the time limit
-    config = null_config(tmp_path, "hardware.repeats=1", "backend.null_token_interval_ms=100", "backend.request_timeout_s=0.5",
-                         "backend.warmup_decode_tokens=1")
+    config = null_config(
+        tmp_path,
+        "hardware.repeats=1",
+        "backend.null_token_interval_ms=100",
+        "backend.request_timeout_s=0.5",
+        "backend.warmup_decode_tokens=1",
+    )
     result = replayed(config, workload)
     meta = read_complete_run(result.run_dirs[0], allow_invalid=True)
     assert meta.status == "invalid"
@@ -139,7 +149,9 @@ def test_failed_requests_make_a_run_invalid_and_stay_in_its_tables(workload, tmp
 
 def test_a_closed_loop_records_when_each_request_was_due(tmp_path) -> None:
     workload = workload_with_prompts(tmp_path / "workloads" / "loop", [8, 8, 8], [5, 2, 4], [0, 0, 30])
-    CLOSED_LOOP.write(pd.DataFrame({"request_id": [0, 1, 2], "user_id": [0, 1, 0], "think_time_ns": [0, 10 * MS, 30 * MS]}), workload)
+    CLOSED_LOOP.write(
+        pd.DataFrame({"request_id": [0, 1, 2], "user_id": [0, 1, 0], "think_time_ns": [0, 10 * MS, 30 * MS]}), workload
+    )
     config = null_config(tmp_path, "hardware.repeats=1", "backend.null_token_interval_ms=10")
     (run_dir,) = replayed(config, workload).run_dirs
     requests, _ = read_run_tables(run_dir)

@@ -72,8 +72,11 @@ def simulated(config: ExperimentConfig, timing: EngineTiming) -> Callable[..., S
     def run(requests: Sequence[tuple[int, int, float]], predictor: str = "kernel", **changes: Any) -> Simulated:
         params = engine_params(config, **changes)
         kernels = kernel_times(params)
-        chosen = KernelPredictorConfig(params=params, kernels=kernels) if predictor == "kernel" else EnginePredictorConfig(
-            params=params, kernels=kernels, timing=timing, seed=0)
+        chosen = (
+            KernelPredictorConfig(params=params, kernels=kernels)
+            if predictor == "kernel"
+            else EnginePredictorConfig(params=params, kernels=kernels, timing=timing, seed=0)
+        )
         prompt, outputs, arrival_ms = (np.array(column) for column in zip(*requests, strict=True))
         log = simulate(config.model.name, config.hardware, params, SimulatedWork(arrival_ms / 1e3, prompt, outputs), chosen)
         token_request, token_ns = log.token_times(lambda num_outputs, position, after_idle: np.zeros(len(position)))

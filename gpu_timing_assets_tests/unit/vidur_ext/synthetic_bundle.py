@@ -41,12 +41,30 @@ from gpu_timing_assets.presets.experiment import ExperimentConfig, compose
 from gpu_timing_assets.timing_model.kernel_times import KernelTimes, StepShape
 from gpu_timing_assets.timing_model.padding import padded_tokens
 
-TARGET = ("model=qwen3-tiny", "hardware=h100", "backend=vllm", "profiling=quick", "backend.max_num_seqs=8",
-          "backend.max_num_batched_tokens=64", "backend.max_model_len=512")
+TARGET = (
+    "model=qwen3-tiny",
+    "hardware=h100",
+    "backend=vllm",
+    "profiling=quick",
+    "backend.max_num_seqs=8",
+    "backend.max_num_batched_tokens=64",
+    "backend.max_model_len=512",
+)
 MS = 1_000_000
-KERNEL_MS = {"attn_pre_proj": 0.010, "attn_post_proj": 0.008, "mlp_up_proj": 0.012, "mlp_down_proj": 0.011, "mlp_act": 0.003,
-             "input_layernorm": 0.002, "post_attention_layernorm": 0.002, "attn_rope": 0.002, "add": 0.001, "add_rms_norm": 0.002,
-             "qk_norm": 0.002, "embedding": 0.003}
+KERNEL_MS = {
+    "attn_pre_proj": 0.010,
+    "attn_post_proj": 0.008,
+    "mlp_up_proj": 0.012,
+    "mlp_down_proj": 0.011,
+    "mlp_act": 0.003,
+    "input_layernorm": 0.002,
+    "post_attention_layernorm": 0.002,
+    "attn_rope": 0.002,
+    "add": 0.001,
+    "add_rms_norm": 0.002,
+    "qk_norm": 0.002,
+    "embedding": 0.003,
+}
 
 
 @dataclass(frozen=True)
@@ -77,30 +95,71 @@ def target_config(data_root: Path, *overrides: str) -> ExperimentConfig:
 def engine_params(config: ExperimentConfig, **changes: Any) -> EngineParams:
     backend = config.backend
     params = EngineParams(
-        engine="vllm", engine_version="0.26.0", device_name="NVIDIA H100", model_dimensions=read_model_dimensions(config.model),
-        dtype=config.model.dtype, max_model_len=backend.max_model_len or 512, max_num_seqs=backend.max_num_seqs,
-        max_num_batched_tokens=backend.max_num_batched_tokens, enable_chunked_prefill=True, async_scheduling=True,
-        enable_prefix_caching=False, num_kv_blocks=257, kv_block_size=16, attention_backend="FLASH_ATTN",
-        graph_mode="FULL_AND_PIECEWISE", graph_capture_sizes=(1, 2, 4, 8, 16, 32), other={"scheduler_reserve_full_isl": True})
+        engine="vllm",
+        engine_version="0.26.0",
+        device_name="NVIDIA H100",
+        model_dimensions=read_model_dimensions(config.model),
+        dtype=config.model.dtype,
+        max_model_len=backend.max_model_len or 512,
+        max_num_seqs=backend.max_num_seqs,
+        max_num_batched_tokens=backend.max_num_batched_tokens,
+        enable_chunked_prefill=True,
+        async_scheduling=True,
+        enable_prefix_caching=False,
+        num_kv_blocks=257,
+        kv_block_size=16,
+        attention_backend="FLASH_ATTN",
+        graph_mode="FULL_AND_PIECEWISE",
+        graph_capture_sizes=(1, 2, 4, 8, 16, 32),
+        other={"scheduler_reserve_full_isl": True},
+    )
     return params.model_copy(update=changes)
 
 
 def kernel_tables(params: EngineParams) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """`(mlp, attention, head)`: every kernel takes a linear time."""
     d = params.model_dimensions
-    mlp = [{**_stats({name: KERNEL_MS[name] * (1 + n / 64) for name in LAYER_OPERATORS}), "num_tokens": n, "n_head": d.num_attention_heads,
-            "n_kv_head": d.num_key_value_heads, "n_embd": d.hidden_size, "n_expanded_embd": d.intermediate_size,
-            "vocab_size": d.vocab_size, "use_gated_mlp": True, "num_tensor_parallel_workers": params.tensor_parallel_size}
-           for n in (1, 2, 4, 8, 16, 32, 48, 64)]
-    decode = [(batch, 0, context, {"attn_decode": 0.004 + 2e-6 * batch * context, "attn_prefill": None})
-              for batch in (1, 2, 4, 8) for context in (16, 128, 512)]
-    prefill = [(1, chunk, context, {"attn_prefill": 0.005 + 1e-6 * chunk * (context + chunk), "attn_decode": None})
-               for chunk in (16, 32, 48, 64) for context in (0, 128, 512)]
-    attention = [{**_stats({**times, "attn_kv_cache_save": 0.001 + 1e-5 * max(batch, chunk)}), "batch_size": batch,
-                  "prefill_chunk_size": chunk, "kv_cache_size": context, "is_prefill": chunk > 0, "n_embd": d.hidden_size,
-                  "n_q_head": d.num_attention_heads, "n_kv_head": d.num_key_value_heads, "block_size": params.kv_block_size,
-                  "num_tensor_parallel_workers": params.tensor_parallel_size, "max_model_len": params.max_model_len,
-                  "attention_backend": params.attention_backend} for batch, chunk, context, times in decode + prefill]
+    mlp = [
+        {
+            **_stats({name: KERNEL_MS[name] * (1 + n / 64) for name in LAYER_OPERATORS}),
+            "num_tokens": n,
+            "n_head": d.num_attention_heads,
+            "n_kv_head": d.num_key_value_heads,
+            "n_embd": d.hidden_size,
+            "n_expanded_embd": d.intermediate_size,
+            "vocab_size": d.vocab_size,
+            "use_gated_mlp": True,
+            "num_tensor_parallel_workers": params.tensor_parallel_size,
+        }
+        for n in (1, 2, 4, 8, 16, 32, 48, 64)
+    ]
+    decode = [
+        (batch, 0, context, {"attn_decode": 0.004 + 2e-6 * batch * context, "attn_prefill": None})
+        for batch in (1, 2, 4, 8)
+        for context in (16, 128, 512)
+    ]
+    prefill = [
+        (1, chunk, context, {"attn_prefill": 0.005 + 1e-6 * chunk * (context + chunk), "attn_decode": None})
+        for chunk in (16, 32, 48, 64)
+        for context in (0, 128, 512)
+    ]
+    attention = [
+        {
+            **_stats({**times, "attn_kv_cache_save": 0.001 + 1e-5 * max(batch, chunk)}),
+            "batch_size": batch,
+            "prefill_chunk_size": chunk,
+            "kv_cache_size": context,
+            "is_prefill": chunk > 0,
+            "n_embd": d.hidden_size,
+            "n_q_head": d.num_attention_heads,
+            "n_kv_head": d.num_key_value_heads,
+            "block_size": params.kv_block_size,
+            "num_tensor_parallel_workers": params.tensor_parallel_size,
+            "max_model_len": params.max_model_len,
+            "attention_backend": params.attention_backend,
+        }
+        for batch, chunk, context, times in decode + prefill
+    ]
     head = [{**_stats({"lm_head": 0.05 + 0.001 * n, "sampler": 0.02 + 0.001 * n}), "num_requests": n} for n in (1, 2, 4, 8)]
     return pd.DataFrame(mlp), pd.DataFrame(attention), pd.DataFrame(head)
 
@@ -111,8 +170,11 @@ def kernel_times(params: EngineParams) -> KernelTimes:
 
 def _stats(times: dict[str, float | None]) -> dict[str, float | None]:
     factors = {"min": 0.98, "max": 1.05, "mean": 1.0, "median": 1.0}
-    stats = {f"time_stats.{name}.{statistic}": None if ms is None else ms * factor
-             for name, ms in times.items() for statistic, factor in factors.items()}
+    stats = {
+        f"time_stats.{name}.{statistic}": None if ms is None else ms * factor
+        for name, ms in times.items()
+        for statistic, factor in factors.items()
+    }
     return stats | {f"time_stats.{name}.std": None if ms is None else ms * 0.02 for name, ms in times.items()}
 
 
@@ -172,8 +234,16 @@ def burst_tables(params: EngineParams, kernels: KernelTimes, loop: Loop = LOOP) 
     return whole, asked, batches[batches["kind"] == "storm"]
 
 
-def _play(steps: list[_Step], requests: dict[int, tuple[int, int, int]], params: EngineParams, kernels: KernelTimes, loop: Loop,
-          clock: int, number: int, rng: np.random.Generator) -> tuple[list[Any], list[Any], list[Any], int, int]:
+def _play(
+    steps: list[_Step],
+    requests: dict[int, tuple[int, int, int]],
+    params: EngineParams,
+    kernels: KernelTimes,
+    loop: Loop,
+    clock: int,
+    number: int,
+    rng: np.random.Generator,
+) -> tuple[list[Any], list[Any], list[Any], int, int]:
     """Run the steps through the loop: the picture in `timing_model.engine_timing`, in ns from `clock`."""
     origin, now, gpu_free = clock, float(clock), 0.0
     rows: list[dict[str, Any]] = []
@@ -186,9 +256,13 @@ def _play(steps: list[_Step], requests: dict[int, tuple[int, int, int]], params:
     def finish(row: dict[str, Any], ready: float, at: float) -> float:
         row["update_begin_ns"] = round(max(at, ready))
         fixed, slope = loop.update
-        row["update_end_ns"] = round(row["update_begin_ns"] + jittered(fixed + slope * (row["num_decode_requests"] + row["num_prefill_requests"])))
+        row["update_end_ns"] = round(
+            row["update_begin_ns"] + jittered(fixed + slope * (row["num_decode_requests"] + row["num_prefill_requests"]))
+        )
         if row["num_outputs"]:
-            row["client_first_ns"] = round(row["update_end_ns"] + jittered(loop.client_out[0] + loop.client_out[1] * row["num_outputs"]))
+            row["client_first_ns"] = round(
+                row["update_end_ns"] + jittered(loop.client_out[0] + loop.client_out[1] * row["num_outputs"])
+            )
             row["client_last_ns"] = row["client_first_ns"] + round(loop.client_spread * MS * (row["num_outputs"] - 1))
         return float(row["update_end_ns"])
 
@@ -203,17 +277,39 @@ def _play(steps: list[_Step], requests: dict[int, tuple[int, int, int]], params:
         total, count = tokens + num_decodes, num_prefills + num_decodes
         pairs = sum(n * c + n * (n + 1) // 2 for _, n, c in step.chunks)
         mode = str(graph_modes(np.array([tokens]), np.array([num_decodes]), params.graph_mode, params.graph_capture_sizes)[0])
-        kernel_ms = kernels.step_ms(StepShape(tokens, num_prefills, pairs, num_decodes, sum(c for _, c in step.decodes), count,
-                                              padded_tokens(total, params.graph_capture_sizes, mode)))
+        kernel_ms = kernels.step_ms(
+            StepShape(
+                tokens,
+                num_prefills,
+                pairs,
+                num_decodes,
+                sum(c for _, c in step.decodes),
+                count,
+                padded_tokens(total, params.graph_capture_sizes, mode),
+            )
+        )
         begin = now
         scheduled = begin + jittered(loop.schedule[0] + loop.schedule[1] * count)
         row: dict[str, Any] = {
-            "step": number, "schedule_begin_ns": round(begin), "schedule_end_ns": round(scheduled), "num_prefill_tokens": tokens,
-            "num_prefill_requests": num_prefills, "num_decode_requests": num_decodes,
-            "kv_tokens": sum(n + c for _, n, c in step.chunks) + sum(c for _, c in step.decodes), "prefill_attention_pairs": pairs,
-            "graph_mode": mode, "num_outputs": count, "client_first_ns": None, "client_last_ns": None}
-        batches += [{"step": number, "request_id": r, "num_scheduled_tokens": n, "num_computed_tokens": c} for r, n, c in step.chunks]
-        batches += [{"step": number, "request_id": r, "num_scheduled_tokens": 1, "num_computed_tokens": c - 1} for r, c in step.decodes]
+            "step": number,
+            "schedule_begin_ns": round(begin),
+            "schedule_end_ns": round(scheduled),
+            "num_prefill_tokens": tokens,
+            "num_prefill_requests": num_prefills,
+            "num_decode_requests": num_decodes,
+            "kv_tokens": sum(n + c for _, n, c in step.chunks) + sum(c for _, c in step.decodes),
+            "prefill_attention_pairs": pairs,
+            "graph_mode": mode,
+            "num_outputs": count,
+            "client_first_ns": None,
+            "client_last_ns": None,
+        }
+        batches += [
+            {"step": number, "request_id": r, "num_scheduled_tokens": n, "num_computed_tokens": c} for r, n, c in step.chunks
+        ]
+        batches += [
+            {"step": number, "request_id": r, "num_scheduled_tokens": 1, "num_computed_tokens": c - 1} for r, c in step.decodes
+        ]
         number += 1
         if params.async_scheduling:
             launched = scheduled + jittered(loop.launch_ms(mode, count))
@@ -235,11 +331,19 @@ def _play(steps: list[_Step], requests: dict[int, tuple[int, int, int]], params:
     asked = []
     for request, (arrival, prompt, outputs) in requests.items():
         first = by_number[min(batch["step"] for batch in batches if batch["request_id"] == request)]
-        asked.append({
-            "request_id": request, "arrival_ns": origin + arrival, "submit_ns": origin + arrival + MS // 100,
-            "first_schedule_begin_ns": first["schedule_begin_ns"], "first_update_end_ns": first["update_end_ns"],
-            "first_token_ns": first["client_first_ns"], "num_prefill_tokens": prompt, "num_decode_tokens": outputs,
-            "num_in_flight": 0})
+        asked.append(
+            {
+                "request_id": request,
+                "arrival_ns": origin + arrival,
+                "submit_ns": origin + arrival + MS // 100,
+                "first_schedule_begin_ns": first["schedule_begin_ns"],
+                "first_update_end_ns": first["update_end_ns"],
+                "first_token_ns": first["client_first_ns"],
+                "num_prefill_tokens": prompt,
+                "num_decode_tokens": outputs,
+                "num_in_flight": 0,
+            }
+        )
     return rows, asked, batches, round(now) + 50 * MS, number + 5
 
 
@@ -257,11 +361,25 @@ def write_bundle(root: Path, config: ExperimentConfig, params: EngineParams | No
         table.write(_integers(frame), host_dir(root))
     write_json(root / ENGINE_FILE, params)
     write_json(root / CONFIG_FILE, config)
-    write_json(root / BUNDLE_META_FILE, BundleMeta(
-        model=config.model.name, hardware=config.hardware.name, engine=params.engine, engine_version=params.engine_version,
-        device_name=params.device_name, tensor_parallel_size=params.tensor_parallel_size, model_dimensions=params.model_dimensions,
-        bundle_config_sha256=config.bundle_config_sha256, profiling_preset="synthetic", measured_at="2026-01-01T00:00:00Z",
-        max_num_tokens=64, max_decode_batch_size=8, max_context_tokens=512, duration_s={"total": 1.0}))
+    write_json(
+        root / BUNDLE_META_FILE,
+        BundleMeta(
+            model=config.model.name,
+            hardware=config.hardware.name,
+            engine=params.engine,
+            engine_version=params.engine_version,
+            device_name=params.device_name,
+            tensor_parallel_size=params.tensor_parallel_size,
+            model_dimensions=params.model_dimensions,
+            bundle_config_sha256=config.bundle_config_sha256,
+            profiling_preset="synthetic",
+            measured_at="2026-01-01T00:00:00Z",
+            max_num_tokens=64,
+            max_decode_batch_size=8,
+            max_context_tokens=512,
+            duration_s={"total": 1.0},
+        ),
+    )
     return root
 
 
@@ -274,13 +392,30 @@ def write_workload(directory: Path, prefill: Sequence[int], decode: Sequence[int
     directory.mkdir(parents=True)
     ids = np.arange(len(prefill))
     arrival_ns = np.rint(np.asarray(arrival_ms, dtype=float) * MS).astype(np.int64)
-    TRACE_LENGTHS.write(pd.DataFrame({"request_id": ids, "prompt_id": [f"p{i}" for i in ids], "num_prefill_tokens": prefill,
-                                      "num_decode_tokens": decode}), directory)
-    TRACE_INTERVALS.write(pd.DataFrame({"request_id": ids, "inter_arrival_ns": np.diff(arrival_ns, prepend=0),
-                                        "arrival_time_ns": arrival_ns}), directory)
+    TRACE_LENGTHS.write(
+        pd.DataFrame(
+            {"request_id": ids, "prompt_id": [f"p{i}" for i in ids], "num_prefill_tokens": prefill, "num_decode_tokens": decode}
+        ),
+        directory,
+    )
+    TRACE_INTERVALS.write(
+        pd.DataFrame({"request_id": ids, "inter_arrival_ns": np.diff(arrival_ns, prepend=0), "arrival_time_ns": arrival_ns}),
+        directory,
+    )
     sha = workload_sha256((directory / "trace_lengths.csv").read_bytes(), (directory / "trace_intervals.csv").read_bytes(), "0")
-    write_json(directory / WORKLOAD_META_FILE, WorkloadMeta(
-        workload_id=directory.name, workload_sha256=sha, num_requests=len(ids), num_prefill_tokens=int(sum(prefill)),
-        num_decode_tokens=int(sum(decode)), duration_ns=int(arrival_ns[-1]), seed=0,
-        tokenizer={"sha256": "0", "base_vocab_size": 1000}, source={"kind": "synthetic"}, config_sha256="0"))
+    write_json(
+        directory / WORKLOAD_META_FILE,
+        WorkloadMeta(
+            workload_id=directory.name,
+            workload_sha256=sha,
+            num_requests=len(ids),
+            num_prefill_tokens=int(sum(prefill)),
+            num_decode_tokens=int(sum(decode)),
+            duration_ns=int(arrival_ns[-1]),
+            seed=0,
+            tokenizer={"sha256": "0", "base_vocab_size": 1000},
+            source={"kind": "synthetic"},
+            config_sha256="0",
+        ),
+    )
     return directory

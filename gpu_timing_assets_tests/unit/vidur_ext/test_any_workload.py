@@ -12,16 +12,40 @@ requests = st.lists(st.tuples(st.integers(1, 150), st.integers(1, 40), st.intege
 
 
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(work=requests, num_kv_blocks=st.integers(14, 60), max_num_seqs=st.integers(1, 8), budget=st.integers(8, 128),
-       asynchronous=st.booleans(), predictor=st.sampled_from(["kernel", "engine"]), reserve=st.booleans())
+@given(
+    work=requests,
+    num_kv_blocks=st.integers(14, 60),
+    max_num_seqs=st.integers(1, 8),
+    budget=st.integers(8, 128),
+    asynchronous=st.booleans(),
+    predictor=st.sampled_from(["kernel", "engine"]),
+    reserve=st.booleans(),
+)
 def test_every_simulation_serves_each_request_exactly(
-    config, timing, work, num_kv_blocks, max_num_seqs, budget, asynchronous, predictor, reserve,
+    config,
+    timing,
+    work,
+    num_kv_blocks,
+    max_num_seqs,
+    budget,
+    asynchronous,
+    predictor,
+    reserve,
 ) -> None:
-    params = engine_params(config, num_kv_blocks=num_kv_blocks, max_num_seqs=max_num_seqs, max_num_batched_tokens=budget,
-                           async_scheduling=asynchronous, other={"scheduler_reserve_full_isl": reserve})
+    params = engine_params(
+        config,
+        num_kv_blocks=num_kv_blocks,
+        max_num_seqs=max_num_seqs,
+        max_num_batched_tokens=budget,
+        async_scheduling=asynchronous,
+        other={"scheduler_reserve_full_isl": reserve},
+    )
     kernels = kernel_times(params)
-    chosen = (KernelPredictorConfig(params=params, kernels=kernels) if predictor == "kernel" else
-              EnginePredictorConfig(params=params, kernels=kernels, timing=timing))
+    chosen = (
+        KernelPredictorConfig(params=params, kernels=kernels)
+        if predictor == "kernel"
+        else EnginePredictorConfig(params=params, kernels=kernels, timing=timing)
+    )
     prompt, outputs, arrival_ms = (np.array(column) for column in zip(*work, strict=True))
     log = simulate(config.model.name, config.hardware, params, SimulatedWork(arrival_ms / 1e3, prompt, outputs), chosen)
     steps, batches = log.tables()

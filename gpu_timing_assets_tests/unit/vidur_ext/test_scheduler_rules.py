@@ -109,7 +109,9 @@ def test_the_request_admitted_last_is_preempted_and_computed_again(simulated) ->
     assert starts["request_id"].tolist() == [0, 1, 1]
     again = starts.iloc[2]
     # all that it had: its prompt and the tokens made before
-    made_before = (run.batches[(run.batches["request_id"] == 1) & (run.batches["step"] < again["step"])]["num_scheduled_tokens"] == 1).sum() + 1
+    made_before = (
+        run.batches[(run.batches["request_id"] == 1) & (run.batches["step"] < again["step"])]["num_scheduled_tokens"] == 1
+    ).sum() + 1
     assert again["num_scheduled_tokens"] == 40 + made_before
     assert run.outputs(1) == 40
 

@@ -30,8 +30,9 @@ def simulate_with(config, bundle, workload) -> Callable[..., tuple[Path, RunMeta
     """`simulate_with(predictor, variant, real_run_dir)` → the run's directory and metadata."""
 
     def simulate_it(predictor: str = "engine", variant: str | None = None, real: Path | None = None, seed: int = 0):
-        changed = config.model_copy(update={"simulator": config.simulator.model_copy(
-            update={"predictor": predictor, "variant": variant, "seed": seed})})
+        changed = config.model_copy(
+            update={"simulator": config.simulator.model_copy(update={"predictor": predictor, "variant": variant, "seed": seed})}
+        )
         out = changed.data.sim_run_dir(changed.sim_run_id)
         return out, run(changed, SimInputs(workload, bundle, real), out)
 
@@ -99,8 +100,10 @@ def test_tokens_of_one_step_are_seen_one_after_the_other(simulate_with) -> None:
     _, tokens = read_run_tables(out)
     decode = steps[(steps["num_decode_requests"] > 1) & (steps["num_prefill_requests"] == 0)].iloc[0]
     mine = batches[batches["step"] == decode["step"]]["request_id"].tolist()
-    times = [tokens[(tokens["request_id"] == request) & (tokens["token_time_ns"] > decode["result_ns"])]["token_time_ns"].min()
-             for request in mine]
+    times = [
+        tokens[(tokens["request_id"] == request) & (tokens["token_time_ns"] > decode["result_ns"])]["token_time_ns"].min()
+        for request in mine
+    ]
     assert times == sorted(times)
     assert len(set(times)) == len(times)
 
