@@ -6,6 +6,10 @@ import pandas as pd
 
 from gpu_timing_assets.artifacts.metadata import RunMeta
 
+NOT_COMPARABLE = {
+    "transformers": "Backend `transformers` serves one request at a time: a reference for one request, not comparable under load.",
+    "null_engine": "Backend `null_engine` returns tokens at once: these are the client's own times, not an engine's.",
+}
 PERCENTILES = {"p50": 50, "p90": 90, "p99": 99}
 
 
@@ -42,13 +46,7 @@ def summary_markdown(meta: RunMeta) -> str:
         )
     )
     verdict = "complete" if meta.status == "complete" else "**invalid**: " + "; ".join(details["invalid_reasons"])
-    note = (
-        ""
-        if meta.params.get("comparable_under_load", True)
-        else (
-            f"\nBackend `{meta.backend}` serves one request at a time: a reference for one request, not comparable under load.\n"
-        )
-    )
+    note = "" if meta.params.get("comparable_under_load", True) else f"\n{NOT_COMPARABLE[meta.backend]}\n"
     return (
         f"# Real run {meta.run_id}\n\n{meta.model} on {meta.params.get('device_name')} under {meta.params.get('engine')} "
         f"{meta.params.get('engine_version')}, repeat {details['repeat'] + 1} of {details['repeats']}: {verdict}.\n{note}\n"
