@@ -33,7 +33,8 @@ def measure(rate_per_s: float, tokens: int, streams: int, seconds: float, seed: 
     prompt = list(range(256))
     planned = [PlannedRequest(f"r.{index}", int(at), prompt, tokens) for index, at in enumerate(arrivals)]
     result = asyncio.run(replay(engine, planned))
-    assert len(result.token_ns) == len(planned) * tokens and not result.errors
+    assert len(result.token_ns) == len(planned) * tokens
+    assert not result.errors
     lateness_ms = (result.submit_ns - result.arrival_ns) / 1e6
     last_ns = np.zeros(len(planned))
     np.maximum.at(last_ns, result.token_request, result.token_ns)

@@ -151,7 +151,8 @@ def main() -> None:
     print(f"{asked.requests:,} requests, {int(work.decode.sum()):,} output tokens, {meta.details['steps']:,} steps of "
           f"{step_s * 1e3:.2f} ms; bundle: {work.bundle.name}; medians of {asked.repeats}")
     for name, column in times.items():
-        print(f"{name:10} {statistics.median(column):7.2f} s   {ratios[name]:5.2f} × the bare loop   ({min(column):.2f} to {max(column):.2f} s)")
+        print(f"{name:10} {statistics.median(column):7.2f} s   {ratios[name]:5.2f} × the bare loop   "
+              f"({min(column):.2f} to {max(column):.2f} s)")
     if training_s is not None:
         print(f"stock trains its forests once per bundle: {training_s:.1f} s with the first simulation")
     print(f"of engine's time the event loop is {meta.details['event_loop_s'] / meta.details['wall_s']:.0%}; bare loop {bare:.2f} s")

@@ -232,7 +232,7 @@ def test_metadata_that_is_not_json(config, simulate, bundle) -> None:
 
 def test_bursts_too_few_to_fit(config, simulate, bundle) -> None:
     spoil(next(bundle.rglob("burst_steps.csv")), lambda frame: frame[frame["burst"] == 0])
-    assert_refused(simulate, config, ProfilingBundleError, "cannot be fitted", "larger burst grid")
+    assert_refused(simulate, config, ProfilingBundleError, "cannot be fitted", "profile again")
 
 
 def test_a_request_longer_than_the_context(config, simulate) -> None:
