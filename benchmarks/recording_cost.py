@@ -37,7 +37,8 @@ def reference_rows() -> list[str]:
         meta: RunMeta = read_complete_run(path.parent)
         recorded = bool(read_json(path.parent / "config.json")["backend"]["record_steps"])
         found.setdefault((meta.model, str(meta.workload_id)), {}).setdefault(recorded, []).append(meta.details["itl_ms"]["p50"])
-    medians = {key: (statistics.median(runs[True]), statistics.median(runs[False])) for key, runs in found.items() if len(runs) == 2}
+    both = {key: runs for key, runs in found.items() if len(runs) == 2}
+    medians = {key: (statistics.median(runs[True]), statistics.median(runs[False])) for key, runs in both.items()}
     return [f"{model} {name}: {on / off:.3f} ({off:.3f} ms without)" for (model, name), (on, off) in medians.items()]
 
 
