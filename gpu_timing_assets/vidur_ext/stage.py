@@ -203,7 +203,11 @@ def _predictor(
         ), None
     if simulator.predictor == "kernel":
         return KernelPredictorConfig(params=params, kernels=kernels), None
-    timing = fit_engine_timing(BURST_STEPS.read(host_dir(root)), BURST_REQUESTS.read(host_dir(root)), params, kernels)
+    from threadpoolctl import threadpool_limits
+
+    # the fits' matrices have three columns: BLAS threads that wait for each other on a busy machine cost seconds
+    with threadpool_limits(1):
+        timing = fit_engine_timing(BURST_STEPS.read(host_dir(root)), BURST_REQUESTS.read(host_dir(root)), params, kernels)
     if simulator.variant == "recorded_step_times":
         assert real is not None
         return RecordedPredictorConfig(params=params, kernels=kernels, recorded=ENGINE_STEPS.read(real)), timing
