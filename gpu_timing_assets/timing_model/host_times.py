@@ -41,27 +41,39 @@ def fit_time(rows: pd.DataFrame, features: Sequence[str], target_ms: str) -> Fit
     Solved by iteratively reweighted non-negative least squares. A feature that does not vary gets coefficient 0.
     Raises ValueError for fewer than `MIN_ROWS` rows.
     """
-    from scipy.optimize import nnls
-
     if len(rows) < MIN_ROWS:
         raise ValueError(f"{len(rows)} measurements of {target_ms}, at least {MIN_ROWS} are needed")
     varying = [name for name in features if rows[name].nunique() > 1]
     matrix = np.column_stack([np.ones(len(rows)), *(rows[name].to_numpy(dtype=float) for name in varying)])
     target = rows[target_ms].to_numpy(dtype=float)
     scale = matrix.max(axis=0)
+    matrix = matrix / scale
     weights = np.ones(len(rows))
     solution = np.zeros(matrix.shape[1])
     for _ in range(30):
-        solution = nnls(matrix / scale * weights[:, None], target * weights)[0]
-        residual = np.abs(target - matrix / scale @ solution)
+        solution = _weighted_nnls(matrix, target, weights)
+        residual = np.abs(target - matrix @ solution)
         # relative deviations, so that the few large steps do not decide the fit of the many small ones
-        weights = 1 / np.sqrt(np.maximum(residual * target, 1e-9 * target**2 + 1e-12))
-    fitted = np.maximum(matrix / scale @ solution, 1e-6)
+        weights = 1 / np.maximum(residual * target, 1e-9 * target**2 + 1e-12)
+    fitted = np.maximum(matrix @ solution, 1e-6)
     by_name = dict(zip(varying, (solution / scale)[1:], strict=True))
     # weights that prefer short times leave the line a little low: it is moved so that half of the measurements lie above it
     centre = float(np.median(target / fitted))
     coefficients = (float(solution[0] / scale[0]) * centre, *(float(by_name.get(name, 0.0)) * centre for name in features))
     return FittedTime(tuple(features), coefficients, sample_of(target / fitted / centre), len(rows))
+
+
+def _weighted_nnls(matrix: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """argmin over x ≥ 0 of Σ weights (matrix x − target)²; shapes (rows, features), (rows,), (rows,).
+
+    Through the normal equations' Cholesky factor: a few features, thousands of rows.
+    """
+    from scipy.optimize import nnls
+
+    weighted = matrix * weights[:, None]
+    gram = matrix.T @ weighted
+    factor = np.linalg.cholesky(gram + 1e-12 * np.trace(gram) * np.eye(len(gram)))
+    return nnls(factor.T, np.linalg.solve(factor, weighted.T @ target))[0]
 
 
 def sample_of(values: np.ndarray) -> np.ndarray:

@@ -17,9 +17,9 @@ from vidur.types import BaseIntEnum
 from gpu_timing_assets.artifacts.engine_params import EngineParams
 from gpu_timing_assets.engine.graph_mode import EAGER, FULL, graph_modes
 from gpu_timing_assets.timing_model.engine_timing import EngineTiming
-from gpu_timing_assets.timing_model.host_times import FittedTime
 from gpu_timing_assets.timing_model.kernel_times import KernelTimes
 from gpu_timing_assets.timing_model.padding import padded_tokens
+from gpu_timing_assets.vidur_ext.drawn_times import DrawnRatio, DrawnTime
 from gpu_timing_assets.vidur_ext.engine_step import EngineStep, LoopTime
 
 
@@ -123,67 +123,54 @@ class EnginePredictor(_StepPredictor):
         super().__init__(predictor_config, replica_config, cache_config)
         assert predictor_config.timing is not None
         self.asynchronous = self._params.async_scheduling
-        self._timing = predictor_config.timing
+        timing, rng = predictor_config.timing, np.random.default_rng(predictor_config.seed)
         self._gpu_free = self._busy_until = 0.0
-        self._rng = np.random.default_rng(predictor_config.seed)
-        self._draws: dict[int, list[float]] = {}
+        self._wake_up_s, self._gpu = timing.wake_up_ms / 1e3, timing.gpu
+        self._schedule, self._update, self._gap = (DrawnTime(fit, rng) for fit in (timing.schedule, timing.update, timing.gap))
+        self._launch = {mode: DrawnTime(fit, rng) for mode, fit in timing.launch.items()}
+        self._launch_after_idle = {mode: DrawnTime(fit, rng) for mode, fit in timing.launch_after_idle.items()}
+        self._any_launch = self._launch.get(EAGER) or next(iter(self._launch.values()))
+        self._gpu_ratio = DrawnRatio(timing.gpu.ratios, rng)
 
     def get_execution_time(self, step: EngineStep, pipeline_stage: int) -> LoopTime:  # type: ignore[override]
         begin = step.scheduled_at
         step.after_idle = begin > self._busy_until
-        awake = begin + (self._timing.wake_up_ms / 1e3 if step.after_idle else 0.0)
-        self._busy_until = self._round_async(step, awake) if self.asynchronous else self._round_sync(step, awake)
+        awake = begin + (self._wake_up_s if step.after_idle else 0.0)
+        end = self._round_async(step, awake) if self.asynchronous else self._round_sync(step, awake)
         # Vidur adds the duration to the begin again, and floats need not come back to where they were
-        self._busy_until = begin + (self._busy_until - begin)
-        return LoopTime(self._busy_until - begin)
+        self._busy_until = begin + (end - begin)
+        return LoopTime(end - begin)
 
     def _round_sync(self, step: EngineStep, begin: float) -> float:
-        timing, num_requests = self._timing, len(step.sequences)
-        kernel_ms = self._kernel_s(step) * 1e3
-        step.schedule_end = begin + self._draw(timing.schedule, step.num_decode_requests, step.num_prefill_requests)
-        step.ready = step.schedule_end + self._draw(self._launch(step), kernel_ms, num_requests)
-        step.result = step.ready + self._draw(timing.update, step.num_decode_requests, step.num_prefill_requests)
-        return step.result + self._draw(timing.gap, num_requests)
+        num_requests, kernel_ms = len(step.sequences), self._kernel_s(step) * 1e3
+        step.schedule_end = begin + self._schedule(step.num_decode_requests, step.num_prefill_requests)
+        step.ready = step.schedule_end + self._launch_of(step)(kernel_ms, num_requests)
+        step.result = step.ready + self._update(step.num_decode_requests, step.num_prefill_requests)
+        return step.result + self._gap(num_requests)
 
     def _round_async(self, step: EngineStep, begin: float) -> float:
-        timing, previous, num_requests = self._timing, step.previous, len(step.sequences)
-        step.schedule_end = launched = begin + self._draw(timing.schedule, step.num_decode_requests, step.num_prefill_requests)
+        previous, num_requests = step.previous, len(step.sequences)
+        step.schedule_end = launched = begin + self._schedule(step.num_decode_requests, step.num_prefill_requests)
         if num_requests:
-            kernels = self._kernel_s(step)
-            launched += self._draw(self._launch(step), step.num_tokens, num_requests)
-            gpu = timing.gpu
+            kernels = self._kernel_s(step) * self._gpu_ratio()
+            launched += self._launch_of(step)(step.num_tokens, num_requests)
             if step.graph_mode == FULL:
                 padded = padded_tokens(step.num_tokens, self._params.graph_capture_sizes, FULL)
-                kernels *= gpu.full(padded, step.kv_tokens / num_requests)
-                step.ready = max(self._gpu_free, launched) + kernels * self._ratio(gpu.ratios)
+                kernels *= self._gpu.full(padded, step.kv_tokens / num_requests)
+                step.ready = max(self._gpu_free, launched) + kernels
             else:
-                first_kernel = max(self._gpu_free, step.schedule_end + gpu.mixed_start_ms / 1e3)
-                step.ready = max(launched, first_kernel + kernels * gpu.mixed_scale * self._ratio(gpu.ratios))
+                first_kernel = max(self._gpu_free, step.schedule_end + self._gpu.mixed_start_ms / 1e3)
+                step.ready = max(launched, first_kernel + kernels * self._gpu.mixed_scale)
             self._gpu_free = step.ready
         if previous is None:
-            return launched + self._draw(timing.gap, num_requests)
-        previous.result = max(launched, previous.ready) + self._draw(
-            timing.update, previous.num_decode_requests, previous.num_prefill_requests
-        )
-        return previous.result + self._draw(timing.gap, num_requests)
+            return launched + self._gap(num_requests)
+        previous.result = max(launched, previous.ready) + self._update(previous.num_decode_requests, previous.num_prefill_requests)
+        return previous.result + self._gap(num_requests)
 
-    def _launch(self, step: EngineStep) -> FittedTime:
-        launch = self._timing.launch
-        if step.after_idle and step.graph_mode in self._timing.launch_after_idle:
-            return self._timing.launch_after_idle[step.graph_mode]
-        return launch.get(step.graph_mode) or launch.get(EAGER) or next(iter(launch.values()))
-
-    def _draw(self, fitted: FittedTime, *features: float) -> float:
-        return fitted(*features) * self._ratio(fitted.ratios) / 1e3
-
-    def _ratio(self, ratios: np.ndarray) -> float:
-        """A draw from a sample of ratios, made in blocks."""
-        if len(ratios) == 1:
-            return float(ratios[0])
-        block = self._draws.get(id(ratios))
-        if not block:
-            block = self._draws[id(ratios)] = ratios[self._rng.integers(0, len(ratios), 4096)].tolist()
-        return block.pop()
+    def _launch_of(self, step: EngineStep) -> DrawnTime:
+        if step.after_idle and step.graph_mode in self._launch_after_idle:
+            return self._launch_after_idle[step.graph_mode]
+        return self._launch.get(step.graph_mode) or self._any_launch
 
 
 class RecordedPredictor(_StepPredictor):

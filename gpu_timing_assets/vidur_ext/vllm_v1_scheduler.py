@@ -208,4 +208,5 @@ class VllmV1ReplicaScheduler(BaseReplicaScheduler):
                 finished = True
         if finished:
             self._running = [sequence for sequence in self._running if sequence.blocks >= 0]
+        step.outputs.clear()
         self._log.add(step, produced)
