@@ -33,7 +33,7 @@ def itl_p50_ms(data_root: Path, overrides: list[str], *, record: bool) -> list[f
 def reference_rows() -> list[str]:
     """Workloads of the reference data that were replayed both with and without a recording, on the same target."""
     found: dict[tuple[str, str], dict[bool, list[float]]] = {}
-    for path in sorted(REFERENCE_DATA.glob("*/real_runs/*/run_meta.json")):
+    for path in sorted(REFERENCE_DATA.glob("*/real_runs*/*/run_meta.json")):
         meta: RunMeta = read_complete_run(path.parent)
         recorded = bool(read_json(path.parent / "config.json")["backend"]["record_steps"])
         found.setdefault((meta.model, str(meta.workload_id)), {}).setdefault(recorded, []).append(meta.details["itl_ms"]["p50"])

@@ -23,18 +23,20 @@ def _target(config: ExperimentConfig) -> tuple[str, str, str]:
 
 
 def sim_inputs(config: ExperimentConfig) -> "SimInputs":
-    """The workload, the target's bundle and, for a variant that substitutes from one, the newest real run.
+    """The workload, the target's bundle and, for a variant or a closed loop, which read one, the newest real run.
 
-    Raises `UnfinishedArtifactError` if a variant has no real run to read.
+    Raises `UnfinishedArtifactError` if there is no real run to read.
     """
     from gpu_timing_assets.vidur_ext import SimInputs
 
     newest = None
-    if config.simulator.variant:
+    closed_loop = getattr(config.workload.arrivals, "kind", None) == "closed_loop"
+    if config.simulator.variant or closed_loop:
         found = real_runs(config)
         if not found:
+            reader = f"simulator.variant={config.simulator.variant}" if config.simulator.variant else "a closed loop"
             raise UnfinishedArtifactError(
-                f"simulator.variant={config.simulator.variant} reads a real run of {config.workload.workload_id} on "
+                f"{reader} reads a real run of {config.workload.workload_id} on "
                 f"{config.target_id}, and there is none below {config.data.path / 'real_runs'}: run real-bench first")
         newest = found[-1]
     root = config.data.profiling_root(config.hardware.name, config.model.name)

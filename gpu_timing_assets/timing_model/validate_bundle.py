@@ -32,6 +32,10 @@ def validate_profiling_root(path: Path, config: ExperimentConfig) -> BundleMeta:
             ("max_num_seqs", params.max_num_seqs, config.backend.max_num_seqs),
             ("max_num_batched_tokens", params.max_num_batched_tokens, config.backend.max_num_batched_tokens),
             ("dtype", params.dtype, config.model.dtype),
+            ("enable_prefix_caching", params.enable_prefix_caching, config.backend.enable_prefix_caching),
+            # null leaves these to the engine
+            ("max_model_len", params.max_model_len, config.backend.max_model_len or params.max_model_len),
+            ("async_scheduling", params.async_scheduling, _or(config.backend.async_scheduling, params.async_scheduling)),
         ):
             if found != wanted:
                 raise ProfilingBundleError(
@@ -47,3 +51,7 @@ def validate_profiling_root(path: Path, config: ExperimentConfig) -> BundleMeta:
     except ArtifactError as error:
         raise ProfilingBundleError(f"{error}: {remedy}") from None
     return meta
+
+
+def _or(value: bool | None, default: bool) -> bool:
+    return default if value is None else value
