@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from gpu_timing_assets.artifacts.layout import DataRoot
-from gpu_timing_assets.artifacts.metadata import RUN_META_FILE, write_json
+from gpu_timing_assets.artifacts.metadata import RUN_META_FILE, read_json, write_json
 from gpu_timing_assets.comparison import VerdictRow, build_fidelity_matrix
 from gpu_timing_assets_tests.unit.comparison.synthetic_runs import engine_params, metadata, write_workload
 
@@ -61,6 +61,20 @@ def test_a_comparison_of_what_is_there_is_current_and_linked(data) -> None:
     assert row["ttft_p99_error_pct"] is None
     link = data.fidelity_matrix_dir / row["report"]
     assert link.resolve() == (data.comparison_dir(NAME) / "report.html").resolve()
+
+
+def test_a_comparison_with_runs_from_elsewhere_is_current_as_long_as_they_are_as_they_were(data, tmp_path_factory) -> None:
+    elsewhere = DataRoot(tmp_path_factory.mktemp("reference"))
+    meta_file = data.comparison_dir(NAME) / RUN_META_FILE
+    meta = read_json(meta_file)
+    for run, entry in zip(("real-0", "real-1"), meta["details"]["inputs"], strict=False):
+        put(elsewhere, run)
+        (data.path / "real_runs" / run / RUN_META_FILE).unlink()
+        entry["path"] = str(elsewhere.path / "real_runs" / run)
+    write_json(meta_file, meta)
+    assert rows(data)[NAME]["state"] == "current"
+    put(elsewhere, "real-1", ended_at="2027-01-01T00:00:00Z")
+    assert "real-1 changed or went since" in rows(data)[NAME]["why"]
 
 
 @pytest.mark.parametrize(("change", "why"), [
