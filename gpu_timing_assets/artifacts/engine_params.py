@@ -20,11 +20,6 @@ class ModelDimensions(Metadata):
     tie_word_embeddings: bool
     max_position_embeddings: int
 
-    @property
-    def kv_bytes_per_token(self) -> int:
-        """Bytes of keys and values of one token over all layers, at two bytes a number."""
-        return 2 * 2 * self.num_hidden_layers * self.num_key_value_heads * self.head_dim
-
 
 class EngineParams(Metadata):
     """What the engine resolved its settings to. A simulation carries those that it simulated.

@@ -28,7 +28,7 @@ class VllmEngine:
         Raises `DeviceError` if vLLM or the target's device is not there, `EngineError` if vLLM refuses the settings
         or does not start.
         """
-        _set_environment(hardware)
+        _set_environment(hardware, backend)
         self.recording = scratch / "recording.jsonl" if backend.record_steps else None
         if self.recording:
             os.environ[RECORDING_VARIABLE] = str(self.recording)
@@ -99,7 +99,8 @@ class VllmEngine:
         self._llm.shutdown()
 
 
-def _set_environment(hardware: HardwarePreset) -> None:
+def _set_environment(hardware: HardwarePreset, backend: BackendPreset) -> None:
+    os.environ["VLLM_ENGINE_READY_TIMEOUT_S"] = str(int(backend.start_timeout_s))
     os.environ.update({"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"})
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     if hardware.omp_num_threads:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gpu_timing_assets.artifacts.engine_params import ModelDimensions
+from gpu_timing_assets.artifacts.errors import ProfilingBundleError
 
 # larger than the L2 cache of an H100 (50 MB) and an A100 (40 MB), so that a second layer evicts the first
 DISTINCT_BYTES = 160 * 2**20
@@ -51,7 +52,13 @@ class KernelBench:
 
         self._torch = torch
         self._device, self._dtype = torch.device(device), getattr(torch, dtype)
-        self._block_size, self._attention_backend = kv_block_size, attention_backend
+        self._block_size = kv_block_size
+        self._attention = {"FLASH_ATTN": _FlashAttention, "CPU_ATTN": _CpuAttention}.get(attention_backend)
+        if self._attention is None:
+            raise ProfilingBundleError(
+                f"the engine chose attention backend {attention_backend}, and only FLASH_ATTN and CPU_ATTN can be timed here: "
+                "another kernel's times would be another engine's"
+            )
         self._repeats, self._warmup_repeats = repeats, warmup_repeats
         self.d = dimensions
         self._q_heads = dimensions.num_attention_heads // tensor_parallel_size
@@ -103,11 +110,11 @@ class KernelBench:
 
     def kv_cache_saves(self, token_counts: Sequence[int]) -> Iterator[tuple[int, KernelTime]]:
         for tokens in token_counts:
-            yield tokens, self._time("attn_kv_cache_save", self._attention(tokens, [tokens], [0], 1).save, 1, inner=8)
+            yield tokens, self._time("attn_kv_cache_save", self._attention_case(tokens, [tokens], [0], 1).save, 1, inner=8)
 
     def decode_attention(self, batch_size: int, context_tokens: int) -> KernelTime:
         """One query token for each of `batch_size` requests with `context_tokens` of context."""
-        case = self._attention(
+        case = self._attention_case(
             batch_size,
             [1] * batch_size,
             [context_tokens - 1] * batch_size,
@@ -117,7 +124,7 @@ class KernelBench:
 
     def prefill_attention(self, chunk_tokens: int, context_tokens: int) -> KernelTime:
         """A chunk of `chunk_tokens` of one request of which `context_tokens` are computed."""
-        case = self._attention(
+        case = self._attention_case(
             chunk_tokens, [chunk_tokens], [context_tokens], self._distinct((chunk_tokens + context_tokens) * self._kv_size * 4)
         )
         return self._time("attn_prefill", case.attend, case.copies)
@@ -163,9 +170,9 @@ class KernelBench:
         ids = self._torch.randint(0, self._vocab, (tokens,), device=self._device)
         return lambda i: self._torch.nn.functional.embedding(ids, weight)
 
-    def _attention(self, tokens: int, query_lens: list[int], context_lens: list[int], copies: int) -> "_AttentionCase":
-        make = _CpuAttention if self._device.type == "cpu" else _FlashAttention
-        return make(self, tokens, query_lens, context_lens, copies)
+    def _attention_case(self, tokens: int, query_lens: list[int], context_lens: list[int], copies: int) -> "_AttentionCase":
+        assert self._attention is not None
+        return self._attention(self, tokens, query_lens, context_lens, copies)
 
     def _copies(self, shape: tuple[int, int]) -> list[Callable[[Any], Any]]:
         return [self._linear(*shape) for _ in range(self._distinct(shape[0] * shape[1] * self._dtype.itemsize))]

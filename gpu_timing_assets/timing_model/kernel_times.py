@@ -6,7 +6,6 @@ Interpolation is linear in the counts themselves, never in their logarithms, whi
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -152,10 +151,6 @@ class KernelTimes:
         chunk = tokens / num_requests
         context = max(0.0, pairs / tokens - (chunk + 1) / 2)
         return self._prefill_attention(context, chunk) * num_requests * self._num_layers
-
-    @cached_property
-    def operators(self) -> tuple[str, ...]:
-        return tuple(self._linear_curves)
 
 
 def _median(operator: str) -> str:
