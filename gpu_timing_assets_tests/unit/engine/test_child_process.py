@@ -75,13 +75,15 @@ def test_the_failure_of_an_earlier_attempt_is_not_told_again(tmp_path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_the_engine_dies_with_whoever_started_it(tmp_path, number) -> None:
     program = (
-        f"from pathlib import Path\nfrom gpu_timing_assets.engine.child_process import *\n"
+        # a shell that runs the tests in the background has them ignore SIGINT, and a child inherits that
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from pathlib import Path\nfrom gpu_timing_assets.engine.child_process import *\n"
         f"run_engine_process({CHILD!r}, {{'do': 'wait'}}, Path({str(tmp_path)!r}), None, subprocess_launcher)"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], cwd=PROJECT_ROOT, stderr=subprocess.DEVNULL)
     wait_until_written(tmp_path / "pids.json", parent)
     parent.send_signal(number)
-    parent.wait()
+    parent.wait(timeout=30)
     assert_gone(tmp_path)
 
 
