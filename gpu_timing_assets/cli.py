@@ -31,7 +31,10 @@ def _real_bench(config: ExperimentConfig, arguments: argparse.Namespace) -> list
     """Replay workloads against the real engine, in one start of it."""
     from gpu_timing_assets import real_bench
 
-    ids = arguments.workloads.split(",") if arguments.workloads else [config.workload.workload_id]
+    ids = [name.strip() for name in arguments.workloads.split(",")] if arguments.workloads else [config.workload.workload_id]
+    if len(set(ids)) < len(ids):
+        raise PresetError(f"--workloads names a workload twice: {arguments.workloads} (hardware.repeats says how often each "
+                          "is replayed)")
     inputs = real_bench.RealBenchInputs(workload_dirs=tuple(config.data.workload_dir(workload_id) for workload_id in ids))
     result = real_bench.run(config, inputs, config.data.path / "real_runs")
     return [f"real run: {directory}" for directory in result.run_dirs]
@@ -103,7 +106,7 @@ def _configuration(arguments: argparse.Namespace) -> ExperimentConfig:
                               "(leave --from-run away and give overrides, or the other way round)")
         return load_snapshot(arguments.from_run)
     quick = ["profiling=quick"] if getattr(arguments, "quick", False) else []
-    return compose([*load_settings().target, *quick, *arguments.overrides])
+    return compose([*load_settings().target, *arguments.overrides, *quick])
 
 
 def _parser(name: str) -> argparse.ArgumentParser:

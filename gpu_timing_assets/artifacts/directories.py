@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gpu_timing_assets.artifacts.errors import BusyError
@@ -20,7 +20,7 @@ def exclusive_lock(path: Path, what: str) -> Iterator[None]:
     Raises `BusyError` at once if another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = _open_lock(path)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -32,6 +32,20 @@ def exclusive_lock(path: Path, what: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _open_lock(path: Path) -> int:
+    """Open or make a lock file that every user of the machine may hold: a device has one lock, whoever asks for it."""
+    try:
+        # without O_CREAT: in a sticky directory the kernel refuses that for another user's file
+        return os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        with suppress(PermissionError):
+            os.fchmod(descriptor, 0o666)
+        return descriptor
+    except PermissionError:
+        raise BusyError(f"{path} belongs to another user and cannot be locked: have it made writable for all") from None
 
 
 @contextmanager

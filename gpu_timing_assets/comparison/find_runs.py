@@ -45,8 +45,13 @@ def find_real_runs(data: DataRoot, workload_id: str, model: str, hardware: str, 
     if not found:
         return ()
     newest = max(found, key=lambda pair: (pair[1].started_at, pair[1].run_id))[1]
-    settings = config_sha256(newest.params)
-    return tuple(directory for directory, meta in found if config_sha256(meta.params) == settings)
+    settings = _settings_sha256(newest)
+    return tuple(directory for directory, meta in found if _settings_sha256(meta) == settings)
+
+
+def _settings_sha256(meta: RunMeta) -> str:
+    """Of all settings but the KV blocks, which differ a little from one engine start to the next: the gate judges them."""
+    return config_sha256({name: value for name, value in meta.params.items() if name != "num_kv_blocks"})
 
 
 def find_sim_runs(data: DataRoot, workload_id: str, model: str, hardware: str, backend: str) -> tuple[Path, ...]:

@@ -1,15 +1,19 @@
 """The device an engine runs on: whether it is the target's, and one engine at a time on it."""
 
+import os
 import re
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from gpu_timing_assets.artifacts.directories import exclusive_lock
 from gpu_timing_assets.artifacts.errors import DeviceError
 from gpu_timing_assets.artifacts.provenance import cpu_model, visible_gpus
 from gpu_timing_assets.presets.target import HardwarePreset
+
+# one place for all users and shells of the machine, whatever their TMPDIR says
+LOCKS = Path(os.sep, "tmp")
+VISIBLE_VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 
 def device_name(hardware: HardwarePreset) -> str:
@@ -19,35 +23,48 @@ def device_name(hardware: HardwarePreset) -> str:
     """
     if hardware.device == "cpu":
         return cpu_model()
-    return _gpu(hardware)["name"]
+    return _gpus(hardware, 1)[0]["name"]
 
 
 @contextmanager
-def exclusive_device(hardware: HardwarePreset) -> Iterator[None]:
-    """Hold the device's lock (an `flock` by GPU uuid, released by the kernel when the holder dies).
+def exclusive_device(hardware: HardwarePreset, num_gpus: int = 1) -> Iterator[str]:
+    """Hold the device's locks (an `flock` by GPU uuid, released by the kernel when the holder dies) and show CUDA these
+    GPUs alone. To be entered before torch is imported. Yields the device's name.
 
-    Raises `BusyError` if another engine of this project holds it.
+    `hardware.gpu_index` counts within `$CUDA_VISIBLE_DEVICES` where a scheduler or a user has set it.
+    Raises `BusyError` if another engine of this project holds one of them, `DeviceError` as `device_name`.
     """
-    key = "cpu" if hardware.device == "cpu" else _gpu(hardware)["uuid"]
-    with exclusive_lock(Path(tempfile.gettempdir()) / f"gpu-timing-{key}.lock", f"device {key}"):
-        yield
+    gpus = [] if hardware.device == "cpu" else _gpus(hardware, num_gpus)
+    with ExitStack() as locks:
+        for key in [gpu["uuid"] for gpu in gpus] or ["cpu"]:
+            locks.enter_context(exclusive_lock(LOCKS / f"gpu-timing-{key}.lock", f"device {key}"))
+        if gpus:
+            # CUDA's own order is by speed, that of nvidia-smi by bus
+            os.environ.update({"CUDA_DEVICE_ORDER": "PCI_BUS_ID", VISIBLE_VARIABLE: ",".join(gpu["index"] for gpu in gpus)})
+        yield gpus[0]["name"] if gpus else cpu_model()
 
 
-def _gpu(hardware: HardwarePreset) -> dict[str, str]:
+def _gpus(hardware: HardwarePreset, count: int) -> list[dict[str, str]]:
     gpus = visible_gpus()
     if not gpus:
         raise DeviceError(
             f"target {hardware.name!r} needs a GPU and `nvidia-smi` shows none: run this on such a machine, or use hardware=cpu"
         )
-    if hardware.gpu_index >= len(gpus):
+    if allowed := os.environ.get(VISIBLE_VARIABLE):
+        named = [name.strip() for name in allowed.split(",")]
+        gpus = [gpu for name in named for gpu in gpus if name == gpu["index"] or gpu["uuid"].startswith(name)]
+    if hardware.gpu_index + count > len(gpus):
+        more = f" and {count - 1} more" if count > 1 else ""
         raise DeviceError(
-            f"target {hardware.name!r} asks for GPU {hardware.gpu_index}, this machine has {len(gpus)}: set hardware.gpu_index"
+            f"target {hardware.name!r} asks for GPU {hardware.gpu_index}{more}, this process sees {len(gpus)}: "
+            f"set hardware.gpu_index (and {VISIBLE_VARIABLE})"
         )
-    gpu = gpus[hardware.gpu_index]
-    if hardware.gpu_name and not re.search(hardware.gpu_name, gpu["name"]):
-        near = next((name for name in ("a100", "h100", "h200") if name.upper() in gpu["name"]), None)
-        remedy = f"use hardware={near}" if near else "add a hardware preset for it"
-        raise DeviceError(
-            f"GPU {hardware.gpu_index} is a {gpu['name']}, target {hardware.name!r} expects {hardware.gpu_name}: {remedy}"
-        )
-    return gpu
+    chosen = gpus[hardware.gpu_index : hardware.gpu_index + count]
+    for gpu in chosen:
+        if hardware.gpu_name and not re.search(hardware.gpu_name, gpu["name"]):
+            near = next((name for name in ("a100", "h100", "h200") if name.upper() in gpu["name"]), None)
+            remedy = f"use hardware={near}" if near else "add a hardware preset for it"
+            raise DeviceError(
+                f"GPU {gpu['index']} is a {gpu['name']}, target {hardware.name!r} expects {hardware.gpu_name}: {remedy}"
+            )
+    return chosen

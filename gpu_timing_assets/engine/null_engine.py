@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from gpu_timing_assets.artifacts.engine_params import EngineParams
-from gpu_timing_assets.engine.device import device_name
 from gpu_timing_assets.engine.model_directory import read_model_dimensions
 from gpu_timing_assets.presets.target import BackendPreset, HardwarePreset, ModelPreset
 
@@ -16,14 +15,16 @@ class NullEngine:
     Yields a token every `null_token_interval_ms` (0: each time the event loop comes round).
     """
 
-    def __init__(self, model: ModelPreset, hardware: HardwarePreset, backend: BackendPreset, scratch: Path) -> None:
+    def __init__(
+        self, model: ModelPreset, hardware: HardwarePreset, backend: BackendPreset, scratch: Path, device_name: str
+    ) -> None:
         self.recording: Path | None = None
         self._token_interval_s = backend.null_token_interval_ms / 1e3
         dimensions = read_model_dimensions(model)
         self.params = EngineParams(
             engine="null_engine",
             engine_version="1",
-            device_name=device_name(hardware),
+            device_name=device_name,
             model_dimensions=dimensions,
             dtype=model.dtype,
             max_model_len=backend.max_model_len or dimensions.max_position_embeddings,

@@ -8,7 +8,6 @@ from typing import Any
 
 from gpu_timing_assets.artifacts.engine_params import EngineParams
 from gpu_timing_assets.artifacts.errors import DeviceError
-from gpu_timing_assets.engine.device import device_name
 from gpu_timing_assets.engine.model_directory import card_directory, read_model_dimensions
 from gpu_timing_assets.presets.target import BackendPreset, HardwarePreset, ModelPreset
 
@@ -16,7 +15,9 @@ from gpu_timing_assets.presets.target import BackendPreset, HardwarePreset, Mode
 class TransformersEngine:
     """See `gpu_timing_assets.engine.interface.Engine`. Requests wait for each other in the order they come."""
 
-    def __init__(self, model: ModelPreset, hardware: HardwarePreset, backend: BackendPreset, scratch: Path) -> None:
+    def __init__(
+        self, model: ModelPreset, hardware: HardwarePreset, backend: BackendPreset, scratch: Path, device_name: str
+    ) -> None:
         """Load the model. Raises `DeviceError` if torch, transformers or the device is not there."""
         os.environ["HF_HUB_OFFLINE"] = "1"
         try:
@@ -29,7 +30,7 @@ class TransformersEngine:
         if hardware.omp_num_threads:
             torch.set_num_threads(hardware.omp_num_threads)
         self.recording: Path | None = None
-        name, dimensions = device_name(hardware), read_model_dimensions(model)
+        dimensions = read_model_dimensions(model)
         self._torch, self._device = torch, torch.device(hardware.device)
         dtype = getattr(torch, model.dtype)
         torch.manual_seed(model.seed)
@@ -47,7 +48,7 @@ class TransformersEngine:
         self.params = EngineParams(
             engine="transformers",
             engine_version=transformers.__version__,
-            device_name=name,
+            device_name=device_name,
             model_dimensions=dimensions,
             dtype=model.dtype,
             max_model_len=backend.max_model_len or dimensions.max_position_embeddings,

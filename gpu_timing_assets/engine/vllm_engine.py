@@ -7,7 +7,6 @@ from typing import Any
 
 from gpu_timing_assets.artifacts.engine_params import EngineParams
 from gpu_timing_assets.artifacts.errors import DeviceError, EngineError
-from gpu_timing_assets.engine.device import device_name
 from gpu_timing_assets.engine.model_directory import card_directory, read_model_dimensions
 from gpu_timing_assets.engine.recording import read_header
 from gpu_timing_assets.engine.recording_scheduler_names import (
@@ -22,7 +21,9 @@ from gpu_timing_assets.presets.target import BackendPreset, HardwarePreset, Mode
 class VllmEngine:
     """See `gpu_timing_assets.engine.interface.Engine`."""
 
-    def __init__(self, model: ModelPreset, hardware: HardwarePreset, backend: BackendPreset, scratch: Path) -> None:
+    def __init__(
+        self, model: ModelPreset, hardware: HardwarePreset, backend: BackendPreset, scratch: Path, device_name: str
+    ) -> None:
         """Start the engine; `scratch` is where it records its steps.
 
         Raises `DeviceError` if vLLM or the target's device is not there, `EngineError` if vLLM refuses the settings
@@ -32,7 +33,6 @@ class VllmEngine:
         self.recording = scratch / "recording.jsonl" if backend.record_steps else None
         if self.recording:
             os.environ[RECORDING_VARIABLE] = str(self.recording)
-        name = device_name(hardware)
         try:
             from vllm import SamplingParams
             from vllm.engine.arg_utils import AsyncEngineArgs
@@ -73,7 +73,7 @@ class VllmEngine:
         except Exception as error:
             raise EngineError(f"vLLM did not start: {' '.join(str(error).split())[:400]} (its log is above)") from error
         header = read_header(self.recording) if self.recording else {}
-        self.params = _resolved_params(config, header, model, name)
+        self.params = _resolved_params(config, header, model, device_name)
         self._sampling = lambda num_tokens, stop_early: SamplingParams(
             max_tokens=num_tokens,
             min_tokens=0 if stop_early else num_tokens,
@@ -108,8 +108,6 @@ def _set_environment(hardware: HardwarePreset, backend: BackendPreset) -> None:
     if hardware.device == "cpu":
         gibibytes = max(1, (hardware.kv_cache_bytes or 2**30) >> 30)
         os.environ.update({"VLLM_CPU_KVCACHE_SPACE": str(gibibytes), "VLLM_CPU_OMP_THREADS_BIND": "nobind"})
-    else:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(hardware.gpu_index)
 
 
 def _resolved_params(config: Any, header: dict[str, Any], model: ModelPreset, device: str) -> EngineParams:

@@ -6,14 +6,24 @@ from functools import cache
 import dagster as dg
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 
+from gpu_timing_assets.artifacts.layout import RESOURCES
 from gpu_timing_assets.presets.experiment import PRESETS
 
 PRESET_SHA256 = "preset_sha256"
 
 
 def preset_sha256(workload_id: str) -> str:
-    """The workload preset as it is now; `workload_spec` writes it into its materialization's metadata."""
-    return hashlib.sha256((PRESETS / "workload" / f"{workload_id}.yaml").read_bytes()).hexdigest()
+    """The workload's preset as it is now, with the family and the prompt file that it names.
+
+    `workload_spec` writes it into its materialization's metadata.
+    """
+    group = PRESETS / "workload"
+    files = [group / f"{workload_id}.yaml"]
+    text = files[0].read_text(encoding="utf-8")
+    files += [family for family in sorted((group / "sweep").glob("*.yaml")) if f"sweep/{family.stem}@" in text]
+    text = "".join(file.read_text(encoding="utf-8") for file in files)
+    files += [prompts for prompts in sorted((RESOURCES / "prompts").iterdir()) if prompts.name in text]
+    return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
 
 
 # `AutomationContext` has no public way to staleness; this resolver is what the page itself shows "Unsynced" from.

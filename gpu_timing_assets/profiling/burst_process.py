@@ -40,10 +40,10 @@ class _Played:
 
 def work(request: dict[str, Any], scratch: Path, report: Callable[[str], None]) -> None:
     config = validate(request["config"], "the request")
-    with exclusive_device(config.hardware):
+    with exclusive_device(config.hardware, config.backend.tensor_parallel_size) as device_name:
         report(f"starting {config.backend.name} for {config.model.name} on {config.hardware.name}")
         begin = time.monotonic()
-        engine = start_engine(config, scratch)
+        engine = start_engine(config, scratch, device_name)
         start_s = time.monotonic() - begin
         report(f"engine started in {start_s:.0f} s: {engine.params.engine} {engine.params.engine_version}")
         begin = time.monotonic()

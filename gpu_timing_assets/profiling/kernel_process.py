@@ -26,7 +26,7 @@ def work(request: dict[str, Any], scratch: Path, report: Callable[[str], None]) 
     if config.hardware.omp_num_threads:
         os.environ["OMP_NUM_THREADS"] = str(config.hardware.omp_num_threads)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    with exclusive_device(config.hardware):
+    with exclusive_device(config.hardware, config.backend.tensor_parallel_size):
         try:
             bench = _bench(config, params)
         except ImportError as error:

@@ -7,6 +7,6 @@ BURSTS_DIR = "bursts"
 SESSION_FILE = "session.json"
 
 
-def parts_dir(out: Path, config_sha256: str) -> Path:
-    """The directory of the measured parts of one configuration of the bundle `out`."""
-    return out.parent / f".unfinished-parts-{out.name}-{config_sha256[:16]}"
+def parts_dir(out: Path, config_sha256: str, engine_version: str | None) -> Path:
+    """The directory of the measured parts of one configuration of the bundle `out` under one version of the engine."""
+    return out.parent / f".unfinished-parts-{out.name}-{config_sha256[:16]}-{engine_version or 'elsewhere'}"

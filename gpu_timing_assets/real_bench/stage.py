@@ -28,7 +28,7 @@ from gpu_timing_assets.artifacts.tables import read_run_tables, read_workload_ta
 from gpu_timing_assets.engine.child_process import Launcher, run_engine_process
 from gpu_timing_assets.engine.device import device_name
 from gpu_timing_assets.engine.model_directory import read_model_dimensions
-from gpu_timing_assets.presets.experiment import ExperimentConfig
+from gpu_timing_assets.presets.experiment import ExperimentConfig, load_snapshot
 from gpu_timing_assets.real_bench import RealBenchInputs, RealBenchResult
 from gpu_timing_assets.real_bench.session import REPLAY_FILE, SESSION_FILE, replay_dir
 from gpu_timing_assets.real_bench.summary import run_statistics, summary_markdown
@@ -168,7 +168,8 @@ def _file_run(
     )
     # the replay's directory lies in the session's scratch directory, beside the runs: renamed, it is a run as a whole
     (replayed / REPLAY_FILE).unlink()
-    write_json(replayed / CONFIG_FILE, config)
+    # several workloads share a session: each run holds the configuration that replays it alone
+    write_json(replayed / CONFIG_FILE, config.model_copy(update={"workload": load_snapshot(workload_dir).workload}))
     (replayed / "summary.md").write_text(summary_markdown(meta), encoding="utf-8")
     write_json(replayed / RUN_META_FILE, meta)
     replayed.rename(run_dir)

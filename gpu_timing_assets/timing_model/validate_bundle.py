@@ -32,6 +32,7 @@ def validate_profiling_root(path: Path, config: ExperimentConfig) -> BundleMeta:
             ("max_num_seqs", params.max_num_seqs, config.backend.max_num_seqs),
             ("max_num_batched_tokens", params.max_num_batched_tokens, config.backend.max_num_batched_tokens),
             ("dtype", params.dtype, config.model.dtype),
+            ("enforce_eager", params.other.get("enforce_eager", config.backend.enforce_eager), config.backend.enforce_eager),
             ("enable_prefix_caching", params.enable_prefix_caching, config.backend.enable_prefix_caching),
             # null leaves these to the engine
             ("max_model_len", params.max_model_len, config.backend.max_model_len or params.max_model_len),

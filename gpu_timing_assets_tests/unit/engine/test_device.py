@@ -1,5 +1,6 @@
 """One engine at a time on a device, and only on the target's."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -39,6 +40,9 @@ def nvidia_smi(directory: Path, monkeypatch: pytest.MonkeyPatch, *gpus: str) -> 
     program.write_text(f"#!/bin/sh\n{'exit 9' if not gpus else f'cat <<END{chr(10)}{rows}{chr(10)}END'}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{directory}:/usr/bin:/bin")
+    # what a device shows CUDA is undone after the test
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "")
 
 
 @pytest.mark.parametrize("name", ["a100", "h100", "h200"])
@@ -62,7 +66,7 @@ def test_a_gpu_of_no_preset_is_refused(tmp_path, monkeypatch) -> None:
 
 def test_a_gpu_index_that_is_not_there_is_refused(tmp_path, monkeypatch) -> None:
     nvidia_smi(tmp_path, monkeypatch, "NVIDIA H100 80GB HBM3")
-    with pytest.raises(DeviceError, match="GPU 3, this machine has 1.*hardware.gpu_index"):
+    with pytest.raises(DeviceError, match="GPU 3, this process sees 1.*hardware.gpu_index"):
         device_name(hardware("h100").model_copy(update={"gpu_index": 3}))
 
 
@@ -98,8 +102,28 @@ def test_a_second_engine_on_a_device_is_refused_until_the_first_is_gone() -> Non
 
 def test_two_gpus_are_two_devices(tmp_path, monkeypatch) -> None:
     nvidia_smi(tmp_path, monkeypatch, "NVIDIA H100 80GB HBM3", "NVIDIA H100 80GB HBM3")
-    with exclusive_device(hardware("h100")), exclusive_device(hardware("h100").model_copy(update={"gpu_index": 1})):
-        pass
+    with exclusive_device(hardware("h100")):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+        # another process, which was shown both
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        with exclusive_device(hardware("h100").model_copy(update={"gpu_index": 1})):
+            assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
+
+
+def test_the_index_counts_within_what_a_scheduler_allotted(tmp_path, monkeypatch) -> None:
+    nvidia_smi(tmp_path, monkeypatch, "NVIDIA A100-SXM4-80GB", "NVIDIA H100 80GB HBM3")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    with exclusive_device(hardware("h100")) as name:
+        assert (name, os.environ["CUDA_VISIBLE_DEVICES"]) == ("NVIDIA H100 80GB HBM3", "1")
+
+
+def test_tensor_parallelism_holds_and_shows_as_many_gpus_as_it_needs(tmp_path, monkeypatch) -> None:
+    nvidia_smi(tmp_path, monkeypatch, "NVIDIA H100 80GB HBM3", "NVIDIA H100 80GB HBM3")
+    with exclusive_device(hardware("h100"), 2):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(DeviceError, match="GPU 0 and 2 more, this process sees 2"), exclusive_device(hardware("h100"), 3):
+        pytest.fail("there are two")
 
 
 @pytest.mark.parametrize(

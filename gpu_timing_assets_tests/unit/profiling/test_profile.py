@@ -16,6 +16,7 @@ from gpu_timing_assets.profiling import ProfilingInputs, run, validate_profiling
 from gpu_timing_assets.profiling.cpu_overheads import write_cpu_overheads
 from gpu_timing_assets.profiling.kernel_process import read_part
 from gpu_timing_assets.profiling.parts import ATTENTION_PART, BURSTS_DIR, HEAD_PART, LINEARS_PART, SESSION_FILE, parts_dir
+from gpu_timing_assets.profiling.stage import installed_vllm_version
 from gpu_timing_assets_tests.unit.vidur_ext.synthetic_bundle import (
     _integers,
     burst_tables,
@@ -52,7 +53,8 @@ class Measurement:
     def __init__(self, config: ExperimentConfig, fail_in: str | None = None) -> None:
         self.started: list[str] = []
         self._config, self._fail_in = config, fail_in
-        self._params = engine_params(config)
+        # by the engine that is installed here: a bundle of another version is measured anew
+        self._params = engine_params(config).model_copy(update={"engine_version": installed_vllm_version(config)})
 
     def __call__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
         name, parts = command[2].rsplit(".", 1)[1], Path(command[3]).parent
@@ -120,7 +122,7 @@ def test_a_profile_becomes_a_bundle_that_its_readers_accept(config, out) -> None
     meta = run(config, ProfilingInputs(), out, launch=Measurement(config))
     assert validate_profiling_root(out, config) == meta
     assert meta.duration_s["total"] == 15.0
-    assert (meta.model, meta.hardware, meta.engine_version) == ("qwen3-tiny", "cpu", "0.26.0")
+    assert (meta.model, meta.hardware, meta.engine_version) == ("qwen3-tiny", "cpu", installed_vllm_version(config))
     assert meta.quality
     assert set(LAYER_OPERATORS) - {"input_layernorm", "post_attention_layernorm", "add", "embedding"} <= set(meta.fitted_error_pct)
     assert {path.name for path in out.iterdir()} >= {
@@ -142,6 +144,15 @@ def test_a_valid_bundle_of_the_same_configuration_is_not_measured_again(config, 
     again = Measurement(config)
     assert run(config, ProfilingInputs(), out, launch=again) == first
     assert again.started == []
+
+
+def test_a_bundle_of_another_version_of_the_engine_is_measured_anew(config, out) -> None:
+    older = Measurement(config)
+    older._params = older._params.model_copy(update={"engine_version": "0.1.0"})
+    run(config, ProfilingInputs(), out, launch=older)
+    again = Measurement(config)
+    assert run(config, ProfilingInputs(), out, launch=again).engine_version == installed_vllm_version(config)
+    assert again.started
 
 
 @pytest.mark.parametrize("override", ["backend.gpu_memory_utilization=0.5", "profiling.repeats=9", "model.seed=3"])
@@ -248,7 +259,7 @@ def test_an_engine_that_dies_leaves_no_bundle(config, out) -> None:
     with pytest.raises(GpuTimingError):
         run(config, ProfilingInputs(), out, launch=Measurement(config, fail_in="burst_process"))
     assert not out.exists()
-    assert parts_dir(out, config.bundle_config_sha256).is_dir()
+    assert parts_dir(out, config.bundle_config_sha256, installed_vllm_version(config)).is_dir()
 
 
 def test_cpu_overheads_have_the_columns_of_vidurs_profiler(config, tmp_path) -> None:

@@ -21,7 +21,7 @@ from gpu_timing_assets.artifacts.errors import (
     UnfinishedArtifactError,
     WorkloadError,
 )
-from gpu_timing_assets.artifacts.metadata import RunMeta, read_complete_run
+from gpu_timing_assets.artifacts.metadata import CONFIG_FILE, RunMeta, read_complete_run, write_json
 from gpu_timing_assets.artifacts.tables import read_run_tables
 from gpu_timing_assets.presets.experiment import ExperimentConfig, compose, load_snapshot
 from gpu_timing_assets.real_bench import RealBenchInputs, RealBenchResult, run
@@ -44,6 +44,9 @@ def workload_with_prompts(directory: Path, prefill: Sequence[int], decode: Seque
     write_workload(directory, prefill, decode, arrival_ms)
     rows = [{"prompt_id": f"p{index}", "text": None, "token_seed": index} for index in range(len(prefill))]
     (directory / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = compose()
+    preset = config.workload.model_copy(update={"workload_id": directory.name})
+    write_json(directory / CONFIG_FILE, config.model_copy(update={"workload": preset}))
     return directory
 
 
@@ -100,8 +103,12 @@ def test_its_metadata_says_what_a_comparison_asks(session) -> None:
 
 
 def test_it_can_be_run_again_from_its_snapshot(session) -> None:
+    # of a session of several workloads each run names its own
     config, result = session
-    assert load_snapshot(result.run_dirs[0]) == config
+    for run_dir in result.run_dirs:
+        snapshot = load_snapshot(run_dir)
+        assert snapshot.workload.workload_id == run_dir.name.split("--")[0]
+        assert snapshot == config.model_copy(update={"workload": snapshot.workload})
 
 
 def test_nothing_else_is_left(session) -> None:
