@@ -14,8 +14,6 @@ from gpu_timing_assets.artifacts.bundle import (
     MLP,
     bundle_tables,
     check_measurements,
-    compute_dir,
-    host_dir,
 )
 from gpu_timing_assets.artifacts.engine_params import EngineParams
 from gpu_timing_assets.presets.experiment import ExperimentConfig
@@ -39,22 +37,20 @@ def judge_bundle(
     Raises `ArtifactError` for a table that is malformed and `ProfilingBundleError` for bursts that cannot be fitted: such
     a bundle is not filed at all.
     """
-    hardware, model = config.hardware.name, config.model.name
     frames = {}
-    for table, directory in bundle_tables(root, hardware, model).items():
-        frames[table.file] = table.read(directory)
-        check_measurements(table, directory, frames[table.file])
-    kernels_dir = compute_dir(root, hardware, model)
-    mlp, attention, head = MLP.read(kernels_dir), ATTENTION.read(kernels_dir), HEAD.read(root)
-    steps, requests = BURST_STEPS.read(host_dir(root)), BURST_REQUESTS.read(host_dir(root))
+    for table, directory in bundle_tables(root, config.hardware.name, config.model.name).items():
+        frames[table] = table.read(directory)
+        check_measurements(table, directory, frames[table])
+    mlp, attention, head, steps, requests = (frames[table] for table in (MLP, ATTENTION, HEAD, BURST_STEPS, BURST_REQUESTS))
+    kernel_tables = {table.file: frames[table] for table in (MLP, ATTENTION, HEAD)}
     # a bundle that no simulation could be fitted on is not filed
     fit_engine_timing(steps, requests, params, KernelTimes(mlp, attention, head, params.model_dimensions.num_hidden_layers))
     fitted = held_out_errors(mlp, attention, head, steps, params)
     grid = config.profiling
-    spread = {name: _spread_pct(frame) for name, frame in (("mlp.csv", mlp), ("attention.csv", attention), ("head.csv", head))}
+    spread = {name: _spread_pct(frame) for name, frame in kernel_tables.items()}
     constant = [
         f"{name}: {column}"
-        for name, frame in (("mlp.csv", mlp), ("attention.csv", attention), ("head.csv", head))
+        for name, frame in kernel_tables.items()
         for column in frame.columns
         if column.endswith(".median") and frame[column].nunique() == 1
     ]
