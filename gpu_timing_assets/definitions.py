@@ -11,7 +11,7 @@ from gpu_timing_assets.assets.workload_spec import workload_spec
 from gpu_timing_assets.orchestration.automation import nightly_backfill, refresh_every_workload, whole_graph
 from gpu_timing_assets.orchestration.executor import executor
 from gpu_timing_assets.orchestration.failure_report import failure_report
-from gpu_timing_assets.orchestration.launchpad import TargetResource
+from gpu_timing_assets.orchestration.launchpad import target
 from gpu_timing_assets.orchestration.settings import load_settings
 
 defs = dg.Definitions(
@@ -19,6 +19,6 @@ defs = dg.Definitions(
     jobs=[whole_graph],
     schedules=[refresh_every_workload],
     sensors=[nightly_backfill, failure_report],
-    resources={"target": TargetResource()},
+    resources={"target": target},
     executor=executor(load_settings()),
 )

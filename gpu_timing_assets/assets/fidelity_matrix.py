@@ -5,7 +5,7 @@ import dagster as dg
 from gpu_timing_assets.assets.comparison import comparison
 from gpu_timing_assets.orchestration.automation import AFTER_COMPARISONS
 from gpu_timing_assets.orchestration.gpu_tags import CPU_OP_TAGS
-from gpu_timing_assets.orchestration.launchpad import TargetResource
+from gpu_timing_assets.orchestration.launchpad import Target
 from gpu_timing_assets.orchestration.stage import stage
 
 
@@ -21,7 +21,7 @@ from gpu_timing_assets.orchestration.stage import stage
     automation_condition=AFTER_COMPARISONS,
     code_version="1",
 )
-def fidelity_matrix(context: dg.AssetExecutionContext, target: TargetResource) -> dg.MaterializeResult:
+def fidelity_matrix(context: dg.AssetExecutionContext, target: dg.ResourceParam[Target]) -> dg.MaterializeResult:
     from gpu_timing_assets.comparison import build_fidelity_matrix
     from gpu_timing_assets.orchestration.describe_comparison import describe_matrix
 

@@ -6,7 +6,7 @@ from gpu_timing_assets.orchestration.automation import NIGHTLY
 from gpu_timing_assets.orchestration.checks import bundle_check_result, bundle_check_specs
 from gpu_timing_assets.orchestration.code_versions import ENGINE_VERSION
 from gpu_timing_assets.orchestration.gpu_tags import GPU_OP_TAGS, GPU_POOL
-from gpu_timing_assets.orchestration.launchpad import ProfilingBundleConfig, TargetResource
+from gpu_timing_assets.orchestration.launchpad import ProfilingBundleConfig, Target
 from gpu_timing_assets.orchestration.pipes_launcher import pipes_launcher
 from gpu_timing_assets.orchestration.stage import stage
 
@@ -24,7 +24,7 @@ from gpu_timing_assets.orchestration.stage import stage
     code_version=f"1/{ENGINE_VERSION}",
 )
 def profiling_bundle(context: dg.AssetExecutionContext, config: ProfilingBundleConfig,
-                     target: TargetResource) -> dg.MaterializeResult:
+                     target: dg.ResourceParam[Target]) -> dg.MaterializeResult:
     from gpu_timing_assets import profiling
     from gpu_timing_assets.orchestration.describe_bundle import describe_bundle
 

@@ -7,7 +7,7 @@ from gpu_timing_assets.orchestration.automation import NIGHTLY
 from gpu_timing_assets.orchestration.checks import real_run_check_result, real_run_check_specs
 from gpu_timing_assets.orchestration.code_versions import ENGINE_VERSION
 from gpu_timing_assets.orchestration.gpu_tags import GPU_OP_TAGS, GPU_POOL
-from gpu_timing_assets.orchestration.launchpad import TargetResource
+from gpu_timing_assets.orchestration.launchpad import Target
 from gpu_timing_assets.orchestration.partitions import WORKLOADS
 from gpu_timing_assets.orchestration.pipes_launcher import pipes_launcher
 from gpu_timing_assets.orchestration.stage import stage
@@ -27,7 +27,7 @@ from gpu_timing_assets.orchestration.stage import stage
     automation_condition=NIGHTLY,
     code_version=f"1/{ENGINE_VERSION}",
 )
-def real_run(context: dg.AssetExecutionContext, target: TargetResource) -> dg.MaterializeResult:
+def real_run(context: dg.AssetExecutionContext, target: dg.ResourceParam[Target]) -> dg.MaterializeResult:
     from gpu_timing_assets import real_bench
     from gpu_timing_assets.artifacts.metadata import read_complete_run
     from gpu_timing_assets.orchestration.describe_run import describe_real_runs

@@ -7,7 +7,7 @@ from gpu_timing_assets.assets.workload_spec import workload_spec
 from gpu_timing_assets.orchestration.automation import NIGHTLY
 from gpu_timing_assets.orchestration.code_versions import VIDUR_VERSION
 from gpu_timing_assets.orchestration.gpu_tags import CPU_OP_TAGS
-from gpu_timing_assets.orchestration.launchpad import SimRunConfig, TargetResource
+from gpu_timing_assets.orchestration.launchpad import SIM_RUN_SCHEMA, Choice, Target
 from gpu_timing_assets.orchestration.partitions import WORKLOADS
 from gpu_timing_assets.orchestration.stage import stage
 
@@ -20,17 +20,18 @@ from gpu_timing_assets.orchestration.stage import stage
     owners=["team:simulation"],
     tags={"stage": "vidur-sim", "runs-on": "cpu"},
     partitions_def=WORKLOADS,
+    config_schema=SIM_RUN_SCHEMA,
     op_tags=CPU_OP_TAGS,
     automation_condition=NIGHTLY,
     code_version=f"1/{VIDUR_VERSION}",
 )
-def sim_run(context: dg.AssetExecutionContext, config: SimRunConfig, target: TargetResource) -> dg.MaterializeResult:
+def sim_run(context: dg.AssetExecutionContext, target: dg.ResourceParam[Target]) -> dg.MaterializeResult:
     from gpu_timing_assets import vidur_ext
     from gpu_timing_assets.orchestration.describe_run import describe_sim_run
     from gpu_timing_assets.orchestration.stage_inputs import sim_inputs
 
-    experiment = target.experiment(context.partition_key, config.as_overrides())
-    with stage(context, "vidur-sim", target=experiment.target_id, predictor=experiment.simulator.predictor) as clock:
+    with stage(context, "vidur-sim", target=target.target_id) as clock:
+        experiment = target.experiment(context.partition_key, Choice.of_asset(context, "simulator"))
         directory = experiment.data.sim_run_dir(experiment.sim_run_id)
         meta = vidur_ext.run(experiment, sim_inputs(experiment), directory)
     return dg.MaterializeResult(metadata=describe_sim_run(meta, directory, clock))

@@ -4,7 +4,7 @@ import dagster as dg
 
 from gpu_timing_assets.orchestration.automation import NIGHTLY
 from gpu_timing_assets.orchestration.gpu_tags import CPU_OP_TAGS
-from gpu_timing_assets.orchestration.launchpad import TargetResource, WorkloadSpecConfig
+from gpu_timing_assets.orchestration.launchpad import WORKLOAD_SPEC_SCHEMA, Choice, Target
 from gpu_timing_assets.orchestration.partitions import WORKLOADS
 from gpu_timing_assets.orchestration.stage import stage
 
@@ -16,17 +16,17 @@ from gpu_timing_assets.orchestration.stage import stage
     owners=["team:workloads"],
     tags={"stage": "workload-spec", "runs-on": "cpu"},
     partitions_def=WORKLOADS,
+    config_schema=WORKLOAD_SPEC_SCHEMA,
     op_tags=CPU_OP_TAGS,
     automation_condition=NIGHTLY,
     code_version="1",
 )
-def workload_spec(context: dg.AssetExecutionContext, config: WorkloadSpecConfig,
-                  target: TargetResource) -> dg.MaterializeResult:
+def workload_spec(context: dg.AssetExecutionContext, target: dg.ResourceParam[Target]) -> dg.MaterializeResult:
     from gpu_timing_assets import workload
     from gpu_timing_assets.orchestration.describe_workload import describe_workload
 
     with stage(context, "workload-spec") as clock:
-        experiment = target.experiment(context.partition_key, config.overrides)
+        experiment = target.experiment(context.partition_key, Choice.of_asset(context, "workload"))
         directory = experiment.data.workload_dir(context.partition_key)
         meta = workload.run(experiment, workload.WorkloadInputs(), directory)
     return dg.MaterializeResult(metadata=describe_workload(meta, directory, clock),

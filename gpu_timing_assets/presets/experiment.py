@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +85,11 @@ def preset_names(group: str) -> list[str]:
     return sorted(path.stem for path in (PRESETS / group).glob("*.yaml"))
 
 
-def compose(overrides: Sequence[str] = ()) -> ExperimentConfig:
+def compose(overrides: Sequence[str] = (), changes: Mapping[str, Any] | None = None) -> ExperimentConfig:
     """Compose the presets with Hydra overrides (`workload=chat_poisson`, `backend.max_num_seqs=8`) and validate them.
 
+    `changes` is laid over the composed presets (`{"backend": {"max_num_seqs": 8}}`); of a part with a `kind`, such as
+    the arrivals, another kind replaces all of it.
     Raises `PresetError` naming the wrong preset or key and what is nearest to it.
     """
     from hydra import compose as hydra_compose
@@ -102,7 +104,15 @@ def compose(overrides: Sequence[str] = ()) -> ExperimentConfig:
             composed = OmegaConf.to_container(hydra_compose("experiment", list(overrides)), resolve=True)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise PresetError(f"the presets cannot be composed: {' '.join(str(error).split())}") from None
-    return validate(composed, "the composed presets")
+    return validate(_changed(composed, changes or {}), "the composed presets")
+
+
+def _changed(preset: Any, changes: Any) -> Any:
+    if not (isinstance(preset, dict) and isinstance(changes, Mapping)):
+        return changes
+    if changes.get("kind", preset.get("kind")) != preset.get("kind"):
+        return changes
+    return {**preset, **{key: _changed(preset.get(key), value) for key, value in changes.items()}}
 
 
 def validate(data: Any, where: str) -> ExperimentConfig:

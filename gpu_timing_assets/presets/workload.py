@@ -15,27 +15,46 @@ TraceFormat = Literal["azure_2023", "azure_2024", "splitwise", "mooncake", "qwen
 
 
 class TraceSelection(Preset):
-    """A trace file and which of its requests are taken.
-
-    `path` is absolute or relative to `resources/prompts`; it may be compressed. The window, in seconds since the
-    trace's first row, includes its start and excludes its end. `target_rate_per_s` stretches or squeezes the times so
-    that the mean rate of the requests taken is that. Requests outside the token bounds are left out and counted.
-    `name` and `licence` replace what is known of the format.
-    """
+    """A trace file and which of its requests are taken. Requests outside the token bounds are left out and counted."""
 
     format: TraceFormat
+    """Whose columns the file has."""
+
     path: str = Field(min_length=1)
+    """Absolute or relative to `resources/prompts`; the file may be compressed."""
+
     name: str | None = None
+    """Replaces what is known of the format."""
+
     licence: str | None = None
+    """Replaces what is known of the format."""
+
     window_start_s: float = Field(default=0, ge=0)
+    """The first time taken, in seconds since the trace's first row."""
+
     window_end_s: float | None = Field(default=None, gt=0)
+    """The first time no longer taken; null: the trace's end."""
+
     max_requests: int | None = Field(default=None, ge=1)
+    """The first so many of those in the window; null: all."""
+
     target_rate_per_s: Rate | None = None
+    """Stretches or squeezes the times so that the mean rate of the requests taken is this."""
+
     min_prefill_tokens: Tokens = 1
+    """Requests with shorter prompts are left out."""
+
     max_prefill_tokens: Tokens | None = None
+    """Requests with longer prompts are left out."""
+
     min_decode_tokens: Tokens = 1
+    """Requests with shorter outputs are left out."""
+
     max_decode_tokens: Tokens | None = None
+    """Requests with longer outputs are left out."""
+
     max_total_tokens: Tokens | None = None
+    """Requests with more tokens, prompt and output together, are left out."""
 
     @model_validator(mode="after")
     def _window_is_not_empty(self) -> Self:
@@ -47,15 +66,23 @@ class TraceSelection(Preset):
 class PromptFileSource(Preset):
     """Prompts from a JSONL file with `prompt_id`, `text` and optional `num_decode_tokens`, relative to `resources/prompts`.
 
-    If more requests than prompts are wanted, the prompts are used again. `order: shuffled` shuffles each round by the
-    seed. Prompts outside the token bounds are left out and counted.
+    If more requests than prompts are wanted, the prompts are used again. Prompts outside the token bounds are left out
+    and counted.
     """
 
     kind: Literal["prompt_file"]
+
     path: str = Field(min_length=1)
+    """Absolute or relative to `resources/prompts`."""
+
     order: Literal["file", "shuffled"] = "file"
+    """`shuffled` shuffles each round by the seed."""
+
     min_prefill_tokens: Tokens = 1
+    """Shorter prompts are left out."""
+
     max_prefill_tokens: Tokens | None = None
+    """Longer prompts are left out."""
 
 
 class SyntheticSource(Preset):
@@ -74,13 +101,20 @@ Source = Annotated[PromptFileSource | SyntheticSource | TraceSource, Field(discr
 
 
 class FixedLengths(Preset):
+    """All of one length."""
+
     kind: Literal["fixed"]
+
     tokens: Tokens
+    """The length of each."""
 
 
 class _BoundedLengths(Preset):
     minimum: Tokens = 1
+    """The shortest, in tokens."""
+
     maximum: Tokens
+    """The longest, in tokens."""
 
     @model_validator(mode="after")
     def _minimum_below_maximum(self) -> Self:
@@ -90,6 +124,8 @@ class _BoundedLengths(Preset):
 
 
 class UniformLengths(_BoundedLengths):
+    """Each length between the bounds is as likely."""
+
     kind: Literal["uniform"]
 
 
@@ -97,25 +133,39 @@ class LognormalLengths(_BoundedLengths):
     """exp(N(ln median, sigma²)), clipped to the bounds."""
 
     kind: Literal["lognormal"]
+
     median: float = Field(gt=0, le=2**31)
+    """In tokens, before clipping."""
+
     sigma: float = Field(ge=0, le=8)
+    """Standard deviation of the logarithm."""
 
 
 class ZipfLengths(_BoundedLengths):
     """P(k) ∝ k^−exponent between the bounds."""
 
     kind: Literal["zipf"]
+
     maximum: int = Field(ge=1, le=10_000_000)
+    """The longest, in tokens."""
+
     exponent: float = Field(gt=0, le=10)
+    """The larger, the more short ones."""
 
 
 class EmpiricalLengths(_BoundedLengths):
     """Drawn, with replacement, from one column of a trace, and clipped to the bounds."""
 
     kind: Literal["empirical"]
+
     maximum: Tokens = 2**31 - 1
+    """The longest, in tokens."""
+
     trace: TraceSelection
+    """From which file, and which of its requests."""
+
     column: Literal["num_prefill_tokens", "num_decode_tokens"]
+    """Which of its lengths."""
 
 
 LengthProcess = Annotated[
@@ -124,48 +174,73 @@ LengthProcess = Annotated[
 
 
 class PoissonArrivals(Preset):
+    """Independent exponential intervals."""
+
     kind: Literal["poisson"]
+
     rate_per_s: Rate
+    """Mean requests per second."""
 
 
 class GammaArrivals(Preset):
-    """Independent gamma intervals; `cv` is their coefficient of variation: 1 is Poisson, above it is bursty."""
+    """Independent gamma intervals."""
 
     kind: Literal["gamma"]
+
     rate_per_s: Rate
+    """Mean requests per second."""
+
     cv: float = Field(ge=0.01, le=20)
+    """Coefficient of variation of the intervals: 1 is Poisson, above it is bursty."""
 
 
 class ConstantArrivals(Preset):
-    """One request every 1/`rate_per_s`, the first at the start."""
+    """Equal intervals, the first request at the start."""
 
     kind: Literal["constant"]
+
     rate_per_s: Rate
+    """Requests per second."""
 
 
 class AllAtOnceArrivals(Preset):
+    """All at the start."""
+
     kind: Literal["all_at_once"]
 
 
 class RampArrivals(Preset):
-    """A Poisson process whose rate goes linearly from one value to another in `ramp_s`, and stays there."""
+    """A Poisson process whose rate goes linearly from one value to another, and stays there."""
 
     kind: Literal["ramp"]
+
     from_rate_per_s: float = Field(ge=0, le=1e9)
+    """Mean requests per second at the start."""
+
     to_rate_per_s: Rate
+    """Mean requests per second at the end of the ramp and after it."""
+
     ramp_s: Seconds
+    """How long the ramp is."""
 
 
 class RateStep(Preset):
+    """A rate and how long it lasts."""
+
     rate_per_s: float = Field(ge=0, le=1e9)
+    """Mean requests per second."""
+
     duration_s: Seconds
+    """How long."""
 
 
 class StepArrivals(Preset):
     """A Poisson process whose rate changes in steps; the last step's rate, which may not be 0, stays."""
 
     kind: Literal["steps"]
+
     steps: tuple[RateStep, ...] = Field(min_length=1)
+    """One after the other."""
 
     @model_validator(mode="after")
     def _last_rate_is_positive(self) -> Self:
@@ -175,31 +250,48 @@ class StepArrivals(Preset):
 
 
 class OnOffArrivals(Preset):
-    """A Poisson process that switches between two rates. The phases last as given or, with `random_phases`,
-    exponentially with those means."""
+    """A Poisson process that switches between two rates."""
 
     kind: Literal["on_off"]
+
     on_rate_per_s: Rate
+    """Mean requests per second in the first phase."""
+
     off_rate_per_s: float = Field(default=0, ge=0, le=1e9)
+    """Mean requests per second in the second phase."""
+
     on_s: Seconds
+    """How long the first phase lasts."""
+
     off_s: Seconds
+    """How long the second phase lasts."""
+
     random_phases: bool = False
+    """The phases last exponentially, with those means."""
 
 
 class ClosedLoopArrivals(Preset):
-    """`users` clients, each of which sends its next request a think time after its last one's completion."""
+    """Clients each of which sends its next request a think time after its last one's completion."""
 
     kind: Literal["closed_loop"]
+
     users: int = Field(ge=1, le=100_000)
+    """How many clients."""
+
     think_time: Literal["fixed", "exponential"] = "exponential"
+    """How the think times are distributed."""
+
     think_time_s: float = Field(ge=0, le=1e6)
+    """Their mean."""
 
 
 class TraceArrivals(Preset):
     """The times of the trace that the source is, or of another file."""
 
     kind: Literal["trace"]
+
     trace: TraceSelection | None = None
+    """The other file; null: the source's."""
 
 
 ArrivalProcess = Annotated[
@@ -222,18 +314,34 @@ class WorkloadPreset(Preset):
 
     The number of requests is `num_requests`, or what arrives in `duration_s` but at least `min_requests`, or, with
     neither, what the prompt file or the trace has.
-    `prefill_lengths` belongs to a synthetic source alone. `decode_lengths` replaces what a prompt file or trace says.
     """
 
     workload_id: str = Field(pattern=WORKLOAD_ID_PATTERN, max_length=200)
+    """Names the workload everywhere: its partition, its directories, the runs of it."""
+
     seed: int = Field(default=0, ge=0)
+    """Of all that is drawn."""
+
     source: Source
+    """Where the prompts come from."""
+
     prefill_lengths: LengthProcess | None = None
+    """How long the prompts of a synthetic source are; other sources have their own."""
+
     decode_lengths: LengthProcess | None = None
+    """How long the outputs are; replaces what a prompt file or trace says."""
+
     arrivals: ArrivalProcess
+    """When the requests arrive."""
+
     num_requests: int | None = Field(default=None, ge=1, le=10_000_000)
+    """How many requests; excludes `duration_s`."""
+
     duration_s: Seconds | None = None
+    """Requests arrive until then; excludes `num_requests`."""
+
     min_requests: int = Field(default=1, ge=1, le=10_000_000)
+    """With `duration_s`: at least so many."""
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
