@@ -98,7 +98,8 @@ class Target(Choice):
                        {**self.changes, **chosen.changes})
 
 
-@dg.resource(config_schema=TARGET_SCHEMA)
+@dg.resource(config_schema=TARGET_SCHEMA, description="What is measured and simulated: model, hardware, engine, and the "
+                                                      "grids of the profiling bundle.")
 def _target(context: dg.InitResourceContext) -> Target:
     return Target.from_config(context.resource_config)
 
@@ -106,7 +107,6 @@ def _target(context: dg.InitResourceContext) -> Target:
 # Dagster maps a resource's configuration before it makes a run: what no schema can express is refused there as well.
 @dg.configured(_target, config_schema=TARGET_SCHEMA)
 def target(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What is measured and simulated: model, hardware, engine, and the grids of the profiling bundle."""
     try:
         Target.from_config(config).experiment()
     except PresetError as error:

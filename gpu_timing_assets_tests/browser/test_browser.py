@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -21,6 +22,19 @@ BACKEND = os.environ.get("GPU_TIMING_BROWSER_BACKEND", "vllm_cpu")
 ENGINE = BACKEND == "vllm_cpu"
 MADE = ["workload_spec", "real_run", "profiling_bundle", "sim_run", "comparison", "fidelity_matrix"] if ENGINE else [
     "workload_spec", "real_run"]
+LAUNCHPAD = """\
+resources:
+  target:
+    config:
+      hardware: cpu
+      overrides:
+        hardware: {repeats: 5}
+ops:
+  workload_spec: {config: {overrides: {arrivals: {gamma: {rate_per_s: 4, cv: 2}}}}}
+  sim_run: {config: {preset: kernel, overrides: {seed: 3}}}
+  comparison: {config: {overrides: {pass_pct: 3}}}
+  profiling_bundle: {config: {force: true}}
+"""
 needs_engine = pytest.mark.skipif(not ENGINE, reason="GPU_TIMING_BROWSER_BACKEND says that there is no engine")
 
 
@@ -93,6 +107,15 @@ def test_the_checks_are_shown(page: DagsterPage, browser: Browser, screenshots: 
     browser.open(f"{page.url}/assets/comparison?view=checks")
     browser.wait_for("parity", "ttft_error", "real_runs_complete")
     browser.screenshot(screenshots / "checks.png")
+
+
+def test_the_launchpad_shows_the_help_and_what_is_wrong(page: DagsterPage, browser: Browser, screenshots: Path):
+    launchpad = f"{page.url}/locations/gpu_timing_assets/jobs/whole_graph/playground/setup?config="
+    browser.open(launchpad + quote(LAUNCHPAD))
+    browser.wait_for("What is measured and simulated", "No errors")
+    browser.open(launchpad + quote(LAUNCHPAD.replace("seed", "sead")))
+    browser.wait_for('unexpected config entry "sead"', "variant?")
+    browser.screenshot(screenshots / "launchpad.png")
 
 
 def test_progress_shows_in_the_runs_log(page: DagsterPage, browser: Browser, screenshots: Path):
