@@ -65,7 +65,7 @@ unit: install
 integration: install
 	$(BIN)/pytest gpu_timing_assets_tests/integration -m "not slow"
 
-kill-test: install  ## SIGKILL of engine, stage, step and run worker, each at three moments (about a quarter of an hour)
+kill-test: install  ## SIGKILL of engine, stage, step, run worker, daemon and machine at three moments (20 minutes)
 	$(BIN)/pytest gpu_timing_assets_tests/integration/test_kill.py
 
 backfill-test: install  ## 30 partitions through the queued run coordinator, two runs at a time

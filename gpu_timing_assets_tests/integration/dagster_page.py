@@ -99,6 +99,14 @@ class DagsterPage:
                 continue
         return found
 
+    def daemon(self) -> psutil.Process:
+        return next(process for process in map(psutil.Process, self.base_processes)
+                    if "dagster._daemon" in process.cmdline())
+
+    def all_processes(self) -> list[psutil.Process]:
+        """The page's own and all that came from it."""
+        return [*map(psutil.Process, filter(psutil.pid_exists, self.base_processes)), *self.started_processes()]
+
     def _keeps_the_pages_books(self, process: psutil.Process) -> bool:
         """Python's resource tracker of the code server, which starts with the first run and stays."""
         return process.ppid() in self.base_processes and "resource_tracker" in " ".join(process.cmdline())
@@ -106,9 +114,10 @@ class DagsterPage:
 
 @contextmanager
 def dagster_page(folder: Path, *, project: Path = PROJECT_ROOT, **variables: str) -> Iterator[DagsterPage]:
+    """Another page in the same folder goes on with the history and the data of the one before."""
     home, data, temporary = folder / "home", folder / "data", folder / "tmp"
     for path in (home, data, temporary):
-        path.mkdir(parents=True)
+        path.mkdir(parents=True, exist_ok=True)
     settings = (PROJECT_ROOT / "dagster.yaml").read_text().replace("data/.dagster", str(folder / "storage"))
     (home / "dagster.yaml").write_text(settings)
     instance = dg.DagsterInstance.from_config(str(home))

@@ -1,11 +1,13 @@
 """Killing any of a measurement's processes, at any moment, leaves no process, no slot and no half result behind.
 
 The victims are what the kernel's OOM killer or a node's restart would hit: vLLM's engine core, the stage's engine
-process, the Dagster step, the run worker; and `cancel` is the page's own button.
+process, the Dagster step, the run worker, Dagster's daemon, the whole machine; `cancel` is the page's own button.
 """
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ import dagster as dg
 import psutil
 import pytest
 
+from gpu_timing_assets.artifacts.layout import PROJECT_ROOT
 from gpu_timing_assets.artifacts.metadata import read_complete_run
 from gpu_timing_assets_tests.integration.dagster_page import TERMINATE, DagsterPage, dagster_page, wait_until
 
@@ -82,6 +85,95 @@ def kill_and_check(page: DagsterPage, victim: str, moment: str) -> None:
     assert page.wait(page.materialize(["real_run"], WORKLOAD), 300) == "SUCCESS"
     assert_only_whole_results(page)
     print(f"{victim}, {moment}: processes gone after {took:.1f} s")
+
+
+@pytest.mark.slow
+@pytest.mark.engine
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killing_the_daemon_on_the_cpu_engine(tmp_path: Path, moment: str):
+    kill_the_daemon(tmp_path, moment, TARGET)
+
+
+@pytest.mark.slow
+@pytest.mark.engine
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killing_the_machine_on_the_cpu_engine(tmp_path: Path, moment: str):
+    kill_the_machine(tmp_path, moment, TARGET)
+
+
+@pytest.mark.slow
+def test_killing_the_daemon_without_an_engine(tmp_path: Path):
+    kill_the_daemon(tmp_path, "mid-replay", f"{TARGET} backend=null_engine")
+
+
+def test_killing_the_machine_without_an_engine(tmp_path: Path):
+    kill_the_machine(tmp_path, "mid-replay", f"{TARGET} backend=null_engine")
+
+
+def kill_the_daemon(folder: Path, moment: str, target: str) -> None:
+    """`dagster dev` ends with its daemon; the run that is under way is measured to its end by its own worker."""
+    with dagster_page(folder, GPU_TIMING_TARGET=target) as page:
+        run_id = start_measuring(page, moment)
+        page.daemon().kill()
+        assert page.wait(run_id) == "SUCCESS"
+        wait_until(lambda: page.held_slots("a100") == 0, 15, "the pool's slot to be free")
+        wait_until(lambda: not page.started_processes(), 10, page.describe_started)
+        wait_until(lambda: page.process.poll() is not None, 30, "the page to end")
+        assert_only_whole_results(page)
+    with dagster_page(folder, GPU_TIMING_TARGET=target) as page:
+        assert page.wait(page.materialize(["real_run"], WORKLOAD)) == "SUCCESS"
+
+
+def kill_the_machine(folder: Path, moment: str, target: str) -> None:
+    """Everything stops at once, and nothing is told; then the page is started again."""
+    with dagster_page(folder, GPU_TIMING_TARGET=target) as page:
+        run_id = start_measuring(page, moment)
+        everything = page.all_processes()
+        for send in (signal.SIGSTOP, signal.SIGKILL):  # stopped first, so that none reacts to the end of another
+            for process in everything:
+                process.send_signal(send)
+        wait_until(lambda: not any(map(alive, everything)), 10, "the end of all processes")
+        assert (page.status(run_id), page.held_slots("a100")) == ("STARTED", 1)
+    with dagster_page(folder, GPU_TIMING_TARGET=target) as page:
+        begin = time.monotonic()
+        wait_until(lambda: page.held_slots("a100") == 0, 15, "the pool's slot to be free")
+        assert page.wait(run_id, 15) == "FAILURE"
+        print(f"machine, {moment}: slot free {time.monotonic() - begin:.1f} s after the page is back")
+        assert_only_whole_results(page)
+        assert page.wait(page.materialize(["real_run"], WORKLOAD)) == "SUCCESS"
+        assert_only_whole_results(page)
+
+
+def start_measuring(page: DagsterPage, moment: str) -> str:
+    assert page.wait(page.materialize(["workload_spec"], WORKLOAD)) == "SUCCESS"
+    run_id = page.materialize(["real_run"], WORKLOAD)
+    wait_for_engine(page)
+    wait_for_moment(page, run_id, moment)
+    return run_id
+
+
+def test_a_killed_command_does_not_make_the_next_one_wait(tmp_path: Path):
+    """`dagster asset materialize`, where no daemon frees what a dead run held."""
+    (tmp_path / "dagster.yaml").write_text((PROJECT_ROOT / "dagster.yaml").read_text().replace(
+        "data/.dagster", str(tmp_path / "storage")))
+    environment = {**os.environ, "DAGSTER_HOME": str(tmp_path), "GPU_TIMING_DATA_ROOT": str(tmp_path / "data"),
+                   "TMPDIR": str(tmp_path), "GPU_TIMING_TARGET": f"{TARGET} backend=null_engine"}
+
+    def materialize(asset: str) -> list[str]:
+        return [str(Path(sys.executable).with_name("dagster")), "asset", "materialize", "-m", "gpu_timing_assets.definitions",
+                "--select", asset, "--partition", WORKLOAD]
+
+    subprocess.run(materialize("workload_spec"), cwd=PROJECT_ROOT, env=environment, check=True, timeout=60)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        command = subprocess.Popen(materialize("real_run"), cwd=PROJECT_ROOT, env=environment)
+        slots = instance.event_log_storage
+        wait_until(lambda: slots.get_concurrency_info("a100").claimed_slots, 60, "the command to take the pool's slot", 0.05)
+        command.kill()
+        command.wait()
+        assert slots.get_concurrency_info("a100").claimed_slots
+        subprocess.run(materialize("real_run"), cwd=PROJECT_ROOT, env=environment, check=True, timeout=60)
+        statuses = sorted(run.status.value for run in instance.get_runs())
+    assert statuses == ["FAILURE", "SUCCESS", "SUCCESS"]
 
 
 def wait_for_engine(page: DagsterPage) -> psutil.Process:
