@@ -35,13 +35,14 @@ def current_workload_sha256(data: DataRoot, workload_id: str) -> str:
 def find_real_runs(data: DataRoot, workload_id: str, model: str, hardware: str, backend: str) -> tuple[Path, ...]:
     """All complete real runs of the workload as it is now, on that target, by name.
 
+    Another workload's are not its repeats, even if their requests are the same.
     Where they were made under several engine configurations, those of the newest one: runs under different settings
     are not repeats of each other.
     """
     current = current_workload_sha256(data, workload_id)
     found = [(directory, meta) for directory, meta in finished_runs(data.path / "real_runs")
              if meta.run_type == "real" and meta.workload_sha256 == current
-             and (meta.model, meta.hardware, meta.backend) == (model, hardware, backend)]
+             and (meta.workload_id, meta.model, meta.hardware, meta.backend) == (workload_id, model, hardware, backend)]
     if not found:
         return ()
     newest = max(found, key=lambda pair: (pair[1].started_at, pair[1].run_id))[1]

@@ -18,14 +18,20 @@ def write_matrix_page(
                           row=errors["comparison_id"] + " · " + errors["simulation"])
     order = [f"{metric} {name}" for metric, name in shown]
     frame = frame[frame["key"].isin(order) & frame["error_pct"].notna()]
-    charts = [] if frame.empty else [
-        plots.Figure("heat", "Errors", "Signed error in percent; ≈ and pale: below the noise of the real engine. Blue is "
-                     "too fast, orange too slow; the scale ends at ±25 %.", _heat_map(frame, order)),
-        plots.Figure("noise", "Error against noise", "Each point is a statistic. Left of the diagonal the error is larger "
-                     "than the noise of the real engine.", _against_noise(frame)),
-        plots.Figure("load", "Error against load", "Load: requests in the engine at a time, mean over the real run.",
-                     _against_load(frame)),
-    ]
+    with_noise = frame[frame["noise_pct"].notna()]
+    charts = []
+    if not frame.empty:
+        charts.append(plots.Figure(
+            "heat", "Errors", "Signed error in percent; ≈ and pale: below the noise of the real engine. Blue is "
+            "too fast, orange too slow; the scale ends at ±25 %.", _heat_map(frame, order)))
+    if not with_noise.empty:  # it takes two real runs
+        charts.append(plots.Figure(
+            "noise", "Error against noise", "Each point is a statistic. Left of the diagonal the error is larger than the "
+            "noise of the real engine.", _against_noise(with_noise)))
+    if not frame.empty:
+        charts.append(plots.Figure(
+            "load", "Error against load", "Load: requests in the engine at a time, mean over the real run.",
+            _against_load(frame)))
     specifications = {figure.name: plots.specification(figure.chart) for figure in charts}
     bundle = vega_bundle() if charts else ""
     path.write_text(templates().get_template("fidelity_matrix.html.j2").render(
@@ -53,8 +59,7 @@ def _heat_map(frame: pd.DataFrame, order: list[str]) -> alt.TopLevelMixin:
 
 
 def _against_noise(frame: pd.DataFrame) -> alt.TopLevelMixin:
-    points = frame[frame["noise_pct"].notna()].assign(size=lambda known: known["error_pct"].abs().clip(lower=0.05),
-                                                      noise=lambda known: known["noise_pct"].clip(lower=0.05))
+    points = frame.assign(size=frame["error_pct"].abs().clip(lower=0.05), noise=frame["noise_pct"].clip(lower=0.05))
     points = points[["row", "key", "metric", "noise", "size", "error_pct", "noise_pct", "verdict"]]
     scale = alt.Scale(type="log", domain=[0.05, max(100.0, *points["size"], *points["noise"])])
     dots = alt.Chart(plots.records(points)).mark_point(size=60, opacity=0.9).encode(

@@ -7,13 +7,18 @@ from pathlib import Path
 from gpu_timing_assets.artifacts.layout import PROJECT_ROOT
 
 
-def project_with_workloads(folder: Path, count: int) -> tuple[Path, list[str]]:
-    """The copy and the ids of its `count` new workloads."""
+def project_with_workloads(folder: Path, count: int, *, only: bool = False) -> tuple[Path, list[str]]:
+    """The copy and the ids of its `count` new workloads, which are its `only` ones if that is asked for."""
     project = folder / "project"
     for name in ("gpu_timing_assets", "resources"):
         shutil.copytree(PROJECT_ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
     presets = project / "resources" / "presets" / "workload"
     smoke = (presets / "smoke.yaml").read_text()
+    if only:
+        for preset in presets.glob("*.yaml"):
+            preset.unlink()
+        experiment = project / "resources" / "presets" / "experiment.yaml"
+        experiment.write_text(experiment.read_text().replace("workload: chat_poisson", "workload: many_00"))
     ids = [f"many_{number:02}" for number in range(count)]
     for number, workload_id in enumerate(ids):
         text = re.sub(r"workload_id: \w+", f"workload_id: {workload_id}", smoke)

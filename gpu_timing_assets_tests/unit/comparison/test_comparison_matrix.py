@@ -135,3 +135,10 @@ def test_with_nothing_there_the_page_says_so(tmp_path) -> None:
     result = build_fidelity_matrix(data, data.fidelity_matrix_dir)
     assert result.rows == ()
     assert "nothing to compare yet" in result.page.read_text()
+
+
+def test_without_repeats_there_is_no_noise_to_draw_against(data) -> None:
+    table = data.comparison_dir(NAME) / "tables" / "verdict.csv"
+    pd.read_csv(table).assign(noise_pct=None).to_csv(table, index=False)
+    page = build_fidelity_matrix(data, data.fidelity_matrix_dir).page.read_text()
+    assert [chart for chart in ("heat", "noise", "load") if f'id="chart-{chart}"' in page] == ["heat", "load"]
