@@ -47,7 +47,7 @@ def backfills(page: DagsterPage) -> list[dict[str, Any]]:
 
 
 def matrix_rows(page: DagsterPage) -> int:
-    table = page.data / "fidelity_matrix" / "fidelity_matrix.csv"
+    table = page.data / "fidelity_matrix" / "tables" / "comparisons.csv"
     return len(table.read_text().splitlines()) - 1 if table.exists() else 0
 
 

@@ -34,7 +34,8 @@ def found(runs) -> list[str]:
 def test_complete_runs_of_the_workload_and_target_are_found_by_name(data) -> None:
     for run_id, changes in {
             "b": {}, "a": {}, "invalid": {"status": "invalid"}, "older-workload": {"workload_sha256": "1"},
-            "other-workload": {"workload_id": "x", "workload_sha256": "1"}, "same-under-another-name": {"workload_id": "x"}, "other-model": {"model": "big"},
+            "other-workload": {"workload_id": "x", "workload_sha256": "1"}, "same-under-another-name": {"workload_id": "x"},
+            "other-model": {"model": "big"},
             "other-hardware": {"hardware": "a100"}, "other-backend": {"backend": "transformers"}}.items():
         put(data, run_id, **changes)
     (data.path / "real_runs" / "empty").mkdir()
