@@ -11,6 +11,7 @@ from gpu_timing_assets.artifacts.metadata import CONFIG_FILE, RUN_META_FILE, Run
 from gpu_timing_assets.artifacts.provenance import environment, git_state, utc_now
 from gpu_timing_assets.comparison.align import Aligned, align
 from gpu_timing_assets.comparison.findings import Findings, find_out
+from gpu_timing_assets.comparison.host_speed import host_note
 from gpu_timing_assets.comparison.load import load_run, read_metas, simulation_labels
 from gpu_timing_assets.comparison.parity import judged_simulation, parity_table, sift
 from gpu_timing_assets.comparison.report import write_report
@@ -73,6 +74,8 @@ def _notes(aligned: Aligned, findings: Findings, preset: ComparisonPreset) -> li
     if noise and np.median(noise) > preset.warn_pct:
         notes.append(f"the real runs themselves differ by {np.median(noise):.0f} % (median of the latencies' statistics, "
                      f"at most {max(noise):.0f} %): an error below that says little about the simulation")
+    if about_the_host := host_note(findings.tables["host_speed"]):
+        notes.append(about_the_host)
     if len(aligned.excluded):
         requests = aligned.excluded["request_id"].nunique()
         what = "1 request failed in a run and is" if requests == 1 else f"{requests} requests failed in a run and are"
@@ -109,6 +112,7 @@ def _run_meta(
             "overridden": overridden, "listed_mismatches": listed, "notes": list(notes),
             "completeness": aligned.completeness.to_dict("records"),
             "mean_running_requests": sum(load) / len(load),
+            "host_time_ratio": {row.run_id: row.host_time_ratio for row in findings.tables["host_speed"].itertuples()},
             "confidence_pct": config.comparison.confidence_pct,
         })
 

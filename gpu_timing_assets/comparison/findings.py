@@ -9,6 +9,7 @@ from gpu_timing_assets.comparison.attribution import attribute
 from gpu_timing_assets.comparison.batch_agreement import batch_agreement
 from gpu_timing_assets.comparison.breakdown import grouped_errors, phase_errors
 from gpu_timing_assets.comparison.distances import distribution_distances, request_pairs, request_table
+from gpu_timing_assets.comparison.host_speed import host_speed
 from gpu_timing_assets.comparison.over_time import load_over_time
 from gpu_timing_assets.comparison.results import VerdictRow
 from gpu_timing_assets.comparison.statistics import METRICS, Objective, run_statistics
@@ -41,6 +42,7 @@ def find_out(aligned: Aligned, preset: ComparisonPreset, *, primary: str) -> Fin
         "attribution": attribute(aligned, objective),
         "batch_agreement": batches,
         "first_difference": first_difference,
+        "host_speed": host_speed(aligned, primary),
         "load_over_time": load_over_time(aligned),
         "completeness": aligned.completeness,
         "excluded_requests": aligned.excluded,

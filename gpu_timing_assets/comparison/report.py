@@ -94,6 +94,7 @@ def _content(comparison_id: str, aligned: Aligned, findings: Findings, preset: C
         "phases": _of(findings, "phases"), "distances": _of(findings, "distances"), "pairs": _of(findings, "request_pairs"),
         "attribution": _attribution_rows(findings), "layers": layer_sentence(findings),
         "agreement": _rows(findings.tables["batch_agreement"]), "difference": _first_difference(findings),
+        "hosts": _rows(findings.tables["host_speed"]),
         "completeness": _rows(findings.tables["completeness"]), "excluded": _rows(findings.tables["excluded_requests"]),
         "parity": _parity_rows(findings.tables["parity"]), "metrics": METRICS,
     }

@@ -84,6 +84,13 @@ DEFINITIONS: dict[str, dict[str, Definition]] = {
                       "in percent of the real value; the layers sum to error_pct"),
         "substituted_error_pct": ("%", "error that is left with the layer substituted"), "error_pct": ERROR,
     },
+    "host_speed": {
+        "run_id": ("", "the real run"),
+        "steps": ("steps", "its steps of a size that the simulation has too"),
+        "real_us": ("µs", "median time to schedule one of them"),
+        "profiled_us": ("µs", "median of what the bundle says of the same steps"),
+        "host_time_ratio": ("", "median over the steps of real / profiled: above 1 the host was slower than when it was profiled"),
+    },
     "batch_agreement": {
         "real_run": ("", "a real run"), "other_run": ("", "the run held against it"),
         "other": ("", "name of the simulation, or real"), "real_steps": ("steps", "steps with requests in the real run"),

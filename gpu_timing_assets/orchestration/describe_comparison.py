@@ -23,6 +23,7 @@ NO_BREAK = "\u00a0"  # the page's narrow columns would break a figure from its u
 
 def describe_comparison(result: ComparisonResult, clock: StageClock) -> dict[str, Any]:
     """The verdict of the simulation that is judged; each error is a number too, so that Dagster plots it over time."""
+    ratios = list(result.meta.details.get("host_time_ratio", {}).values())
     judged = [row for row in result.verdicts if row.simulation == result.primary_simulation]
     return {
         "report": report_link(result.report),
@@ -31,6 +32,7 @@ def describe_comparison(result: ComparisonResult, clock: StageClock) -> dict[str
         **{f"error_pct_{row.metric}_{row.statistic}".lower(): row.error_pct for row in judged if row.error_pct is not None},
         "errors": sparkline([abs(row.error_pct or 0.0) for row in judged], "size of each error, in the table's order"),
         "judged_simulation": result.primary_simulation,
+        **({"host_time_ratio": sum(ratios) / len(ratios)} if ratios else {}),
         "real_runs": len(result.meta.details.get("real_run_ids", ())) or len(str(result.meta.real_run_dir).split(",")),
         **({"notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in result.notes))} if result.notes else {}),
         "report_file": dg.MetadataValue.path(result.report),
