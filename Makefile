@@ -24,7 +24,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export VLLM_NO_USAGE_STATS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install demo test dev reports reference lock lint unit integration kill-test backfill-test celery celery-test browser-test clean
+.PHONY: help install demo test dev reports reference lock lint unit integration kill-test backfill-test nightly-test celery celery-test browser-test clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1\t/' | expand -t 16
@@ -65,11 +65,14 @@ unit: install
 integration: install
 	$(BIN)/pytest gpu_timing_assets_tests/integration -m "not slow"
 
-kill-test: install  ## SIGKILL of engine, stage, step, run worker, daemon and machine at three moments (20 minutes)
+kill-test: install  ## SIGKILL of engine, stage, step, run worker, daemon and machine at three moments (25 minutes)
 	$(BIN)/pytest gpu_timing_assets_tests/integration/test_kill.py
 
 backfill-test: install  ## 30 partitions through the queued run coordinator, two runs at a time
 	$(BIN)/pytest gpu_timing_assets_tests/integration/test_backfill_thirty.py
+
+nightly-test: install  ## the nightly automation on the daemon's own clock: a tick, its backfill, the ticks after it
+	$(BIN)/pytest gpu_timing_assets_tests/integration/test_nightly.py
 
 dev: install  ## the web page on http://127.0.0.1:3000, and the reports on http://127.0.0.1:3001
 	@DAGSTER_HOME=$(CURDIR) $(BIN)/python -m gpu_timing_assets.orchestration.prepare_history
