@@ -18,33 +18,18 @@ import pandas as pd
 
 from gpu_timing_assets.artifacts.engine_params import EngineParams
 from gpu_timing_assets.artifacts.errors import ProfilingBundleError
-from gpu_timing_assets.timing_model.host_times import MIN_ROWS, FittedTime, fit_time, sample_of
-from gpu_timing_assets.timing_model.kernel_times import Curve, KernelTimes, StepShape, Surface
+from gpu_timing_assets.timing_model.gpu_times import GpuScale, fit_gpu_scale, steady_decode_steps
+from gpu_timing_assets.timing_model.host_times import MIN_ROWS, FittedTime, fit_time
+from gpu_timing_assets.timing_model.kernel_times import KernelTimes, StepShape
 from gpu_timing_assets.timing_model.padding import padded_tokens
 
 REQUEST_FEATURES = ("num_decode_requests", "num_prefill_requests")
 LAUNCH_FEATURES = ("num_tokens", "num_requests")
 EXECUTE_FEATURES = ("kernel_ms", "num_requests")
-# how much longer than its kernels a step must be for the host, not the GPU, to have set its pace
-HOST_BOUND_RATIO = 1.12
+# the same graph takes the GPU the same time, and little more than its kernels one by one: otherwise the host set the pace
+HOST_BOUND_SPREAD = 0.12
+HOST_BOUND_RATIO = 1.3
 IDLE_MS = 20.0
-CONTEXT_BINS = (0, 48, 96, 192, 384, 768, 1536, 3072, 1 << 30)
-_UNSCALED = Surface((1.0,), (Curve((1.0,), (1.0,)),))
-
-
-@dataclass(frozen=True)
-class GpuScale:
-    """How much longer the kernels of a step take inside the engine than added up one by one.
-
-    `full` for full graphs, by padded batch size and tokens of context a request (inside a captured graph attention is
-    split otherwise than on its own); `mixed_scale` and `mixed_start_ms` (inputs prepared → first kernel) for piecewise
-    and eager steps. `ratios`: spread of the steps that the GPU paced, shape (SAMPLE_SIZE,).
-    """
-
-    full: Surface
-    mixed_scale: float
-    mixed_start_ms: float
-    ratios: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -84,7 +69,7 @@ def fit_engine_timing(steps: pd.DataFrame, requests: pd.DataFrame, params: Engin
         else:
             launch_features, launch_ms = EXECUTE_FEATURES, "execute_ms"
             launch = _by_mode(derived.dropna(subset=[launch_ms]), launch_features, launch_ms)
-            gpu = GpuScale(_UNSCALED, 1.0, 0.0, np.ones(1))
+            gpu = GpuScale.none()
         after_idle = derived[(derived["kind"] == "idle") & (derived["num_prefill_tokens"] > 0)]
         launch_after_idle = _by_mode(after_idle.dropna(subset=[launch_ms]), launch_features, launch_ms)
         client_out_after_idle = fit_time(_with_client_delays(after_idle), ("num_outputs",), "out_first_ms")
@@ -116,9 +101,10 @@ def fit_engine_timing(steps: pd.DataFrame, requests: pd.DataFrame, params: Engin
 def derive_steps(steps: pd.DataFrame, params: EngineParams, kernels: KernelTimes) -> pd.DataFrame:
     """`burst_steps` with the durations (ms) that the fits need and the kernel time of each step.
 
-    Adds `num_requests`, `num_tokens`, `padded_tokens`, `kernel_ms`, `schedule_ms`, `update_ms`, `gap_ms` (end of an
-    update → next schedule), `interval_ms` (between results), and, asynchronous: `wait_ms` (launched → result of the
-    step before begins to be processed), `launch_alone_ms` (launch with no step before it); synchronous: `execute_ms`.
+    Adds `num_requests`, `num_tokens`, `padded_tokens`, `kernel_ms` and of it `decode_attention_ms`, `schedule_ms`,
+    `update_ms`, `gap_ms` (end of an update → next schedule), `interval_ms` (between results), and, asynchronous: `wait_ms`
+    (launched → result of the step before begins to be processed), `launch_alone_ms` (launch with no step before it);
+    synchronous: `execute_ms`.
     `previous_*` are of the step before in the same burst.
     """
     steps = steps.sort_values(["burst", "step"]).reset_index(drop=True)
@@ -134,7 +120,11 @@ def derive_steps(steps: pd.DataFrame, params: EngineParams, kernels: KernelTimes
         padded_tokens(tokens, params.graph_capture_sizes, mode)
         for tokens, mode in zip(derived["num_tokens"], derived["graph_mode"], strict=True)
     ]
-    derived["kernel_ms"] = [kernels.step_ms(shape) for shape in _shapes(derived)]
+    shapes = _shapes(derived)
+    derived["kernel_ms"] = [kernels.step_ms(shape) for shape in shapes]
+    derived["decode_attention_ms"] = [
+        kernels.decode_attention_ms(shape.num_decode_requests, shape.decode_kv_tokens) for shape in shapes
+    ]
     derived["interval_ms"] = ((derived["update_end_ns"] - derived["update_end_ns"].shift(1)) / 1e6).where(follows)
     derived["result_interval_ms"] = ((derived["update_begin_ns"] - derived["update_begin_ns"].shift(1)) / 1e6).where(follows)
     derived["previous_kernel_ms"] = derived["kernel_ms"].shift(1).where(follows)
@@ -191,14 +181,10 @@ def _shapes(derived: pd.DataFrame) -> list[StepShape]:
 
 
 def _fit_async(derived: pd.DataFrame) -> tuple[dict[str, FittedTime], GpuScale]:
-    steady = derived[
-        (derived["kind"] == "decode")
-        & (derived["graph_mode"] == "full")
-        & (derived["previous_graph_mode"] == "full")
-        & derived["wait_ms"].notna()
-    ]
-    pace = steady.groupby("padded_tokens").agg(interval_ms=("interval_ms", "median"), kernel_ms=("kernel_ms", "median"))
-    host_bound_sizes = pace.index[pace["interval_ms"] > HOST_BOUND_RATIO * pace["kernel_ms"]]
+    steady = steady_decode_steps(derived)
+    pace = steady.groupby("padded_tokens")["ratio"]
+    spread = (pace.quantile(0.8) - pace.quantile(0.2)) / pace.median()
+    host_bound_sizes = spread.index[(spread > HOST_BOUND_SPREAD) | (pace.median() > HOST_BOUND_RATIO)]
     launch: dict[str, FittedTime] = {}
     mixed = derived[(derived["graph_mode"] != "full") & (derived["kind"] != "decode")]
     # a launch is seen where it ends after the decode step before it must have ended, or where there is no step before
@@ -215,58 +201,7 @@ def _fit_async(derived: pd.DataFrame) -> tuple[dict[str, FittedTime], GpuScale]:
         ]
         full = after[after["wait_ms"] <= after["wait_ms"].quantile(0.5)]
     launch["full"] = fit_time(full.assign(launch_ms=full["wait_ms"]), LAUNCH_FEATURES, "launch_ms")
-    return launch, _fit_gpu(derived, host_bound_sizes, launch)
-
-
-def _fit_gpu(derived: pd.DataFrame, host_bound_sizes: Sequence[int], launch: dict[str, FittedTime]) -> GpuScale:
-    own_launch = launch["full"].coefficients[0] + sum(launch["full"].coefficients[1:]) * derived["num_requests"]
-    # a result that is waited for longer than a launch takes comes when the GPU gives it
-    awaited = (derived["next_wait_ms"] > 1.3 * own_launch) & (derived["next_graph_mode"] == "full")
-    paced = derived[
-        awaited
-        & awaited.shift(1, fill_value=False)
-        & (derived["graph_mode"] == "full")
-        & (derived["previous_graph_mode"] == "full")
-        & ~derived["padded_tokens"].isin(host_bound_sizes)
-    ]
-    full, ratios = _UNSCALED, np.ones(1)
-    if len(paced) >= MIN_ROWS:
-        ratio = paced["result_interval_ms"] / paced["kernel_ms"]
-        context = paced["kv_tokens"] / paced["num_requests"]
-        bins = pd.cut(context, CONTEXT_BINS, labels=False)
-        cells = pd.DataFrame({"size": paced["padded_tokens"], "bin": bins, "context": context, "ratio": ratio})
-        medians = cells.groupby(["size", "bin"]).agg(
-            context=("context", "median"), ratio=("ratio", "median"), rows=("ratio", "size")
-        )
-        medians = medians[medians["rows"] >= MIN_ROWS].reset_index()
-        if len(medians):
-            full = Surface.of(medians, "size", "context", "ratio", extend=False)
-            expected = np.array([full(size, at) for size, at in zip(cells["size"], cells["context"], strict=True)])
-            ratios = sample_of((ratio / expected).clip(0.7, 1.5).to_numpy())
-    next_launch = launch["full"].coefficients[0] + sum(launch["full"].coefficients[1:]) * derived["next_num_requests"]
-    launch_ms = pd.Series(
-        [
-            _launch_of(launch, mode)(tokens, requests)
-            for mode, tokens, requests in zip(derived["graph_mode"], derived["num_tokens"], derived["num_requests"], strict=True)
-        ],
-        index=derived.index,
-    )
-    mixed = derived[
-        (derived["graph_mode"] != "full")
-        & (derived["next_graph_mode"] == "full")
-        & (derived["kernel_ms"] > 0.7 * launch_ms)
-        & (derived["next_wait_ms"] > 1.3 * next_launch)
-        & derived["wait_ms"].notna()
-    ]
-    if len(mixed) < MIN_ROWS:
-        # no kernels here outlast their launch: what starts them is the launch, as it is for a full graph
-        return GpuScale(full, 1.0, launch["full"].coefficients[0], ratios)
-    fitted = fit_time(mixed, ("kernel_ms",), "gpu_end_ms")
-    return GpuScale(full, max(fitted.coefficients[1], 0.5), fitted.coefficients[0], ratios)
-
-
-def _launch_of(launch: dict[str, FittedTime], mode: str) -> FittedTime:
-    return launch.get(mode) or next(iter(launch.values()))
+    return launch, fit_gpu_scale(derived, host_bound_sizes, launch)
 
 
 def _by_mode(rows: pd.DataFrame, features: Sequence[str], target_ms: str) -> dict[str, FittedTime]:

@@ -124,7 +124,7 @@ class EnginePredictor(_StepPredictor):
         assert predictor_config.timing is not None
         self.asynchronous = self._params.async_scheduling
         timing, rng = predictor_config.timing, np.random.default_rng(predictor_config.seed)
-        self._gpu_free = self._busy_until = 0.0
+        self._gpu_free = self._busy_until = self._mixed_row_s = 0.0
         self._wake_up_s, self._gpu = timing.wake_up_ms / 1e3, timing.gpu
         self._schedule, self._update, self._gap = (DrawnTime(fit, rng) for fit in (timing.schedule, timing.update, timing.gap))
         self._launch = {mode: DrawnTime(fit, rng) for mode, fit in timing.launch.items()}
@@ -152,15 +152,21 @@ class EnginePredictor(_StepPredictor):
         previous, num_requests = step.previous, len(step.sequences)
         step.schedule_end = launched = begin + self._schedule(step.num_decode_requests, step.num_prefill_requests)
         if num_requests:
-            kernels = self._kernel_s(step) * self._gpu_ratio()
+            kernels, ratio = self._kernel_s(step), self._gpu_ratio()
             launched += self._launch_of(step)(step.num_tokens, num_requests)
             if step.graph_mode == FULL:
                 padded = padded_tokens(step.num_tokens, self._params.graph_capture_sizes, FULL)
-                kernels *= self._gpu.full(padded, step.kv_tokens / num_requests)
-                step.ready = max(self._gpu_free, launched) + kernels
+                scale = self._gpu.full(padded, step.kv_tokens / num_requests)
+                step.ready = max(self._gpu_free, launched) + kernels * scale * ratio
+                self._mixed_row_s = 0.0
             else:
-                first_kernel = max(self._gpu_free, step.schedule_end + self._gpu.mixed_start_ms / 1e3)
-                step.ready = max(launched, first_kernel + kernels * self._gpu.mixed_scale)
+                first_kernel = step.schedule_end + self._gpu.mixed_start_ms / 1e3
+                if self._gpu_free < first_kernel:
+                    self._mixed_row_s = 0.0
+                attention_ms = self._kernels.decode_attention_ms(step.num_decode_requests, step.decode_kv_tokens)
+                mixed_ms = self._gpu.mixed_ms(kernels * 1e3, attention_ms, self._mixed_row_s * 1e3) * ratio
+                step.ready = max(launched, max(self._gpu_free, first_kernel) + mixed_ms / 1e3)
+                self._mixed_row_s += kernels
             self._gpu_free = step.ready
         if previous is None:
             return launched + self._gap(num_requests)

@@ -1,5 +1,7 @@
 """What the time model finds in a bundle made by formula: the formula. Numbers of real targets are judged elsewhere."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from gpu_timing_assets.timing_model.kernel_times import Curve, StepShape, Surfac
 from gpu_timing_assets_tests.unit.vidur_ext.synthetic_bundle import (
     KERNEL_MS,
     LOOP,
+    Loop,
     burst_tables,
     engine_params,
     kernel_times,
@@ -134,6 +137,9 @@ class TestEngineTiming:
     def test_the_launch_of_each_graph_mode_is_found(self, timing, mode, tokens, requests) -> None:
         assert timing.launch[mode](tokens, requests) == pytest.approx(LOOP.launch_ms(mode, requests), rel=0.15)
 
+    def test_a_slow_host_does_not_make_the_gpu_look_slow(self, timing) -> None:
+        assert timing.gpu.full(4, 20) <= 1.0
+
     def test_a_synchronous_engine_is_fitted_too(self, params) -> None:
         synchronous = params.model_copy(update={"async_scheduling": False})
         kernels = kernel_times(synchronous)
@@ -147,3 +153,29 @@ class TestEngineTiming:
         steps, requests, _ = burst_tables(params, kernels)
         with pytest.raises(ProfilingBundleError, match="profile again.*larger burst grid"):
             fit_engine_timing(steps[steps["burst"] == 0], requests, params, kernels)
+
+
+class TestGpuTimes:
+    """Of an engine whose every step outlasts its launch."""
+
+    quick_host = Loop(launch=(("full", 0.5), ("piecewise", 1.0), ("eager", 1.0)))
+
+    def fitted_gpu(self, params, factor=100, **of_loop):
+        kernels = kernel_times(params, factor, decode_attention_factor=8)
+        loop = dataclasses.replace(self.quick_host, **of_loop)
+        return fit_engine_timing(*burst_tables(params, kernels, loop)[:2], params, kernels).gpu
+
+    def test_the_kernels_of_a_mixed_step_and_its_decode_attention_are_told_apart(self, params) -> None:
+        gpu = self.fitted_gpu(params, mixed_scale=0.9, mixed_decode_attention=1.8)
+        assert gpu.mixed(0) == pytest.approx(0.9, rel=0.06)
+        assert gpu.mixed_decode_attention == pytest.approx(1.8, rel=0.1)
+        assert gpu.full(4, 20) == pytest.approx(1.0, rel=0.02)
+
+    def test_prefill_that_goes_on_slows_down_as_measured_and_no_further(self, params) -> None:
+        gpu = self.fitted_gpu(params, factor=40, throttle_per_s=1.0)
+        assert gpu.mixed(0) == pytest.approx(1.0, rel=0.06)
+        assert gpu.mixed(150) == pytest.approx(1.15, rel=0.06)
+        assert gpu.mixed(1e6) == gpu.mixed(max(gpu.mixed.x))
+
+    def test_a_mixed_step_on_a_free_gpu_starts_when_its_inputs_are_prepared(self, params) -> None:
+        assert self.fitted_gpu(params, mixed_start=5.0).mixed_start_ms == pytest.approx(5.0, abs=1.5)

@@ -77,6 +77,10 @@ class Loop:
     update: tuple[float, float] = (0.04, 0.003)
     gap: tuple[float, float] = (0.03, 0.001)
     mixed_start: float = 1.0
+    # factors on a mixed step's kernels: without and of its decode attention, and by the seconds of mixed kernels right before
+    mixed_scale: float = 1.0
+    mixed_decode_attention: float = 1.0
+    throttle_per_s: float = 0.0
     client_in: tuple[float, float] = (0.3, 0.002)
     client_out: tuple[float, float] = (0.1, 0.005)
     client_spread: float = 0.01
@@ -164,8 +168,14 @@ def kernel_tables(params: EngineParams) -> tuple[pd.DataFrame, pd.DataFrame, pd.
     return pd.DataFrame(mlp), pd.DataFrame(attention), pd.DataFrame(head)
 
 
-def kernel_times(params: EngineParams) -> KernelTimes:
-    return KernelTimes(*kernel_tables(params), params.model_dimensions.num_hidden_layers)
+def kernel_times(params: EngineParams, factor: float = 1.0, decode_attention_factor: float = 1.0) -> KernelTimes:
+    """Of `kernel_tables`, all times `factor`, and decode attention times the other factor too."""
+    mlp, attention, head = kernel_tables(params)
+    attention["time_stats.attn_decode.median"] *= decode_attention_factor
+    for frame in (mlp, attention, head):
+        times = [name for name in frame.columns if name.endswith(".median")]
+        frame[times] *= factor
+    return KernelTimes(mlp, attention, head, params.model_dimensions.num_hidden_layers)
 
 
 def _stats(times: dict[str, float | None]) -> dict[str, float | None]:
@@ -190,7 +200,7 @@ class _Step:
 def burst_tables(params: EngineParams, kernels: KernelTimes, loop: Loop = LOOP) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """`(burst_steps, burst_requests, burst_batches)` of bursts of each kind."""
     bursts: list[tuple[str, list[_Step], dict[int, tuple[int, int, int]]]] = []
-    for context in (16, 48):
+    for context in (16, 32, 48):
         for batch in (1, 2, 4, 8):
             # the prompts are one chunk each, a step apiece, so that the budget holds
             steps = [_Step(((r, context, 0),), tuple((q, context + r - q) for q in range(r))) for r in range(batch)]
@@ -245,7 +255,7 @@ def _play(
     rng: np.random.Generator,
 ) -> tuple[list[Any], list[Any], list[Any], int, int]:
     """Run the steps through the loop: the picture in `timing_model.engine_timing`, in ns from `clock`."""
-    origin, now, gpu_free = clock, float(clock), 0.0
+    origin, now, gpu_free, mixed_row_ms = clock, float(clock), 0.0, 0.0
     rows: list[dict[str, Any]] = []
     batches: list[dict[str, Any]] = []
     previous: tuple[dict[str, Any], float] | None = None
@@ -313,11 +323,15 @@ def _play(
         number += 1
         if params.async_scheduling:
             launched = scheduled + jittered(loop.launch_ms(mode, count))
-            kernels_ns = jittered(kernel_ms)
             if mode == "full":
-                ready = max(gpu_free, launched) + kernels_ns
+                ready = max(gpu_free, launched) + jittered(kernel_ms)
+                mixed_row_ms = 0.0
             else:
-                ready = max(launched, max(gpu_free, scheduled + loop.mixed_start * MS) + kernels_ns)
+                attention_ms = kernels.decode_attention_ms(num_decodes, sum(c for _, c in step.decodes))
+                scale = loop.mixed_scale + loop.throttle_per_s * mixed_row_ms / 1e3
+                mixed_ms = scale * (kernel_ms - attention_ms) + loop.mixed_decode_attention * attention_ms
+                ready = max(launched, max(gpu_free, scheduled + loop.mixed_start * MS) + jittered(mixed_ms))
+                mixed_row_ms += kernel_ms
             gpu_free = ready
             now = finish(*previous, launched) if previous is not None else launched
             previous = (row, ready)
