@@ -9,7 +9,7 @@ class ProfilingPreset(Preset):
     """The grids of the kernel timings and of the bursts through the real engine, and how good the bundle must be.
 
     Bursts: `burst_decode_batch_sizes` requests of `burst_context_tokens` decode together; then prompts arrive while others
-    decode; then requests of uniformly drawn lengths arrive in storms.
+    decode, and without a pause; then requests of uniformly drawn lengths arrive in storms.
     """
 
     name: str
@@ -60,8 +60,12 @@ class ProfilingPreset(Preset):
     burst_prefill_tokens: tuple[int, ...] = Field(min_length=3)
     """Lengths of the prompts that arrive, one after the other."""
 
+    burst_prefill_s: float = Field(default=2.0, ge=0)
+    """Seconds of prefill without a pause, in each round."""
+
     burst_repeats: int = Field(ge=1)
-    """Prompts of each length."""
+    """Rounds, each with a prompt of each length and with its share of the other bursts: a host that is slow for a while is
+    slow for all kinds."""
 
     storm_rates_per_s: tuple[float, ...] = ()
     """Rates at which `storm_requests` requests of uniformly drawn lengths arrive."""

@@ -18,7 +18,7 @@ INJECTED_DECODE_TOKENS = 3
 
 @dataclass(frozen=True)
 class Burst:
-    """One burst; `kind` is `decode`, `idle`, `inject` or `storm`."""
+    """One burst; `kind` is `decode`, `idle`, `inject`, `prefill` or `storm`."""
 
     kind: str
     requests: tuple[PlannedRequest, ...]
@@ -48,9 +48,14 @@ def idle_burst(grid: ProfilingPreset, params: EngineParams, seed: int) -> Burst:
 
 
 def injection_bursts(
-    grid: ProfilingPreset, params: EngineParams, decode_step_ms: dict[int, float], prefill_ms: dict[int, float], seed: int
+    grid: ProfilingPreset,
+    params: EngineParams,
+    decode_step_ms: dict[int, float],
+    prefill_ms: dict[int, float],
+    seed: int,
+    repeat: int,
 ) -> Iterator[Burst]:
-    """Prompts of each length, one by one, into `background` requests that decode.
+    """A prompt of each length, one by one, into `background` requests that decode; another order in each `repeat`.
 
     `decode_step_ms`: batch size → time of a decode step; `prefill_ms`: prompt tokens → TTFT on an idle engine; both
     as measured by the bursts before. They set how long the background decodes and how far the prompts lie apart.
@@ -61,30 +66,37 @@ def injection_bursts(
         if background == 0 or background >= params.max_num_seqs:
             continue
         step_ms = float(np.interp(background, sizes, [decode_step_ms[size] for size in sizes]))
-        for repeat in range(grid.burst_repeats):
-            rng = np.random.default_rng([seed, 2, background, repeat])
-            lengths = rng.permutation([n for n in grid.burst_prefill_tokens if n + INJECTED_DECODE_TOKENS <= params.max_model_len])
-            ttft_ms = np.interp(lengths, known, [prefill_ms[n] for n in known])
-            begin_ms = 60 + background * BACKGROUND_PROMPT_TOKENS / params.max_num_batched_tokens * max(prefill_ms.values())
-            gaps_ms = 1.2 * ttft_ms + 4 * step_ms + rng.uniform(0, 4 * step_ms, len(lengths))
-            at_ms = begin_ms + np.cumsum(gaps_ms) - gaps_ms[0]
-            # a mixed step yields one token to the background too
-            steps = int((at_ms[-1] + gaps_ms[-1] - len(lengths) * float(np.mean(ttft_ms)) / 2) / step_ms) + 8
-            steps = min(
-                steps,
-                params.max_model_len - BACKGROUND_PROMPT_TOKENS - 1,
-                params.num_kv_blocks * params.kv_block_size // (2 * background),
-            )
-            yield Burst(
-                "inject",
-                tuple(
-                    [_request(i, 0, BACKGROUND_PROMPT_TOKENS, steps) for i in range(background)]
-                    + [
-                        _request(background + i, int(at * 1e6), int(n), INJECTED_DECODE_TOKENS)
-                        for i, (at, n) in enumerate(zip(at_ms, lengths, strict=True))
-                    ]
-                ),
-            )
+        rng = np.random.default_rng([seed, 2, background, repeat])
+        lengths = rng.permutation([n for n in grid.burst_prefill_tokens if n + INJECTED_DECODE_TOKENS <= params.max_model_len])
+        ttft_ms = np.interp(lengths, known, [prefill_ms[n] for n in known])
+        begin_ms = 60 + background * BACKGROUND_PROMPT_TOKENS / params.max_num_batched_tokens * max(prefill_ms.values())
+        gaps_ms = 1.2 * ttft_ms + 4 * step_ms + rng.uniform(0, 4 * step_ms, len(lengths))
+        at_ms = begin_ms + np.cumsum(gaps_ms) - gaps_ms[0]
+        # a mixed step yields one token to the background too
+        steps = int((at_ms[-1] + gaps_ms[-1] - len(lengths) * float(np.mean(ttft_ms)) / 2) / step_ms) + 8
+        steps = min(
+            steps,
+            params.max_model_len - BACKGROUND_PROMPT_TOKENS - 1,
+            params.num_kv_blocks * params.kv_block_size // (2 * background),
+        )
+        yield Burst(
+            "inject",
+            tuple(
+                [_request(i, 0, BACKGROUND_PROMPT_TOKENS, steps) for i in range(background)]
+                + [
+                    _request(background + i, int(at * 1e6), int(n), INJECTED_DECODE_TOKENS)
+                    for i, (at, n) in enumerate(zip(at_ms, lengths, strict=True))
+                ]
+            ),
+        )
+
+
+def prefill_burst(grid: ProfilingPreset, params: EngineParams, prefill_ms: dict[int, float]) -> Burst | None:
+    """Prompts that wait for each other: `burst_prefill_s` of prefill without a pause, through which a GPU clocks down."""
+    length = max(n for n in prefill_ms if n + 1 <= params.max_model_len)
+    fit_in_cache = params.num_kv_blocks * params.kv_block_size // (2 * (length + 1))
+    count = min(int(np.ceil(grid.burst_prefill_s * 1e3 / prefill_ms[length])), fit_in_cache)
+    return Burst("prefill", tuple(_request(i, 0, length, 1) for i in range(count))) if count else None
 
 
 def storm_bursts(grid: ProfilingPreset, params: EngineParams, seed: int) -> Iterator[Burst]:

@@ -23,7 +23,14 @@ from gpu_timing_assets.engine.replay import ReplayResult, replay
 from gpu_timing_assets.engine.start import start_engine
 from gpu_timing_assets.engine.warmup import warm_up
 from gpu_timing_assets.presets.experiment import ExperimentConfig, validate
-from gpu_timing_assets.profiling.burst_plan import Burst, decode_bursts, idle_burst, injection_bursts, storm_bursts
+from gpu_timing_assets.profiling.burst_plan import (
+    Burst,
+    decode_bursts,
+    idle_burst,
+    injection_bursts,
+    prefill_burst,
+    storm_bursts,
+)
 from gpu_timing_assets.profiling.parts import BURSTS_DIR, SESSION_FILE
 
 BURST_SEED = 20_000
@@ -94,22 +101,24 @@ async def _play_all(engine: Engine, config: ExperimentConfig, report: Callable[[
     await play(idle_burst(grid, params, BURST_SEED - 1))
     played.clear()
     decode_step_ms: dict[int, float] = {}
-    for burst in decode_bursts(grid, params):
-        result = (await play(burst)).result
-        mine = result.token_ns[result.token_request == len(burst.requests) - 1]
-        decode_step_ms[len(burst.requests)] = float(np.median(np.diff(mine))) / 1e6
     prefill_ms: dict[int, list[float]] = {}
-    for repeat in range(grid.burst_repeats):
+    rounds = grid.burst_repeats
+    for repeat in range(rounds):
+        for burst in [*decode_bursts(grid, params)][repeat::rounds]:
+            result = (await play(burst)).result
+            mine = result.token_ns[result.token_request == len(burst.requests) - 1]
+            decode_step_ms[len(burst.requests)] = float(np.median(np.diff(mine))) / 1e6
         result = (await play(burst := idle_burst(grid, params, BURST_SEED + repeat))).result
         for index, request in enumerate(burst.requests):
             first_ns = result.token_ns[result.token_request == index][0]
             prefill_ms.setdefault(len(request.prompt_token_ids), []).append((first_ns - request.arrival_ns) / 1e6)
-    for burst in injection_bursts(
-        grid, params, decode_step_ms, {n: float(np.median(t)) for n, t in prefill_ms.items()}, BURST_SEED
-    ):
-        await play(burst)
-    for burst in storm_bursts(grid, params, BURST_SEED):
-        await play(burst)
+        typical_ms = {length: float(np.median(times)) for length, times in prefill_ms.items()}
+        for burst in injection_bursts(grid, params, decode_step_ms, typical_ms, BURST_SEED, repeat):
+            await play(burst)
+        if (without_pause := prefill_burst(grid, params, typical_ms)) is not None:
+            await play(without_pause)
+        for burst in [*storm_bursts(grid, params, BURST_SEED)][repeat::rounds]:
+            await play(burst)
     await engine.flush_recording()
     return played
 

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from gpu_timing_assets.presets.experiment import compose
-from gpu_timing_assets.profiling.burst_plan import Burst, decode_bursts, idle_burst, injection_bursts, storm_bursts
+from gpu_timing_assets.profiling.burst_plan import (
+    Burst,
+    decode_bursts,
+    idle_burst,
+    injection_bursts,
+    prefill_burst,
+    storm_bursts,
+)
 from gpu_timing_assets_tests.unit.vidur_ext.synthetic_bundle import engine_params
 
 SEED = 20_000
@@ -24,16 +31,38 @@ def params():
 def plan(grid, params, seed: int = SEED) -> list[Burst]:
     sizes = {size: 2.0 + size / 64 for size in grid.burst_decode_batch_sizes}
     prefill = {length: 5.0 + length / 100 for length in grid.burst_prefill_tokens}
+    without_pause = prefill_burst(grid, params, prefill)
     return [
         *decode_bursts(grid, params),
         idle_burst(grid, params, seed),
-        *injection_bursts(grid, params, sizes, prefill, seed),
+        *injection_bursts(grid, params, sizes, prefill, seed, repeat=0),
+        *([without_pause] if without_pause else []),
         *storm_bursts(grid, params, seed),
     ]
 
 
 def test_every_kind_of_burst_is_planned(grid, params) -> None:
-    assert {burst.kind for burst in plan(grid, params)} == {"decode", "idle", "inject", "storm"}
+    without_pause = {"prefill"} if grid.burst_prefill_s else set()
+    assert {burst.kind for burst in plan(grid, params)} == {"decode", "idle", "inject", "storm"} | without_pause
+
+
+def test_prefill_goes_on_for_as_long_as_asked_without_filling_the_cache(grid, params) -> None:
+    slow_ms, quick_ms = ({length: ms for length in grid.burst_prefill_tokens} for ms in (100.0, 0.01))
+    slow, quick = prefill_burst(grid, params, slow_ms), prefill_burst(grid, params, quick_ms)
+    if grid.burst_prefill_s == 0:
+        assert slow is None
+        return
+    assert len(slow.requests) == grid.burst_prefill_s * 10
+    assert {request.arrival_ns for request in slow.requests} == {0}
+    tokens = sum(len(request.prompt_token_ids) + request.num_tokens for request in quick.requests)
+    assert 0.4 < tokens / (params.num_kv_blocks * params.kv_block_size) <= 0.5
+
+
+def test_prompts_are_injected_in_another_order_in_each_round(grid, params) -> None:
+    sizes, prefill = {1: 2.0, 64: 3.0}, {length: 5.0 for length in grid.burst_prefill_tokens}
+    first, second = (next(injection_bursts(grid, params, sizes, prefill, SEED, repeat)).requests for repeat in (0, 1))
+    assert [len(r.prompt_token_ids) for r in first] != [len(r.prompt_token_ids) for r in second]
+    assert sorted(len(r.prompt_token_ids) for r in first) == sorted(len(r.prompt_token_ids) for r in second)
 
 
 def test_no_request_is_longer_than_the_context(grid, params) -> None:
