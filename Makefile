@@ -82,7 +82,7 @@ dev: install  ## the web page on http://127.0.0.1:3000, and the reports on http:
 reports: install  ## serve the reports in the data root, read-only, on loopback
 	$(BIN)/python -m gpu_timing_assets.orchestration.reports_server
 
-reference: install  ## the H100's numbers without a GPU: simulate every reference workload, compare, print the table
+reference: install  ## the H100's and the H200's numbers without a GPU: simulate every reference workload, compare, print the table
 	@$(BIN)/python -W ignore -m gpu_timing_assets.reference
 
 celery: install  ## web page, daemon and two Celery workers on Redis and PostgreSQL (see docs/operating.md)

@@ -44,24 +44,27 @@ class ReferenceCase:
     model: str
     workload_id: str
     real_run_dirs: tuple[Path, ...]
+    bundles: str
 
     def config(self, predictor: str = "engine", variant: str | None = None) -> ExperimentConfig:
         chosen = [f"workload={self.workload_id}", f"model={self.model}", f"hardware={self.hardware}", f"simulator={predictor}"]
-        return compose([*chosen, "backend=vllm", "profiling=standard", f"simulator.variant={variant or 'null'}"])
+        # the bundles cover 4,096 tokens of context, code completion asks for up to 7,180
+        chosen += ["backend=vllm", "profiling=standard", "simulator.max_extrapolation=2"]
+        return compose([*chosen, f"simulator.variant={variant or 'null'}"])
 
     @property
     def profiling_root(self) -> Path:
-        return REFERENCE_DATA / self.hardware / "vidur_profiling" / self.hardware / self.model
+        return REFERENCE_DATA / self.hardware / self.bundles / self.hardware / self.model
 
 
-def find_cases() -> list[ReferenceCase]:
-    """Every workload with real runs in the reference data, by target and request rate."""
+def find_cases(bundles: str) -> list[ReferenceCase]:
+    """Every workload with real runs and a bundle below `bundles` in the reference data, by target and request rate."""
     found: dict[tuple[str, str, str], list[Path]] = defaultdict(list)
     for meta_file in sorted(REFERENCE_DATA.glob("*/real_runs/*/run_meta.json")):
         meta = read_complete_run(meta_file.parent)
         found[meta.hardware, meta.model, str(meta.workload_id)].append(meta_file.parent)
-    cases = [ReferenceCase(*key, tuple(runs)) for key, runs in found.items()]
-    return sorted(cases, key=lambda case: (case.hardware, case.model, _rate(case)))
+    cases = [ReferenceCase(*key, tuple(runs), bundles) for key, runs in found.items()]
+    return sorted((case for case in cases if case.profiling_root.is_dir()), key=lambda case: (case.hardware, case.model, _rate(case)))
 
 
 def run_case(case: ReferenceCase) -> comparison.ComparisonResult:
@@ -91,24 +94,34 @@ def table_rows(case: ReferenceCase, result: comparison.ComparisonResult) -> Iter
         errors = " | ".join("–" if row.error_pct is None else f"{row.error_pct:+.1f}" for row in rows.values())
         noise = "–" if engine.noise_pct is None else f"{engine.noise_pct:.1f}"
         yield (
-            f"| {case.model} | {case.workload_id} | {metric} {statistic} | {engine.real:.2f} | {noise} | {errors} "
+            f"| {case.hardware} {case.model} | {case.workload_id} | {metric} {statistic} | {engine.real:.2f} | {noise} | {errors} "
             f"| {engine.verdict} |"
         )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hardware", help="only this GPU")
     parser.add_argument("--model", help="only this model")
+    parser.add_argument(
+        "--bundles",
+        default="vidur_profiling",
+        help="the folder of the bundles to simulate from; vidur_profiling_after holds one that was measured after the real runs",
+    )
     chosen = parser.parse_args(arguments)
-    header = "| model | workload | statistic | real, ms | noise, % | stock, % | kernel, % | engine, % | engine |"
+    header = "| target | workload | statistic | real, ms | noise, % | stock, % | kernel, % | engine, % | engine |"
     rows = [header, "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |"]
     begin = time.monotonic()
     try:
-        cases = [case for case in find_cases() if chosen.model in (None, case.model)]
+        cases = [
+            case
+            for case in find_cases(chosen.bundles)
+            if chosen.model in (None, case.model) and chosen.hardware in (None, case.hardware)
+        ]
         for case in cases:
             result = run_case(case)
             rows.extend(table_rows(case, result))
-            _say(f"{case.model} {case.workload_id}: {result.report}")
+            _say(f"{case.hardware} {case.model} {case.workload_id}: {result.report}")
         if cases:
             data = cases[0].config().data
             matrix = comparison.build_fidelity_matrix(data, data.fidelity_matrix_dir)

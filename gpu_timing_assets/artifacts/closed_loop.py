@@ -19,6 +19,4 @@ def read_closed_loop(workload_dir: Path) -> pd.DataFrame | None:
     A user sends its requests in the order of `request_id`: the first `think_time_ns` after the start, each other one
     `think_time_ns` after the completion of the one before. Raises `ArtifactError` as every table's reader does.
     """
-    if not any((workload_dir / name).is_file() for name in (CLOSED_LOOP.file, f"{CLOSED_LOOP.file}.gz")):
-        return None
-    return CLOSED_LOOP.read(workload_dir)
+    return CLOSED_LOOP.read(workload_dir) if CLOSED_LOOP.is_in(workload_dir) else None

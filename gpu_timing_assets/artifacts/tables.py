@@ -1,8 +1,10 @@
 """The CSV tables that cross stages: their columns, in order, and readers that check them.
 
-UTF-8, LF, no index column, integer nanoseconds. Readers also take `<name>.csv.gz`, which is how reference data ships.
+UTF-8, LF, no index column, integer nanoseconds. Readers also take `<name>.csv.gz` and `<name>.csv.xz`, which is how
+reference data ships.
 """
 
+import lzma
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,9 @@ import numpy as np
 import pandas as pd
 
 from gpu_timing_assets.artifacts.errors import ArtifactError
+
+COMPRESSIONS = ("", ".gz", ".xz")
+_UNREADABLE = (pd.errors.ParserError, UnicodeDecodeError, OSError, EOFError, lzma.LZMAError)
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,17 @@ class Table:
         return [column.name for column in self.columns]
 
     def find(self, directory: Path) -> Path:
-        """The file in `directory`, plain or gzipped. Raises `ArtifactError` if there is neither."""
-        for candidate in (directory / self.file, directory / f"{self.file}.gz"):
+        """The file in `directory`, plain or compressed. Raises `ArtifactError` if there is neither."""
+        for candidate in self._candidates(directory):
             if candidate.is_file():
                 return candidate
         raise ArtifactError(f"{directory / self.file} is missing")
+
+    def is_in(self, directory: Path) -> bool:
+        return any(candidate.is_file() for candidate in self._candidates(directory))
+
+    def _candidates(self, directory: Path) -> list[Path]:
+        return [directory / f"{self.file}{compression}" for compression in COMPRESSIONS]
 
     def write(self, frame: pd.DataFrame, directory: Path) -> Path:
         """Write the table's columns in their order. Raises `ArtifactError` if one is missing."""
@@ -63,7 +74,7 @@ class Table:
         path = self.find(directory)
         try:
             found = list(pd.read_csv(path, nrows=0).columns)
-        except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError, EOFError) as error:
+        except (pd.errors.EmptyDataError, *_UNREADABLE) as error:
             raise ArtifactError(f"{path}: not a readable CSV file: {error}") from None
         missing = [name for name in self.column_names if name not in found]
         if missing:
@@ -78,7 +89,7 @@ class Table:
             frame = pd.read_csv(
                 path, dtype={column.name: column.dtype for column in columns}, keep_default_na=False, na_values=[""]
             )
-        except (ValueError, TypeError, OverflowError, EOFError, OSError):
+        except (ValueError, TypeError, OverflowError, *_UNREADABLE):
             _raise_first_bad_cell(path, columns)
             raise
         for column in columns:
@@ -100,7 +111,7 @@ def _refuse(path: Path, column: Column, bad: pd.Series, why: str) -> None:
 def _raise_first_bad_cell(path: Path, columns: list[Column]) -> None:
     try:
         raw = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
-    except (pd.errors.ParserError, UnicodeDecodeError, OSError, EOFError) as error:
+    except _UNREADABLE as error:
         raise ArtifactError(f"{path}: not a readable CSV file: {error}") from None
     for column in columns:
         cells = raw[column.name]

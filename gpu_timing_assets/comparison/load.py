@@ -102,5 +102,4 @@ def _refuse_row(path: Path, names: pd.Series, bad: pd.Series, what: str, why: st
 
 
 def _optional(table: Table, directory: Path) -> pd.DataFrame | None:
-    present = any((directory / name).is_file() for name in (table.file, f"{table.file}.gz"))
-    return table.read(directory) if present else None
+    return table.read(directory) if table.is_in(directory) else None

@@ -1,6 +1,7 @@
 """The tables of a run: what a reader accepts, and that every fault is named with its file and row."""
 
 import gzip
+import lzma
 
 import numpy as np
 import pandas as pd
@@ -43,15 +44,21 @@ def test_what_is_written_is_read_back(tmp_path_factory, gaps) -> None:
     assert read_tokens["token_time_ns"].tolist() == [time for row in times for time in row]
 
 
-def test_gzipped_tables_in_any_row_order_are_read_alike(run_dir) -> None:
+@pytest.mark.parametrize(("suffix", "compress"), [("gz", gzip.compress), ("xz", lzma.compress)])
+def test_compressed_tables_in_any_row_order_are_read_alike(run_dir, suffix, compress) -> None:
     expected = read_run_tables(run_dir)
     for name in ("request_metrics.csv", "token_metrics.csv"):
         header, *rows = (run_dir / name).read_text().splitlines()
         (run_dir / name).unlink()
-        with gzip.open(run_dir / f"{name}.gz", "wt") as file:
-            file.write("\n".join([header, *reversed(rows)]) + "\n")
+        (run_dir / f"{name}.{suffix}").write_bytes(compress(("\n".join([header, *reversed(rows)]) + "\n").encode()))
     for one, two in zip(expected, read_run_tables(run_dir), strict=True):
         pd.testing.assert_frame_equal(one, two)
+
+
+def test_a_broken_compressed_table_is_named(run_dir) -> None:
+    (run_dir / "token_metrics.csv").rename(run_dir / "token_metrics.csv.xz")
+    with pytest.raises(ArtifactError, match="token_metrics.csv.xz: not a readable CSV file"):
+        read_run_tables(run_dir)
 
 
 REQUESTS, TOKENS = "request_metrics.csv", "token_metrics.csv"
