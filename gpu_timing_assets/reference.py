@@ -64,7 +64,8 @@ def find_cases(bundles: str) -> list[ReferenceCase]:
         meta = read_complete_run(meta_file.parent)
         found[meta.hardware, meta.model, str(meta.workload_id)].append(meta_file.parent)
     cases = [ReferenceCase(*key, tuple(runs), bundles) for key, runs in found.items()]
-    return sorted((case for case in cases if case.profiling_root.is_dir()), key=lambda case: (case.hardware, case.model, _rate(case)))
+    profiled = [case for case in cases if case.profiling_root.is_dir()]
+    return sorted(profiled, key=lambda case: (case.hardware, case.model, _rate(case)))
 
 
 def run_case(case: ReferenceCase) -> comparison.ComparisonResult:
