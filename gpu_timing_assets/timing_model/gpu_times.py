@@ -37,8 +37,9 @@ class GpuScale:
     ratios: np.ndarray
 
     @classmethod
-    def none(cls, mixed_start_ms: float = 0.0) -> "GpuScale":
-        return cls(UNSCALED, Curve((0.0,), (1.0,)), 1.0, mixed_start_ms, np.ones(1))
+    def none(cls) -> "GpuScale":
+        """Kernels as they were measured, for an engine that waits for each step."""
+        return cls(UNSCALED, Curve((0.0,), (1.0,)), 1.0, 0.0, np.ones(1))
 
     def mixed_ms(self, kernel_ms: float, decode_attention_ms: float, in_a_row_ms: float) -> float:
         return self.mixed(in_a_row_ms) * (kernel_ms - decode_attention_ms) + self.mixed_decode_attention * decode_attention_ms
