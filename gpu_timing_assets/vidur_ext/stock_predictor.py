@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
+from sklearn.ensemble import RandomForestRegressor
 from vidur.config.config import RandomForrestExecutionTimePredictorConfig
 from vidur.execution_time_predictor.random_forrest_execution_time_predictor import RandomForrestExecutionTimePredictor
 
@@ -20,6 +21,8 @@ from gpu_timing_assets.artifacts.directories import atomic_directory
 from gpu_timing_assets.engine.graph_mode import EAGER
 from gpu_timing_assets.vidur_ext.engine_step import EngineStep, LoopTime
 from gpu_timing_assets.vidur_ext.predictors import PredictorType
+
+FOREST_SEED = 0
 
 
 @dataclass
@@ -42,6 +45,10 @@ class StockPredictor(RandomForrestExecutionTimePredictor):
     """Times a step by Vidur's formula; a result is there when its kernels are done."""
 
     asynchronous = False
+
+    def _get_estimator(self) -> RandomForestRegressor:
+        # Vidur leaves it open, and trains another forest each time
+        return RandomForestRegressor(random_state=FOREST_SEED)
 
     def _load_predictions_from_hf(self) -> dict[str, dict[tuple[int, ...], float]]:  # type: ignore[override]
         """The tables that an earlier simulation kept. Raises FileNotFoundError if there are none: Vidur then trains."""

@@ -131,6 +131,14 @@ def test_the_stock_predictor_keeps_its_tables_and_uses_them_again(simulate_with,
     assert not list(config.data.path.rglob("*.pkl"))
 
 
+def test_the_stock_predictor_trained_again_is_the_same(simulate_with, config) -> None:
+    def tokens() -> bytes:
+        shutil.rmtree(config.data.path / "vidur_tables", ignore_errors=True)
+        return (simulate_with("stock")[0] / "token_metrics.csv").read_bytes()
+
+    assert tokens() == tokens()
+
+
 def test_recorded_batches_are_replayed_exactly(simulate_with, real_run) -> None:
     out, meta = simulate_with("engine", "recorded_batches", real_run)
     pd.testing.assert_frame_equal(ENGINE_BATCHES.read(out), ENGINE_BATCHES.read(real_run))
