@@ -91,12 +91,13 @@ def injection_bursts(
         )
 
 
-def prefill_burst(grid: ProfilingPreset, params: EngineParams, prefill_ms: dict[int, float]) -> Burst | None:
+def prefill_bursts(grid: ProfilingPreset, params: EngineParams, prefill_ms: dict[int, float]) -> Iterator[Burst]:
     """Prompts that wait for each other: `burst_prefill_s` of prefill without a pause, through which a GPU clocks down."""
     length = max(n for n in prefill_ms if n + 1 <= params.max_model_len)
     fit_in_cache = params.num_kv_blocks * params.kv_block_size // (2 * (length + 1))
     count = min(int(np.ceil(grid.burst_prefill_s * 1e3 / prefill_ms[length])), fit_in_cache)
-    return Burst("prefill", tuple(_request(i, 0, length, 1) for i in range(count))) if count else None
+    if count:
+        yield Burst("prefill", tuple(_request(i, 0, length, 1) for i in range(count)))
 
 
 def storm_bursts(grid: ProfilingPreset, params: EngineParams, seed: int) -> Iterator[Burst]:

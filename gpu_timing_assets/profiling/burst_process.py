@@ -28,7 +28,7 @@ from gpu_timing_assets.profiling.burst_plan import (
     decode_bursts,
     idle_burst,
     injection_bursts,
-    prefill_burst,
+    prefill_bursts,
     storm_bursts,
 )
 from gpu_timing_assets.profiling.parts import BURSTS_DIR, SESSION_FILE
@@ -113,11 +113,11 @@ async def _play_all(engine: Engine, config: ExperimentConfig, report: Callable[[
             first_ns = result.token_ns[result.token_request == index][0]
             prefill_ms.setdefault(len(request.prompt_token_ids), []).append((first_ns - request.arrival_ns) / 1e6)
         typical_ms = {length: float(np.median(times)) for length, times in prefill_ms.items()}
-        for burst in injection_bursts(grid, params, decode_step_ms, typical_ms, BURST_SEED, repeat):
-            await play(burst)
-        if (without_pause := prefill_burst(grid, params, typical_ms)) is not None:
-            await play(without_pause)
-        for burst in [*storm_bursts(grid, params, BURST_SEED)][repeat::rounds]:
+        for burst in (
+            *injection_bursts(grid, params, decode_step_ms, typical_ms, BURST_SEED, repeat),
+            *prefill_bursts(grid, params, typical_ms),
+            *[*storm_bursts(grid, params, BURST_SEED)][repeat::rounds],
+        ):
             await play(burst)
     await engine.flush_recording()
     return played

@@ -26,9 +26,6 @@ from gpu_timing_assets.timing_model.padding import padded_tokens
 REQUEST_FEATURES = ("num_decode_requests", "num_prefill_requests")
 LAUNCH_FEATURES = ("num_tokens", "num_requests")
 EXECUTE_FEATURES = ("kernel_ms", "num_requests")
-# the same graph takes the GPU the same time, and little more than its kernels one by one: otherwise the host set the pace
-HOST_BOUND_SPREAD = 0.12
-HOST_BOUND_RATIO = 1.3
 IDLE_MS = 20.0
 
 
@@ -145,7 +142,6 @@ def derive_steps(steps: pd.DataFrame, params: EngineParams, kernels: KernelTimes
     derived["gpu_end_ms"] = (derived["update_begin_ns"] - derived["schedule_end_ns"]) / 1e6
     derived["next_wait_ms"] = derived["wait_ms"].shift(-1).where(next_follows)
     derived["next_graph_mode"] = derived["graph_mode"].shift(-1).where(next_follows)
-    derived["next_num_requests"] = derived["num_requests"].shift(-1).where(next_follows)
     return derived
 
 
@@ -182,16 +178,13 @@ def _shapes(derived: pd.DataFrame) -> list[StepShape]:
 
 def _fit_async(derived: pd.DataFrame) -> tuple[dict[str, FittedTime], GpuScale]:
     steady = steady_decode_steps(derived)
-    pace = steady.groupby("padded_tokens")["ratio"]
-    spread = (pace.quantile(0.8) - pace.quantile(0.2)) / pace.median()
-    host_bound_sizes = spread.index[(spread > HOST_BOUND_SPREAD) | (pace.median() > HOST_BOUND_RATIO)]
     launch: dict[str, FittedTime] = {}
     mixed = derived[(derived["graph_mode"] != "full") & (derived["kind"] != "decode")]
     # a launch is seen where it ends after the decode step before it must have ended, or where there is no step before
     behind_decode = (mixed["previous_graph_mode"] == "full") & (mixed["wait_ms"] > 1.3 * mixed["previous_kernel_ms"])
     seen = mixed["wait_ms"].where(behind_decode)
     launch |= _by_mode(mixed.assign(launch_ms=seen).dropna(subset=["launch_ms"]), LAUNCH_FEATURES, "launch_ms")
-    full = steady[steady["padded_tokens"].isin(host_bound_sizes)]
+    full = steady[steady["host_bound"]]
     if len(full) < MIN_ROWS:
         # the GPU paces every decode step here: a full graph's launch shows only behind a step that its own launch had delayed
         after = derived[
@@ -201,7 +194,7 @@ def _fit_async(derived: pd.DataFrame) -> tuple[dict[str, FittedTime], GpuScale]:
         ]
         full = after[after["wait_ms"] <= after["wait_ms"].quantile(0.5)]
     launch["full"] = fit_time(full.assign(launch_ms=full["wait_ms"]), LAUNCH_FEATURES, "launch_ms")
-    return launch, fit_gpu_scale(derived, host_bound_sizes, launch)
+    return launch, fit_gpu_scale(derived, steady, launch)
 
 
 def _by_mode(rows: pd.DataFrame, features: Sequence[str], target_ms: str) -> dict[str, FittedTime]:

@@ -5,8 +5,7 @@ decoding requests in one kernel with that of its prompts, where it takes longer 
 limit clocks down as prefill goes on.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,9 @@ import pandas as pd
 from gpu_timing_assets.timing_model.host_times import MIN_ROWS, FittedTime, fit_time, sample_of
 from gpu_timing_assets.timing_model.kernel_times import Curve, Surface
 
+# the same graph takes the GPU the same time, and little more than its kernels one by one: otherwise the host set the pace
+HOST_BOUND_SPREAD = 0.12
+HOST_BOUND_RATIO = 1.3
 CONTEXT_BINS = (0, 48, 96, 192, 384, 768, 1536, 3072, 1 << 30)
 IN_A_ROW_MS = (0, 100, 200, 400, 800, 1600, 1 << 30)
 UNSCALED = Surface((1.0,), (Curve((1.0,), (1.0,)),))
@@ -45,9 +47,9 @@ class GpuScale:
         return self.mixed(in_a_row_ms) * (kernel_ms - decode_attention_ms) + self.mixed_decode_attention * decode_attention_ms
 
 
-def fit_gpu_scale(derived: pd.DataFrame, host_bound_sizes: Sequence[int], launch: dict[str, FittedTime]) -> GpuScale:
-    """From `engine_timing.derive_steps` of an asynchronous engine, its launches, and the padded sizes whose pace the host sets."""
-    full, ratios = _fit_full(derived, host_bound_sizes, launch["full"])
+def fit_gpu_scale(derived: pd.DataFrame, steady: pd.DataFrame, launch: dict[str, FittedTime]) -> GpuScale:
+    """From `engine_timing.derive_steps` of an asynchronous engine, its `steady_decode_steps` and its launches by graph mode."""
+    full, ratios = _fit_full(derived, steady, launch["full"])
     # a launch that never showed was always outlasted by the GPU
     launch_ms = pd.Series(
         [
@@ -56,16 +58,17 @@ def fit_gpu_scale(derived: pd.DataFrame, host_bound_sizes: Sequence[int], launch
         ],
         index=derived.index,
     )
+    other_ms = derived["kernel_ms"] - derived["decode_attention_ms"]
     steps = derived.assign(
         mixed=derived["graph_mode"] != "full",
         launch_ms=launch_ms,
-        other_ms=derived["kernel_ms"] - derived["decode_attention_ms"],
-        attention_share=derived["decode_attention_ms"] / (derived["kernel_ms"] - derived["decode_attention_ms"]),
+        other_ms=other_ms,
+        attention_share=derived["decode_attention_ms"] / other_ms,
     )
     behind_decode = _mixed_behind_decode(steps, full)
     if len(behind_decode) < MIN_ROWS:
         # no kernels here outlast their launch: what starts them is the launch, as it is for a full graph
-        return GpuScale(full, Curve((0.0,), (1.0,)), 1.0, launch["full"].coefficients[0], ratios)
+        return replace(GpuScale.none(), full=full, mixed_start_ms=launch["full"].coefficients[0], ratios=ratios)
     fitted = fit_time(
         behind_decode.assign(ratio=behind_decode["own_ms"] / behind_decode["other_ms"]), ("attention_share",), "ratio"
     )
@@ -82,23 +85,26 @@ def fit_gpu_scale(derived: pd.DataFrame, host_bound_sizes: Sequence[int], launch
 
 
 def steady_decode_steps(derived: pd.DataFrame) -> pd.DataFrame:
-    """Decode steps behind two others of the same burst, with `ratio`: result interval / kernels."""
+    """Decode steps behind two others of the same burst; `ratio`: result interval / kernels; `host_bound`: whether the host
+    sets the pace of their padded size."""
     full = derived["graph_mode"] == "full"
     two_before = full.shift(1, fill_value=False) & full.shift(2, fill_value=False) & (derived["burst"] == derived["burst"].shift(2))
     steady = derived[full & two_before & derived["wait_ms"].notna()]
-    return steady.assign(ratio=steady["result_interval_ms"] / steady["kernel_ms"])
+    ratio = steady["result_interval_ms"] / steady["kernel_ms"]
+    pace = ratio.groupby(steady["padded_tokens"])
+    spread = (pace.quantile(0.8) - pace.quantile(0.2)) / pace.median()
+    host_bound_sizes = spread.index[(spread > HOST_BOUND_SPREAD) | (pace.median() > HOST_BOUND_RATIO)]
+    return steady.assign(ratio=ratio, host_bound=steady["padded_tokens"].isin(host_bound_sizes))
 
 
-def _fit_full(derived: pd.DataFrame, host_bound_sizes: Sequence[int], launch: FittedTime) -> tuple[Surface, np.ndarray]:
-    steady = steady_decode_steps(derived)
+def _fit_full(derived: pd.DataFrame, steady: pd.DataFrame, launch: FittedTime) -> tuple[Surface, np.ndarray]:
     own_launch = launch.coefficients[0] + sum(launch.coefficients[1:]) * derived["num_requests"]
     # a result that is waited for longer than a launch takes comes when the GPU gives it
     awaited = (derived["next_wait_ms"] > 1.3 * own_launch) & (derived["next_graph_mode"] == "full")
-    host_bound = steady["padded_tokens"].isin(host_bound_sizes)
-    paced = steady[~host_bound & (awaited & awaited.shift(1, fill_value=False))[steady.index]]
+    paced = steady[~steady["host_bound"] & (awaited & awaited.shift(1, fill_value=False))[steady.index]]
     shown = _by_size_and_context(paced, 0.5)
     # where the host sets the pace the GPU takes no longer than the quick ones of its intervals, nor than its kernels one by one
-    hidden = _by_size_and_context(steady[host_bound], 0.2)
+    hidden = _by_size_and_context(steady[steady["host_bound"]], 0.2)
     cells = pd.concat([shown, hidden.assign(ratio=hidden["ratio"].clip(upper=1.0))])
     if not len(cells):
         return UNSCALED, np.ones(1)
@@ -143,4 +149,3 @@ def _fit_in_a_row(steps: pd.DataFrame, scale: float, attention: float) -> Curve:
     cells = pd.DataFrame({"bin": pd.cut(so_far_ms, IN_A_ROW_MS, labels=False), "ms": so_far_ms, "ratio": ratio})[paced]
     medians = cells.groupby("bin").median()[cells.groupby("bin").size() >= MIN_ROWS]
     return Curve((0.0, *medians["ms"].tolist()), (scale, *medians["ratio"].tolist()), extend=False)
-

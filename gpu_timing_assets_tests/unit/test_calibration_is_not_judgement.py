@@ -19,17 +19,11 @@ from gpu_timing_assets.artifacts.layout import REFERENCE_DATA
 from gpu_timing_assets.artifacts.metadata import read_json
 from gpu_timing_assets.artifacts.tables import REQUEST_METRICS
 from gpu_timing_assets.presets.experiment import ExperimentConfig, compose, preset_names
-from gpu_timing_assets.profiling.burst_plan import (
-    Burst,
-    decode_bursts,
-    idle_burst,
-    injection_bursts,
-    prefill_burst,
-    storm_bursts,
-)
+from gpu_timing_assets.profiling.burst_plan import Burst
 from gpu_timing_assets.profiling.burst_process import BURST_SEED
 from gpu_timing_assets.timing_model.engine_timing import fit_engine_timing
 from gpu_timing_assets.vidur_ext import SimInputs, run
+from gpu_timing_assets_tests.unit.profiling.planned_bursts import planned_bursts
 from gpu_timing_assets_tests.unit.vidur_ext.synthetic_bundle import engine_params, target_config, write_bundle, write_workload
 
 CALIBRATING = [path for package in (timing_model, profiling) for path in sorted(Path(next(iter(package.__path__))).glob("*.py"))]
@@ -101,18 +95,7 @@ def test_a_simulation_opens_no_real_run_for_its_fit(tmp_path) -> None:
 
 
 def bursts_of(config: ExperimentConfig) -> list[Burst]:
-    params = engine_params(config, num_kv_blocks=50_000)
-    grid = config.profiling
-    sizes = {size: 2.0 + size / 64 for size in grid.burst_decode_batch_sizes}
-    prefill = {length: 5.0 + length / 100 for length in grid.burst_prefill_tokens}
-    without_pause = prefill_burst(grid, params, prefill)
-    return [
-        *decode_bursts(grid, params),
-        *(idle_burst(grid, params, BURST_SEED + k) for k in range(grid.burst_repeats)),
-        *(b for k in range(grid.burst_repeats) for b in injection_bursts(grid, params, sizes, prefill, BURST_SEED, k)),
-        *([without_pause] if without_pause else []),
-        *storm_bursts(grid, params, BURST_SEED),
-    ]
+    return planned_bursts(config.profiling, engine_params(config, num_kv_blocks=50_000), BURST_SEED)
 
 
 TARGETS = {"cpu": [], "standard": ["model=qwen3-0.6b", "hardware=h100", "backend=vllm", "profiling=standard"]}

@@ -4,14 +4,8 @@ import numpy as np
 import pytest
 
 from gpu_timing_assets.presets.experiment import compose
-from gpu_timing_assets.profiling.burst_plan import (
-    Burst,
-    decode_bursts,
-    idle_burst,
-    injection_bursts,
-    prefill_burst,
-    storm_bursts,
-)
+from gpu_timing_assets.profiling.burst_plan import idle_burst, injection_bursts, prefill_bursts
+from gpu_timing_assets_tests.unit.profiling.planned_bursts import planned_bursts
 from gpu_timing_assets_tests.unit.vidur_ext.synthetic_bundle import engine_params
 
 SEED = 20_000
@@ -28,30 +22,17 @@ def params():
     return engine_params(config, max_model_len=2048, max_num_seqs=64, max_num_batched_tokens=1024, num_kv_blocks=10_000)
 
 
-def plan(grid, params, seed: int = SEED) -> list[Burst]:
-    sizes = {size: 2.0 + size / 64 for size in grid.burst_decode_batch_sizes}
-    prefill = {length: 5.0 + length / 100 for length in grid.burst_prefill_tokens}
-    without_pause = prefill_burst(grid, params, prefill)
-    return [
-        *decode_bursts(grid, params),
-        idle_burst(grid, params, seed),
-        *injection_bursts(grid, params, sizes, prefill, seed, repeat=0),
-        *([without_pause] if without_pause else []),
-        *storm_bursts(grid, params, seed),
-    ]
-
-
 def test_every_kind_of_burst_is_planned(grid, params) -> None:
     without_pause = {"prefill"} if grid.burst_prefill_s else set()
-    assert {burst.kind for burst in plan(grid, params)} == {"decode", "idle", "inject", "storm"} | without_pause
+    assert {burst.kind for burst in planned_bursts(grid, params, SEED)} == {"decode", "idle", "inject", "storm"} | without_pause
 
 
 def test_prefill_goes_on_for_as_long_as_asked_without_filling_the_cache(grid, params) -> None:
     slow_ms, quick_ms = ({length: ms for length in grid.burst_prefill_tokens} for ms in (100.0, 0.01))
-    slow, quick = prefill_burst(grid, params, slow_ms), prefill_burst(grid, params, quick_ms)
     if grid.burst_prefill_s == 0:
-        assert slow is None
+        assert not list(prefill_bursts(grid, params, slow_ms))
         return
+    [slow], [quick] = prefill_bursts(grid, params, slow_ms), prefill_bursts(grid, params, quick_ms)
     assert len(slow.requests) == grid.burst_prefill_s * 10
     assert {request.arrival_ns for request in slow.requests} == {0}
     tokens = sum(len(request.prompt_token_ids) + request.num_tokens for request in quick.requests)
@@ -66,20 +47,20 @@ def test_prompts_are_injected_in_another_order_in_each_round(grid, params) -> No
 
 
 def test_no_request_is_longer_than_the_context(grid, params) -> None:
-    for burst in plan(grid, params):
+    for burst in planned_bursts(grid, params, SEED):
         assert max(len(request.prompt_token_ids) + request.num_tokens for request in burst.requests) <= params.max_model_len
 
 
 def test_a_small_context_leaves_out_what_does_not_fit(grid, params) -> None:
     small = params.model_copy(update={"max_model_len": 512, "max_num_seqs": 8})
-    for burst in plan(grid, small):
+    for burst in planned_bursts(grid, small, SEED):
         assert max(len(request.prompt_token_ids) + request.num_tokens for request in burst.requests) <= 512
         if burst.kind == "decode":
             assert len(burst.requests) <= 8
 
 
 def test_arrivals_are_sorted_and_names_are_unique(grid, params) -> None:
-    for burst in plan(grid, params):
+    for burst in planned_bursts(grid, params, SEED):
         arrivals = [request.arrival_ns for request in burst.requests]
         assert arrivals == sorted(arrivals)
         assert arrivals[0] >= 0
@@ -89,12 +70,12 @@ def test_arrivals_are_sorted_and_names_are_unique(grid, params) -> None:
 
 
 def test_the_plan_is_the_same_every_time_and_another_with_another_seed(grid, params) -> None:
-    assert plan(grid, params) == plan(grid, params)
-    assert plan(grid, params, SEED + 1) != plan(grid, params)
+    assert planned_bursts(grid, params, SEED) == planned_bursts(grid, params, SEED)
+    assert planned_bursts(grid, params, SEED + 1) != planned_bursts(grid, params, SEED)
 
 
 def test_a_decode_burst_holds_one_length_and_all_arrive_at_once(grid, params) -> None:
-    bursts = [burst for burst in plan(grid, params) if burst.kind == "decode"]
+    bursts = [burst for burst in planned_bursts(grid, params, SEED) if burst.kind == "decode"]
     assert bursts
     for burst in bursts:
         assert len({(request.arrival_ns, len(request.prompt_token_ids), request.num_tokens) for request in burst.requests}) == 1
@@ -109,7 +90,7 @@ def test_idle_prompts_lie_far_apart_and_cover_the_grid(grid, params) -> None:
 
 
 def test_prompts_are_injected_while_the_background_decodes(grid, params) -> None:
-    for burst in (burst for burst in plan(grid, params) if burst.kind == "inject"):
+    for burst in (burst for burst in planned_bursts(grid, params, SEED) if burst.kind == "inject"):
         background = [request for request in burst.requests if request.arrival_ns == 0]
         injected = [request for request in burst.requests if request.arrival_ns > 0]
         assert injected
@@ -117,12 +98,12 @@ def test_prompts_are_injected_while_the_background_decodes(grid, params) -> None
 
 
 def test_storms_have_lengths_of_a_uniform_draw_of_their_own(grid, params) -> None:
-    for burst in (burst for burst in plan(grid, params) if burst.kind == "storm"):
+    for burst in (burst for burst in planned_bursts(grid, params, SEED) if burst.kind == "storm"):
         assert len(burst.requests) == grid.storm_requests
         assert len({len(request.prompt_token_ids) for request in burst.requests}) > 5
         assert len({request.num_tokens for request in burst.requests}) > 5
 
 
 def test_prompts_of_a_burst_share_no_prefix(grid, params) -> None:
-    for burst in plan(grid, params):
+    for burst in planned_bursts(grid, params, SEED):
         assert len({tuple(request.prompt_token_ids[:8]) for request in burst.requests}) == len(burst.requests)
