@@ -3,35 +3,69 @@
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gpu_timing_assets.artifacts.errors import BusyError
+from gpu_timing_assets.artifacts.machine import command_of
 
 SCRATCH_PREFIX = ".unfinished-"
 LOCK_PREFIX = ".lock-"
 
 
 @contextmanager
-def exclusive_lock(path: Path, what: str) -> Iterator[None]:
+def exclusive_lock(
+    path: Path, what: str, *, timeout_s: float = 0.0, report: Callable[[str], None] | None = None
+) -> Iterator[None]:
     """Hold an `flock` on `path` for the block; the kernel releases it when the process dies.
 
-    Raises `BusyError` at once if another process holds it.
+    Waits up to `timeout_s` for another process that holds it, and `report`s for whom. Raises `BusyError` after that.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _open_lock(path)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.pread(descriptor, 64, 0).decode(errors="replace").strip() or "unknown"
-            raise BusyError(f"{what} is in use by another process (pid {holder}): wait for it or end it") from None
+        deadline, reported = time.monotonic() + timeout_s, ""
+        while not _locked(descriptor):
+            holder = lock_holder(path) or "another process"
+            if time.monotonic() >= deadline:
+                waited = f", after {timeout_s:.0f} s of waiting" if timeout_s else ""
+                raise BusyError(f"{what} is in use by {holder}{waited}: wait for it or end it")
+            if report and holder != reported:
+                report(f"{what} is in use by {holder}: waiting up to {timeout_s:.0f} s for it")
+                reported = holder
+            time.sleep(0.2)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield
     finally:
         os.close(descriptor)
+
+
+def lock_holder(path: Path) -> str | None:
+    """Who holds the `exclusive_lock` on `path`: `another process (pid 17: python -m …)`; None if nobody does."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        if _locked(descriptor):
+            return None
+        pid = os.pread(descriptor, 64, 0).decode(errors="replace").strip()
+    finally:
+        os.close(descriptor)
+    command = command_of(int(pid)) if pid.isdigit() else None
+    return f"another process (pid {pid or 'unknown'}{f': {command}' if command else ''})"
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether the lock could be taken: it is then held until the descriptor is closed."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _open_lock(path: Path) -> int:

@@ -20,12 +20,21 @@ class ModelDimensions(Metadata):
     tie_word_embeddings: bool
     max_position_embeddings: int
 
+    @property
+    def num_parameters(self) -> int:
+        """Of the matrices; norms are left out."""
+        attention = self.hidden_size * self.head_dim * 2 * (self.num_attention_heads + self.num_key_value_heads)
+        layer = attention + 3 * self.hidden_size * self.intermediate_size
+        vocabulary = self.vocab_size * self.hidden_size * (1 if self.tie_word_embeddings else 2)
+        return vocabulary + self.num_hidden_layers * layer
+
 
 class EngineParams(Metadata):
     """What the engine resolved its settings to. A simulation carries those that it simulated.
 
     `graph_mode` is vLLM's `cudagraph_mode` (`NONE`, `FULL_AND_PIECEWISE`, …); `graph_capture_sizes` the batch sizes
     in tokens that were captured. `comparable_under_load` is false for a backend that serves one request at a time.
+    `native_library` is the build of vLLM's CPU kernels that its platform chose (`_C_AVX2`), null where there is one only.
     """
 
     engine: str
@@ -33,6 +42,7 @@ class EngineParams(Metadata):
     device_name: str
     model_dimensions: ModelDimensions
     dtype: str
+    native_library: str | None = None
     tensor_parallel_size: int = 1
     max_model_len: int
     max_num_seqs: int

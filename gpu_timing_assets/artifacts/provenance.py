@@ -6,10 +6,10 @@ import shutil
 import subprocess
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from gpu_timing_assets.artifacts.layout import PROJECT_ROOT
+from gpu_timing_assets.artifacts.machine import cpu_model
 
 PACKAGES = (
     "vllm",
@@ -56,15 +56,6 @@ def installed_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
-
-
-def cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def visible_gpus() -> list[dict[str, str]]:

@@ -51,8 +51,11 @@ def find_real_runs(data: DataRoot, workload_id: str, model: str, hardware: str, 
 
 
 def _settings_sha256(meta: RunMeta) -> str:
-    """Of all settings but the KV blocks, which differ a little from one engine start to the next: the gate judges them."""
-    return config_sha256({name: value for name, value in meta.params.items() if name != "num_kv_blocks"})
+    """Of all settings but the KV blocks, which differ a little from one engine start to the next: the gate judges them.
+
+    A null setting counts as one that was not recorded, as in the gate.
+    """
+    return config_sha256({name: value for name, value in meta.params.items() if name != "num_kv_blocks" and value is not None})
 
 
 def find_sim_runs(data: DataRoot, workload_id: str, model: str, hardware: str, backend: str) -> tuple[Path, ...]:

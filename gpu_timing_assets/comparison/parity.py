@@ -51,7 +51,9 @@ def parity(real: list[RunMeta], simulated: list[RunMeta], kv_blocks_tolerance_pc
         if other.run_type == "vidur":
             ours = {key: value for key, value in ours.items() if not key.startswith("other.") or key in theirs}
         absent = object()
-        pairs += [(key, ours.get(key, absent), theirs.get(key, absent)) for key in sorted(ours.keys() | theirs.keys())]
+        # a null knob is one that its side had nothing to record for
+        held = [(key, ours.get(key, absent), theirs.get(key, absent)) for key in sorted(ours.keys() | theirs.keys())]
+        pairs += [(key, one, two) for key, one, two in held if not (one in (absent, None) and two in (absent, None))]
         for knob, one, two in pairs:
             if one is absent or two is absent or one != two:
                 show = ["not recorded" if value is absent else _show(value) for value in (one, two)]

@@ -2,14 +2,15 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from gpu_timing_assets.artifacts.directories import exclusive_lock
 from gpu_timing_assets.artifacts.errors import DeviceError
-from gpu_timing_assets.artifacts.provenance import cpu_model, visible_gpus
-from gpu_timing_assets.presets.target import HardwarePreset
+from gpu_timing_assets.artifacts.machine import cpu_instruction_set, cpu_model
+from gpu_timing_assets.artifacts.provenance import visible_gpus
+from gpu_timing_assets.presets.target import HardwarePreset, ModelPreset
 
 # one place for all users and shells of the machine, whatever their TMPDIR says
 LOCKS = Path(os.sep, "tmp")
@@ -26,18 +27,41 @@ def device_name(hardware: HardwarePreset) -> str:
     return _gpus(hardware, 1)[0]["name"]
 
 
+def possible_dtypes(model: ModelPreset, hardware: HardwarePreset) -> tuple[str, ...]:
+    """What `resolved_dtype` can be on one machine or another of this hardware."""
+    if model.dtype != "auto":
+        return (model.dtype,)
+    return ("bfloat16", "float32") if hardware.device == "cpu" else ("bfloat16",)
+
+
+def resolved_dtype(model: ModelPreset, hardware: HardwarePreset) -> str:
+    """The preset's dtype, `auto` resolved for the CPU that this is."""
+    first, *others = possible_dtypes(model, hardware)
+    native = cpu_instruction_set(hardware.cpu_instruction_set) == "avx512_bf16"
+    return others[0] if others and not native else first
+
+
+def device_locks(hardware: HardwarePreset, num_gpus: int = 1) -> dict[str, Path]:
+    """The lock file of each device that an engine of this target holds, by the device's name."""
+    keys = ["cpu"] if hardware.device == "cpu" else [gpu["uuid"] for gpu in _gpus(hardware, num_gpus)]
+    return {f"device {key}": LOCKS / f"gpu-timing-{key}.lock" for key in keys}
+
+
 @contextmanager
-def exclusive_device(hardware: HardwarePreset, num_gpus: int = 1) -> Iterator[str]:
+def exclusive_device(
+    hardware: HardwarePreset, num_gpus: int = 1, report: Callable[[str], None] | None = None
+) -> Iterator[str]:
     """Hold the device's locks (an `flock` by GPU uuid, released by the kernel when the holder dies) and show CUDA these
     GPUs alone. To be entered before torch is imported. Yields the device's name.
 
     `hardware.gpu_index` counts within `$CUDA_VISIBLE_DEVICES` where a scheduler or a user has set it.
-    Raises `BusyError` if another engine of this project holds one of them, `DeviceError` as `device_name`.
+    Waits up to `hardware.busy_timeout_s` for another engine of this project that holds one of them, and `report`s it.
+    Raises `BusyError` after that, `DeviceError` as `device_name`.
     """
     gpus = [] if hardware.device == "cpu" else _gpus(hardware, num_gpus)
     with ExitStack() as locks:
-        for key in [gpu["uuid"] for gpu in gpus] or ["cpu"]:
-            locks.enter_context(exclusive_lock(LOCKS / f"gpu-timing-{key}.lock", f"device {key}"))
+        for device, path in device_locks(hardware, num_gpus).items():
+            locks.enter_context(exclusive_lock(path, device, timeout_s=hardware.busy_timeout_s, report=report))
         if gpus:
             # CUDA's own order is by speed, that of nvidia-smi by bus
             os.environ.update({"CUDA_DEVICE_ORDER": "PCI_BUS_ID", VISIBLE_VARIABLE: ",".join(gpu["index"] for gpu in gpus)})

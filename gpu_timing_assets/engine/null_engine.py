@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from gpu_timing_assets.artifacts.engine_params import EngineParams
+from gpu_timing_assets.engine.device import resolved_dtype
 from gpu_timing_assets.engine.model_directory import read_model_dimensions
 from gpu_timing_assets.presets.target import BackendPreset, HardwarePreset, ModelPreset
 
@@ -26,7 +27,7 @@ class NullEngine:
             engine_version="1",
             device_name=device_name,
             model_dimensions=dimensions,
-            dtype=model.dtype,
+            dtype=resolved_dtype(model, hardware),
             max_model_len=backend.max_model_len or dimensions.max_position_embeddings,
             max_num_seqs=backend.max_num_seqs,
             max_num_batched_tokens=backend.max_num_batched_tokens,

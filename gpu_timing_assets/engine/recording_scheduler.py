@@ -21,6 +21,7 @@ from vllm.v1.core.sched.scheduler import Scheduler
 
 from gpu_timing_assets.engine.process_tree import die_with_parent
 from gpu_timing_assets.engine.recording_scheduler_names import FLUSH_REQUEST, RECORDING_VARIABLE
+from gpu_timing_assets.engine.vllm_surface import flash_attention
 
 
 class _Recording:
@@ -90,7 +91,5 @@ def _resolved(scheduler: Any) -> dict[str, Any]:
         "attention_backend_version": None,
     }
     if resolved["attention_backend"] == "FLASH_ATTN":
-        from vllm.v1.attention.backends.fa_utils import get_flash_attn_version
-
-        resolved["attention_backend_version"] = str(get_flash_attn_version())
+        resolved["attention_backend_version"] = str(flash_attention()[1])
     return resolved

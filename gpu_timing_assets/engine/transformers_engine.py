@@ -8,6 +8,7 @@ from typing import Any
 
 from gpu_timing_assets.artifacts.engine_params import EngineParams
 from gpu_timing_assets.artifacts.errors import DeviceError
+from gpu_timing_assets.engine.device import resolved_dtype
 from gpu_timing_assets.engine.model_directory import card_directory, read_model_dimensions
 from gpu_timing_assets.presets.target import BackendPreset, HardwarePreset, ModelPreset
 
@@ -32,7 +33,7 @@ class TransformersEngine:
         self.recording: Path | None = None
         dimensions = read_model_dimensions(model)
         self._torch, self._device = torch, torch.device(hardware.device)
-        dtype = getattr(torch, model.dtype)
+        dtype = getattr(torch, resolved_dtype(model, hardware))
         torch.manual_seed(model.seed)
         loaded: Any
         if model.weights:
@@ -50,7 +51,7 @@ class TransformersEngine:
             engine_version=transformers.__version__,
             device_name=device_name,
             model_dimensions=dimensions,
-            dtype=model.dtype,
+            dtype=resolved_dtype(model, hardware),
             max_model_len=backend.max_model_len or dimensions.max_position_embeddings,
             max_num_seqs=1,
             max_num_batched_tokens=backend.max_model_len or dimensions.max_position_embeddings,

@@ -75,6 +75,7 @@ class ExperimentConfig(Preset):
                 "model": self.model.model_dump(mode="json"),
                 "backend": backend,
                 "hardware": self.hardware.name,
+                **({"cpu_instruction_set": limit} if (limit := self.hardware.cpu_instruction_set) else {}),
                 "profiling": self.profiling.model_dump(mode="json"),
             }
         )

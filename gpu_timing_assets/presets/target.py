@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from gpu_timing_assets.artifacts.layout import NAME_PATTERN, RESOURCES
+from gpu_timing_assets.artifacts.machine import InstructionSet
 from gpu_timing_assets.presets.base import Preset
 
 
@@ -18,8 +19,9 @@ class ModelPreset(Preset):
     card: str
     """A directory with a Hugging Face `config.json`, relative to `resources/model_cards` unless absolute."""
 
-    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
-    """Of the weights and the KV cache."""
+    dtype: Literal["bfloat16", "float16", "float32", "auto"] = "bfloat16"
+    """Of the weights and the KV cache. `auto`: float32 on a CPU without instructions for bfloat16, which is several times slower
+    there; bfloat16 elsewhere."""
 
     weights: str | None = None
     """A directory of weights. Without, the engine makes random ones in the card's shape, which take the same time as real
@@ -69,6 +71,12 @@ class HardwarePreset(Preset):
 
     omp_num_threads: int | None = Field(default=None, ge=1)
     """OpenMP threads of the engine; null: torch's own default."""
+
+    cpu_instruction_set: InstructionSet | None = None
+    """The most that a CPU engine may use of the CPU's vector instructions, to try here what a lesser CPU does; null: all."""
+
+    busy_timeout_s: float = Field(default=600, ge=0)
+    """Seconds to wait for another process that holds the device."""
 
 
 class BackendPreset(Preset):

@@ -14,6 +14,7 @@ from gpu_timing_assets.artifacts.metadata import read_json, write_json
 from gpu_timing_assets.engine.child_process import engine_process_main
 from gpu_timing_assets.engine.device import exclusive_device
 from gpu_timing_assets.engine.model_directory import read_model_dimensions
+from gpu_timing_assets.engine.vllm_surface import check_surface, limit_instruction_set, native_library
 from gpu_timing_assets.presets.experiment import ExperimentConfig, validate
 from gpu_timing_assets.profiling.kernels import KernelBench, KernelTime
 from gpu_timing_assets.profiling.parts import ATTENTION_PART, HEAD_PART, LINEARS_PART, SESSION_FILE
@@ -26,11 +27,18 @@ def work(request: dict[str, Any], scratch: Path, report: Callable[[str], None]) 
     if config.hardware.omp_num_threads:
         os.environ["OMP_NUM_THREADS"] = str(config.hardware.omp_num_threads)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    with exclusive_device(config.hardware, config.backend.tensor_parallel_size):
+    with exclusive_device(config.hardware, config.backend.tensor_parallel_size, report):
         try:
+            limit_instruction_set(config.hardware.cpu_instruction_set)
+            check_surface(config.hardware.device)
             bench = _bench(config, params)
         except ImportError as error:
             raise DeviceError(f"torch or vLLM cannot be imported here ({error}): install the lock for this machine") from None
+        if config.hardware.device == "cpu" and (library := native_library()) != params.native_library:
+            raise ProfilingBundleError(
+                f"the engine's bursts ran on vLLM's {params.native_library}, kernels would be timed on {library}: "
+                "measure both on one machine (`vidur-profile --force`)"
+            )
         if config.hardware.device == "cpu" and config.hardware.omp_num_threads:
             import torch
 

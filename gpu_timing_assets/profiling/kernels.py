@@ -16,6 +16,7 @@ import numpy as np
 
 from gpu_timing_assets.artifacts.engine_params import ModelDimensions
 from gpu_timing_assets.artifacts.errors import ProfilingBundleError
+from gpu_timing_assets.engine import vllm_surface
 
 # larger than the L2 cache of an H100 (50 MB) and an A100 (40 MB), so that a second layer evicts the first
 DISTINCT_BYTES = 160 * 2**20
@@ -68,11 +69,7 @@ class KernelBench:
         self._vocab = dimensions.vocab_size // tensor_parallel_size
         self._scale = dimensions.head_dim**-0.5
         torch.manual_seed(0)
-        if device == "cpu":
-            import vllm._C  # noqa: F401
-        from vllm import _custom_ops
-
-        self._ops = _custom_ops
+        self._ops = vllm_surface.custom_ops()
 
     def linears(self, token_counts: Sequence[int]) -> Iterator[tuple[int, KernelTime]]:
         """Every operator of a layer that depends on the number of tokens alone, and the embedding."""
@@ -182,12 +179,7 @@ class KernelBench:
         weight = self._random(out_features, in_features)
         if self._device.type != "cpu":
             return lambda x: self._torch.nn.functional.linear(x, weight)
-        from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
-
-        layer: Any = self._torch.nn.Module()
-        layer.weight = self._torch.nn.Parameter(weight, requires_grad=False)
-        dispatch_cpu_unquantized_gemm(layer, remove_weight=False)
-        return lambda x: layer.cpu_linear(x, layer.weight, None)
+        return vllm_surface.cpu_linear(weight)
 
     def _distinct(self, size_bytes: int) -> int:
         return (
@@ -285,16 +277,14 @@ class _FlashAttention(_AttentionCase):
 
     def __init__(self, bench: KernelBench, tokens: int, query_lens: list[int], context_lens: list[int], copies: int) -> None:
         super().__init__(bench, tokens, query_lens, context_lens, copies)
-        from vllm.v1.attention.backends.fa_utils import get_flash_attn_version
-        from vllm.vllm_flash_attn import flash_attn_varlen_func
-
-        torch, version = bench._torch, get_flash_attn_version()
+        torch = bench._torch
+        attend, version = vllm_surface.flash_attention()
         caches = [bench._random(2, self._num_blocks, bench._block_size, bench._kv_heads, bench.d.head_dim) for _ in range(copies)]
         scale = torch.ones(1, dtype=torch.float32, device=bench._device)
         self.save = lambda i: bench._ops.reshape_and_cache_flash(
             self._key, self._value, caches[i][0], caches[i][1], self._slots, "auto", scale, scale
         )
-        self.attend = lambda i: flash_attn_varlen_func(
+        self.attend = lambda i: attend(
             q=self._query,
             k=caches[i][0],
             v=caches[i][1],
@@ -306,7 +296,7 @@ class _FlashAttention(_AttentionCase):
             softmax_scale=bench._scale,
             causal=True,
             block_table=self._table,
-            fa_version=version or 2,
+            fa_version=version,
         )
 
 
@@ -315,10 +305,8 @@ class _CpuAttention(_AttentionCase):
 
     def __init__(self, bench: KernelBench, tokens: int, query_lens: list[int], context_lens: list[int], copies: int) -> None:
         super().__init__(bench, tokens, query_lens, context_lens, copies)
-        from vllm.v1.attention.backends import cpu_attn
-
         ops, head_dim = bench._ops, bench.d.head_dim
-        isa = cpu_attn._get_attn_isa(bench._dtype, bench._block_size, head_dim)
+        isa = vllm_surface.cpu_attention_instructions(bench._dtype, bench._block_size, head_dim)
         caches = [
             [bench._random(self._num_blocks, bench._kv_heads, bench._block_size, head_dim) for _ in range(2)] for _ in range(copies)
         ]

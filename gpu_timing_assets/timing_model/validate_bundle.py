@@ -6,6 +6,7 @@ from gpu_timing_assets.artifacts.bundle import ENGINE_FILE, BundleMeta, bundle_t
 from gpu_timing_assets.artifacts.engine_params import EngineParams
 from gpu_timing_assets.artifacts.errors import ArtifactError, ProfilingBundleError
 from gpu_timing_assets.artifacts.metadata import BUNDLE_META_FILE, read_metadata
+from gpu_timing_assets.engine.device import possible_dtypes
 from gpu_timing_assets.engine.model_directory import read_model_dimensions
 from gpu_timing_assets.presets.experiment import ExperimentConfig
 
@@ -25,13 +26,14 @@ def validate_profiling_root(path: Path, config: ExperimentConfig) -> BundleMeta:
     try:
         meta = read_metadata(path / BUNDLE_META_FILE, BundleMeta)
         params = read_metadata(path / ENGINE_FILE, EngineParams)
+        dtypes = possible_dtypes(config.model, config.hardware)
         for name, found, wanted in (
             ("model", meta.model, config.model.name),
             ("hardware", meta.hardware, config.hardware.name),
             ("tensor-parallel degree", meta.tensor_parallel_size, config.backend.tensor_parallel_size),
             ("max_num_seqs", params.max_num_seqs, config.backend.max_num_seqs),
             ("max_num_batched_tokens", params.max_num_batched_tokens, config.backend.max_num_batched_tokens),
-            ("dtype", params.dtype, config.model.dtype),
+            ("dtype", params.dtype, params.dtype if params.dtype in dtypes else dtypes[0]),
             ("enforce_eager", params.other.get("enforce_eager", config.backend.enforce_eager), config.backend.enforce_eager),
             ("enable_prefix_caching", params.enable_prefix_caching, config.backend.enable_prefix_caching),
             # null leaves these to the engine

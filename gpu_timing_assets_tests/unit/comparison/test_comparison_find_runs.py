@@ -52,6 +52,14 @@ def test_of_several_engine_configurations_the_newest_counts(data) -> None:
     assert found(find_real_runs(data, *TARGET)) == ["new-0", "new-1"]
 
 
+def test_repeats_from_before_a_setting_was_recorded_stay_repeats(data) -> None:
+    older = engine_params()
+    del older["native_library"]
+    put(data, "older", params=older, started_at="2026-01-01T00:00:00Z")
+    put(data, "newer", started_at="2026-01-02T00:00:00Z")
+    assert found(find_real_runs(data, *TARGET)) == ["newer", "older"]
+
+
 def test_simulations_are_those_of_the_target_in_their_name(data) -> None:
     put(data, "chat--tiny--h100--vllm--engine", "vidur")
     put(data, "chat--tiny--h100--vllm--engine--recorded-batches", "vidur")

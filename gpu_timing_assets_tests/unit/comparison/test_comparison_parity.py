@@ -27,6 +27,7 @@ def simulation(**changes) -> RunMeta:
     ("enable_prefix_caching", True), ("num_kv_blocks", 3400), ("kv_block_size", 32), ("attention_backend", "TRITON_ATTN"),
     ("graph_mode", "NONE"), ("graph_capture_sizes", (1, 2)), ("tensor_parallel_size", 2), ("dtype", "float16"),
     ("engine_version", "0.25.0"), ("scheduling_policy", "priority"), ("kv_cache_dtype", "fp8"), ("max_model_len", 1024),
+    ("native_library", "_C_AVX2"),
     ("model_dimensions", DIMENSIONS.model_copy(update={"head_dim": 32}))])
 def test_a_knob_that_differs_refuses_and_is_named(knob, value) -> None:
     with pytest.raises(IncomparableRunsError, match=rf"{knob}[.\w]* is .* in the real run, .* in sim"):
@@ -53,6 +54,15 @@ def test_a_knob_that_one_side_does_not_record_refuses() -> None:
     del params["num_kv_blocks"]
     with pytest.raises(IncomparableRunsError, match="num_kv_blocks is 1000 in the real run, not recorded in sim"):
         gate([metadata("real")], [metadata("sim", "vidur", params=params)], allow_mismatch=False)
+
+
+def test_a_run_from_before_a_knob_was_recorded_equals_one_that_had_nothing_to_record_for_it() -> None:
+    older = engine_params()
+    del older["native_library"]
+    for one, other in ((older, engine_params()), (engine_params(), older)):
+        assert parity([metadata("real", params=one)], [metadata("sim", "vidur", params=other)]) == []
+    with pytest.raises(IncomparableRunsError, match="native_library is not recorded in the real run, _C in sim"):
+        gate([metadata("real", params=older)], [simulation(native_library="_C")], allow_mismatch=False)
 
 
 def test_what_does_not_decide_timing_is_listed_and_does_not_refuse() -> None:

@@ -1,9 +1,12 @@
 """One engine at a time on a device, and only on the target's."""
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -78,26 +81,42 @@ def test_the_targets_gpu_is_taken(tmp_path, monkeypatch, name, gpu) -> None:
     assert device_name(hardware(name)) == gpu
 
 
-def test_a_second_engine_on_a_device_is_refused_until_the_first_is_gone() -> None:
+@pytest.fixture
+def holder() -> Iterator["subprocess.Popen[str]"]:
+    """Another process that measures on this machine's CPU."""
     holder = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(HOLDER)], cwd=PROJECT_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
-    try:
-        with (
-            pytest.raises(BusyError, match=rf"device cpu is in use by another process \(pid {holder.pid}\)"),
-            exclusive_device(hardware("cpu")),
-        ):
-            pytest.fail("two engines hold one device")
-    finally:
-        # as hard as a death can be: the kernel releases the lock
-        holder.kill()
-        holder.wait()
-        holder.stdin.close()  # type: ignore[union-attr]
-        holder.stdout.close()
-    with exclusive_device(hardware("cpu")):
-        pass
+    yield holder
+    # as hard as a death can be: the kernel releases the lock
+    holder.kill()
+    holder.wait()
+    holder.stdin.close()  # type: ignore[union-attr]
+    holder.stdout.close()
+
+
+def waiting(seconds: float) -> HardwarePreset:
+    return hardware("cpu").model_copy(update={"busy_timeout_s": seconds})
+
+
+def test_a_second_engine_waits_for_the_first_and_says_for_whom_until_its_time_is_up(holder) -> None:
+    reports: list[str] = []
+    expected = rf"device cpu is in use by another process \(pid {holder.pid}: .*python.*\)"
+    with (
+        pytest.raises(BusyError, match=rf"{expected}, after 1 s of waiting: wait for it or end it"),
+        exclusive_device(waiting(0.6), report=reports.append),
+    ):
+        pytest.fail("two engines hold one device")
+    assert len(reports) == 1
+    assert re.match(rf"{expected}: waiting up to 1 s", reports[0])
+
+
+def test_a_second_engine_starts_when_the_first_is_gone(holder) -> None:
+    threading.Timer(0.5, holder.kill).start()
+    with exclusive_device(waiting(30)):
+        assert holder.poll() is not None or holder.wait(5)
 
 
 def test_two_gpus_are_two_devices(tmp_path, monkeypatch) -> None:

@@ -35,6 +35,7 @@ from gpu_timing_assets.artifacts.metadata import (
     write_json,
 )
 from gpu_timing_assets.artifacts.tables import TRACE_INTERVALS, TRACE_LENGTHS
+from gpu_timing_assets.engine.device import resolved_dtype
 from gpu_timing_assets.engine.graph_mode import graph_modes
 from gpu_timing_assets.engine.model_directory import read_model_dimensions
 from gpu_timing_assets.presets.experiment import ExperimentConfig, compose
@@ -103,7 +104,7 @@ def engine_params(config: ExperimentConfig, **changes: Any) -> EngineParams:
         engine_version="0.26.0",
         device_name="NVIDIA H100",
         model_dimensions=read_model_dimensions(config.model),
-        dtype=config.model.dtype,
+        dtype=resolved_dtype(config.model, config.hardware),
         max_model_len=backend.max_model_len or 512,
         max_num_seqs=backend.max_num_seqs,
         max_num_batched_tokens=backend.max_num_batched_tokens,
