@@ -22,7 +22,8 @@ from gpu_timing_assets.artifacts.bundle import (
 )
 from gpu_timing_assets.artifacts.directories import atomic_directory, exclusive_lock
 from gpu_timing_assets.artifacts.engine_params import EngineParams
-from gpu_timing_assets.artifacts.errors import PresetError, ProfilingBundleError
+from gpu_timing_assets.artifacts.errors import ArtifactError, PresetError, ProfilingBundleError
+from gpu_timing_assets.artifacts.machine import NATIVE_LIBRARIES, cpu_instruction_set
 from gpu_timing_assets.artifacts.metadata import (
     BUNDLE_META_FILE,
     CONFIG_FILE,
@@ -32,8 +33,9 @@ from gpu_timing_assets.artifacts.metadata import (
     write_json,
 )
 from gpu_timing_assets.artifacts.provenance import git_state, installed_versions, utc_now
+from gpu_timing_assets.doctor.examination import preflight
 from gpu_timing_assets.engine.child_process import Launcher, run_engine_process
-from gpu_timing_assets.engine.device import device_name
+from gpu_timing_assets.engine.memory import memory_needed_bytes
 from gpu_timing_assets.engine.model_directory import read_model_dimensions
 from gpu_timing_assets.presets.experiment import ExperimentConfig
 from gpu_timing_assets.profiling import ProfilingInputs
@@ -49,7 +51,7 @@ def run(config: ExperimentConfig, inputs: ProfilingInputs, out: Path, *, launch:
 
     An interrupted profile goes on with the parts that it had measured. `force` measures everything again.
 
-    Raises `PresetError` for a backend that is not vLLM, `DeviceError`, `BusyError`, `EngineError`,
+    Raises `PresetError` for a backend that is not vLLM, `DeviceError`, `BusyError`, `DiskFullError`, `EngineError`,
     `ProfilingBundleError`.
     """
     if config.backend.name != "vllm":
@@ -58,31 +60,51 @@ def run(config: ExperimentConfig, inputs: ProfilingInputs, out: Path, *, launch:
         raise PresetError("profiling reads the engine's recorded steps: set backend.record_steps=true")
     if not force and (found := reusable_bundle(config, out)):
         return found
-    device_name(config.hardware)
+    preflight(config)
     started_at = utc_now()
     parts = parts_dir(out, config.bundle_config_sha256, installed_vllm_version(config))
     with exclusive_lock(out.parent / f".lock-parts-{out.name}", str(out)):
         if force:
             shutil.rmtree(parts, ignore_errors=True)
         parts.mkdir(parents=True, exist_ok=True)
-        request = {"config": config.model_dump(mode="json")}
         if not (parts / SESSION_FILE).is_file():
-            run_engine_process("gpu_timing_assets.profiling.burst_process", request, parts, config.backend.python, launch)
+            _measure("burst_process", config, parts, launch)
         if not all((parts / part).is_file() for part in (LINEARS_PART, HEAD_PART, ATTENTION_PART)):
-            run_engine_process("gpu_timing_assets.profiling.kernel_process", request, parts, config.backend.python, launch)
-        with atomic_directory(out) as scratch:
-            meta = _file_bundle(config, parts, scratch, out, started_at)
+            _measure("kernel_process", config, parts, launch)
+        try:
+            with atomic_directory(out) as scratch:
+                meta = _file_bundle(config, parts, scratch, out, started_at)
+        except (ArtifactError, ProfilingBundleError):
+            # these measurements make no bundle, and would make none the next time either
+            shutil.rmtree(parts)
+            raise
         shutil.rmtree(parts)
     return meta
 
 
+def _measure(process: str, config: ExperimentConfig, parts: Path, launch: Launcher) -> None:
+    run_engine_process(
+        f"gpu_timing_assets.profiling.{process}",
+        {"config": config.model_dump(mode="json")},
+        parts,
+        config.backend.python,
+        launch,
+        memory_needed_bytes(config.model, config.hardware),
+    )
+
+
 def reusable_bundle(config: ExperimentConfig, out: Path) -> BundleMeta | None:
-    """The bundle in `out` if it is valid and was measured with this configuration and this version of the engine."""
+    """The bundle in `out` if it is valid and was measured with this configuration, this version of the engine and, on a CPU,
+    the native library that it would load here."""
     try:
         meta = validate_profiling_root(out, config)
     except ProfilingBundleError:
         return None
     same_engine = installed_vllm_version(config) in (None, meta.engine_version.split("+")[0])
+    if config.hardware.device == "cpu":
+        instructions = cpu_instruction_set(config.hardware.cpu_instruction_set)
+        library = NATIVE_LIBRARIES[instructions] if instructions else None
+        same_engine = same_engine and read_json(out / ENGINE_FILE).get("native_library") == library
     return meta if same_engine and meta.bundle_config_sha256 == config.bundle_config_sha256 else None
 
 

@@ -18,6 +18,7 @@ import pandas as pd
 
 from gpu_timing_assets.artifacts.engine_params import EngineParams
 from gpu_timing_assets.artifacts.errors import ProfilingBundleError
+from gpu_timing_assets.timing_model.fit_rows import fit_rows
 from gpu_timing_assets.timing_model.gpu_times import GpuScale, fit_gpu_scale, steady_decode_steps
 from gpu_timing_assets.timing_model.host_times import MIN_ROWS, FittedTime, fit_time
 from gpu_timing_assets.timing_model.kernel_times import KernelTimes, StepShape
@@ -26,7 +27,6 @@ from gpu_timing_assets.timing_model.padding import padded_tokens
 REQUEST_FEATURES = ("num_decode_requests", "num_prefill_requests")
 LAUNCH_FEATURES = ("num_tokens", "num_requests")
 EXECUTE_FEATURES = ("kernel_ms", "num_requests")
-IDLE_MS = 20.0
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,11 @@ def fit_engine_timing(steps: pd.DataFrame, requests: pd.DataFrame, params: Engin
     Raises `ProfilingBundleError` if the bursts hold too few steps of a kind.
     """
     derived = derive_steps(steps, params, kernels)
+    rows = {name: found.rows for name, found in fit_rows(derived, requests).items()}
     try:
         schedule = fit_time(derived, REQUEST_FEATURES, "schedule_ms")
         update = fit_time(derived, REQUEST_FEATURES, "update_ms")
-        gap = fit_time(derived[derived["gap_ms"].between(0, IDLE_MS)], ("num_requests",), "gap_ms")
+        gap = fit_time(rows["gap"], ("num_requests",), "gap_ms")
         if params.async_scheduling:
             launch, gpu = _fit_async(derived)
             launch_features, launch_ms = LAUNCH_FEATURES, "launch_alone_ms"
@@ -67,18 +68,15 @@ def fit_engine_timing(steps: pd.DataFrame, requests: pd.DataFrame, params: Engin
             launch_features, launch_ms = EXECUTE_FEATURES, "execute_ms"
             launch = _by_mode(derived.dropna(subset=[launch_ms]), launch_features, launch_ms)
             gpu = GpuScale.none()
-        after_idle = derived[(derived["kind"] == "idle") & (derived["num_prefill_tokens"] > 0)]
-        launch_after_idle = _by_mode(after_idle.dropna(subset=[launch_ms]), launch_features, launch_ms)
-        client_out_after_idle = fit_time(_with_client_delays(after_idle), ("num_outputs",), "out_first_ms")
-        client_in, wake_up_ms = _fit_client_in(derived, requests)
-        seen = _with_client_delays(derived[derived["num_outputs"] > 0])
-        client_out_first = fit_time(seen, ("num_outputs",), "out_first_ms")
-        several = seen[(seen["num_outputs"] > 1) & (seen["out_spread_ms"] > 0)]
-        client_out_spread = fit_time(several, ("num_outputs",), "out_spread_ms")
+        launch_after_idle = _by_mode(rows["after_idle"].dropna(subset=[launch_ms]), launch_features, launch_ms)
+        client_out_after_idle = fit_time(rows["client_out_after_idle"], ("num_outputs",), "out_first_ms")
+        client_in, wake_up_ms = _fit_client_in(rows["client_in"], derived, requests)
+        client_out_first = fit_time(rows["client_out"], ("num_outputs",), "out_first_ms")
+        client_out_spread = fit_time(rows["client_out_spread"], ("num_outputs",), "out_spread_ms")
     except ValueError as error:
         raise ProfilingBundleError(
-            f"the bursts of this bundle cannot be fitted: {error}: profile again (`vidur-profile --force`), "
-            "with a larger burst grid if it is a small one"
+            f"the bursts of this bundle cannot be fitted: {error}: profile again (`vidur-profile --force`), on a machine that "
+            "is not busy or with a larger burst grid"
         ) from None
     return EngineTiming(
         schedule=schedule,
@@ -96,17 +94,35 @@ def fit_engine_timing(steps: pd.DataFrame, requests: pd.DataFrame, params: Engin
 
 
 def derive_steps(steps: pd.DataFrame, params: EngineParams, kernels: KernelTimes) -> pd.DataFrame:
-    """`burst_steps` with the durations (ms) that the fits need and the kernel time of each step.
+    """`step_durations` with the kernel time of each step: `kernel_ms`, and of it `decode_attention_ms`.
 
-    Adds `num_requests`, `num_tokens`, `padded_tokens`, `kernel_ms` and of it `decode_attention_ms`, `schedule_ms`,
-    `update_ms`, `gap_ms` (end of an update → next schedule), `interval_ms` (between results), and, asynchronous: `wait_ms`
-    (launched → result of the step before begins to be processed), `launch_alone_ms` (launch with no step before it);
-    synchronous: `execute_ms`.
+    `previous_kernel_ms` is of the step before in the same burst.
+    """
+    derived = step_durations(steps, params)
+    shapes = _shapes(derived)
+    derived["kernel_ms"] = [kernels.step_ms(shape) for shape in shapes]
+    derived["decode_attention_ms"] = [
+        kernels.decode_attention_ms(shape.num_decode_requests, shape.decode_kv_tokens) for shape in shapes
+    ]
+    derived["previous_kernel_ms"] = derived["kernel_ms"].shift(1).where(_follows(derived))
+    return derived
+
+
+def _follows(steps: pd.DataFrame) -> "pd.Series[bool]":
+    """Whether a row is the step right after the row before it, in the same burst."""
+    return steps["burst"].eq(steps["burst"].shift(1)) & (steps["step"] == steps["step"].shift(1) + 1)
+
+
+def step_durations(steps: pd.DataFrame, params: EngineParams) -> pd.DataFrame:
+    """`burst_steps` with the durations (ms) that the fits need.
+
+    Adds `num_requests`, `num_tokens`, `padded_tokens`, `schedule_ms`, `update_ms`, `gap_ms` (end of an update → next
+    schedule), `interval_ms` (between results), and, asynchronous: `wait_ms` (launched → result of the step before begins to be
+    processed), `launch_alone_ms` (launch with no step before it); synchronous: `execute_ms`.
     `previous_*` are of the step before in the same burst.
     """
     steps = steps.sort_values(["burst", "step"]).reset_index(drop=True)
-    same_burst = steps["burst"].eq(steps["burst"].shift(1))
-    follows = same_burst & (steps["step"] == steps["step"].shift(1) + 1)
+    follows = _follows(steps)
     derived = steps.assign(
         num_requests=steps["num_decode_requests"] + steps["num_prefill_requests"],
         num_tokens=steps["num_decode_requests"] + steps["num_prefill_tokens"],
@@ -117,14 +133,8 @@ def derive_steps(steps: pd.DataFrame, params: EngineParams, kernels: KernelTimes
         padded_tokens(tokens, params.graph_capture_sizes, mode)
         for tokens, mode in zip(derived["num_tokens"], derived["graph_mode"], strict=True)
     ]
-    shapes = _shapes(derived)
-    derived["kernel_ms"] = [kernels.step_ms(shape) for shape in shapes]
-    derived["decode_attention_ms"] = [
-        kernels.decode_attention_ms(shape.num_decode_requests, shape.decode_kv_tokens) for shape in shapes
-    ]
     derived["interval_ms"] = ((derived["update_end_ns"] - derived["update_end_ns"].shift(1)) / 1e6).where(follows)
     derived["result_interval_ms"] = ((derived["update_begin_ns"] - derived["update_begin_ns"].shift(1)) / 1e6).where(follows)
-    derived["previous_kernel_ms"] = derived["kernel_ms"].shift(1).where(follows)
     derived["previous_graph_mode"] = derived["graph_mode"].shift(1).where(follows)
     next_follows = follows.shift(-1, fill_value=False)
     next_schedule = derived["schedule_begin_ns"].shift(-1).where(next_follows)
@@ -202,26 +212,14 @@ def _by_mode(rows: pd.DataFrame, features: Sequence[str], target_ms: str) -> dic
     return {mode: fit_time(group, features, target_ms) for mode, group in rows.groupby("graph_mode") if len(group) >= MIN_ROWS}
 
 
-def _with_client_delays(steps: pd.DataFrame) -> pd.DataFrame:
-    """Of steps whose tokens the client saw: `out_first_ms` (result → first of them at the client) and `out_spread_ms` (→ last)."""
-    seen = steps.dropna(subset=["client_first_ns", "client_last_ns"])
-    return seen.assign(
-        out_first_ms=(seen["client_first_ns"] - seen["update_end_ns"]).astype(float).clip(1e3) / 1e6,
-        out_spread_ms=(seen["client_last_ns"] - seen["client_first_ns"]).astype(float) / 1e6,
-    )
-
-
-def _fit_client_in(derived: pd.DataFrame, requests: pd.DataFrame) -> tuple[FittedTime, float]:
+def _fit_client_in(to_idle: pd.DataFrame, derived: pd.DataFrame, requests: pd.DataFrame) -> tuple[FittedTime, float]:
     """The edge from the planned arrival into an engine that is running, and how much longer an idle one takes (ms).
 
     A running engine takes a request at the first schedule after it has come in, so each request bounds the edge from
     both sides: it had not come in at the schedule before, and had at its own. The level that most requests agree with
     is taken; the spread is that of requests to an idle engine.
     """
-    alone = requests[(requests["kind"] == "idle") & (requests["num_in_flight"] == 0)]
-    idle = fit_time(
-        alone.assign(in_ms=(alone["first_schedule_begin_ns"] - alone["arrival_ns"]) / 1e6), ("num_prefill_tokens",), "in_ms"
-    )
+    idle = fit_time(to_idle, ("num_prefill_tokens",), "in_ms")
     busy = requests[requests["kind"].isin(["inject", "storm"]) & (requests["num_in_flight"] > 0)]
     begins = np.sort(derived["schedule_begin_ns"].to_numpy())
     own = busy["first_schedule_begin_ns"].to_numpy()

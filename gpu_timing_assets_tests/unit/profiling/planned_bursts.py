@@ -12,7 +12,7 @@ def planned_bursts(grid: ProfilingPreset, params: EngineParams, seed: int) -> li
     return [
         *decode_bursts(grid, params),
         *(idle_burst(grid, params, seed + repeat) for repeat in rounds),
-        *(burst for repeat in rounds for burst in injection_bursts(grid, params, decode_step_ms, prefill_ms, seed, repeat)),
+        *(burst for repeat in rounds for burst in injection_bursts(grid, params, decode_step_ms, seed, repeat)),
         *prefill_bursts(grid, params, prefill_ms),
-        *storm_bursts(grid, params, seed),
+        *storm_bursts(grid, params, decode_step_ms, prefill_ms, seed),
     ]

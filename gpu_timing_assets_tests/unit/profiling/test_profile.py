@@ -9,7 +9,15 @@ import pandas as pd
 import pytest
 
 from gpu_timing_assets.artifacts.bundle import BURST_BATCHES, BURST_REQUESTS, BURST_STEPS, LAYER_OPERATORS
-from gpu_timing_assets.artifacts.errors import ArtifactError, DeviceError, EngineError, GpuTimingError, PresetError
+from gpu_timing_assets.artifacts.errors import (
+    ArtifactError,
+    DeviceError,
+    EngineError,
+    GpuTimingError,
+    PresetError,
+    ProfilingBundleError,
+)
+from gpu_timing_assets.artifacts.machine import NATIVE_LIBRARIES, cpu_instruction_set
 from gpu_timing_assets.artifacts.metadata import read_json, write_json
 from gpu_timing_assets.presets.experiment import ExperimentConfig, compose
 from gpu_timing_assets.profiling import ProfilingInputs, run, validate_profiling_root
@@ -54,14 +62,16 @@ class Measurement:
         self.started: list[str] = []
         self._config, self._fail_in = config, fail_in
         # by the engine that is installed here: a bundle of another version is measured anew
-        self._params = engine_params(config).model_copy(update={"engine_version": installed_vllm_version(config)})
+        here = {"engine_version": installed_vllm_version(config), "native_library": NATIVE_LIBRARIES[cpu_instruction_set()]}
+        self._params = engine_params(config).model_copy(update=here)
 
-    def __call__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
+    def __call__(self, command: Sequence[str], env: Mapping[str, str]) -> int:
         name, parts = command[2].rsplit(".", 1)[1], Path(command[3]).parent
         self.started.append(name)
         if name == self._fail_in:
             raise EngineError("interrupted")
         (self._bursts if name == "burst_process" else self._kernels)(parts)
+        return 0
 
     def _bursts(self, parts: Path) -> None:
         directory = parts / BURSTS_DIR
@@ -153,6 +163,29 @@ def test_a_bundle_of_another_version_of_the_engine_is_measured_anew(config, out)
     again = Measurement(config)
     assert run(config, ProfilingInputs(), out, launch=again).engine_version == installed_vllm_version(config)
     assert again.started
+
+
+def test_a_bundle_of_a_cpu_with_other_instructions_is_measured_anew(config, out) -> None:
+    elsewhere = Measurement(config)
+    elsewhere._params = elsewhere._params.model_copy(update={"native_library": "_C_ELSEWHERE"})
+    run(config, ProfilingInputs(), out, launch=elsewhere)
+    again = Measurement(config)
+    run(config, ProfilingInputs(), out, launch=again)
+    assert again.started
+
+
+def test_measurements_that_make_no_bundle_are_not_gone_on_with(config, out) -> None:
+    class TooFewSteps(Measurement):
+        def _bursts(self, parts: Path) -> None:
+            super()._bursts(parts)
+            steps = BURST_STEPS.read(parts / BURSTS_DIR)
+            BURST_STEPS.write(steps[steps["kind"] != "idle"], parts / BURSTS_DIR)
+
+    with pytest.raises(ProfilingBundleError, match="cannot be fitted"):
+        run(config, ProfilingInputs(), out, launch=TooFewSteps(config))
+    whole = Measurement(config)
+    run(config, ProfilingInputs(), out, launch=whole)
+    assert whole.started == ["burst_process", "kernel_process"]
 
 
 @pytest.mark.parametrize("override", ["backend.gpu_memory_utilization=0.5", "profiling.repeats=9", "model.seed=3"])
