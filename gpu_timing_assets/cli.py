@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from gpu_timing_assets.artifacts.disk import disk_fault
 from gpu_timing_assets.artifacts.errors import GpuTimingError, PresetError
 from gpu_timing_assets.orchestration.settings import load_settings
 from gpu_timing_assets.orchestration.stage_inputs import comparison_inputs, sim_inputs
@@ -90,9 +91,12 @@ def run_command(name: str, words: Sequence[str]) -> int:
     try:
         for line in COMMANDS[name](_configuration(arguments), arguments):
             print(line)
-    except GpuTimingError as error:
-        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
-        return error.exit_code
+    except (GpuTimingError, OSError) as error:
+        fault = error if isinstance(error, GpuTimingError) else disk_fault(error)
+        if fault is None:
+            raise
+        print(f"{name}: {' '.join(str(fault).split())}", file=sys.stderr)
+        return fault.exit_code
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return 130

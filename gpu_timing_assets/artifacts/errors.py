@@ -45,9 +45,21 @@ class DeviceError(GpuTimingError):
 
 
 class EngineError(GpuTimingError):
-    """The engine did not start, died or did not deliver what was asked."""
+    """The engine did not start or did not deliver what was asked, and would not a second time."""
 
     exit_code = 7
+
+
+class EngineCrashError(EngineError):
+    """The engine died in the middle of its work, of something that need not happen again."""
+
+    exit_code = 11
+
+
+class OutOfMemoryError(EngineError):
+    """A process of the engine was killed, most likely by the kernel for lack of memory."""
+
+    exit_code = 12
 
 
 class ProfilingBundleError(GpuTimingError):
@@ -66,3 +78,9 @@ class IncomparableRunsError(GpuTimingError):
     """The real run and the simulation did not do the same work under the same settings."""
 
     exit_code = 10
+
+
+class DiskFullError(GpuTimingError):
+    """The disk that the results go to has no room left."""
+
+    exit_code = 13

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gpu_timing_assets.artifacts import errors
+from gpu_timing_assets.artifacts.disk import disk_fault
 from gpu_timing_assets.artifacts.layout import PROJECT_ROOT
+from gpu_timing_assets.engine.crashes import fault_of_exit
 from gpu_timing_assets.engine.process_tree import lead_process_group_with_watchdog, wait_for_exit
 
 FAILURE_FILE = "failure.json"
@@ -22,30 +24,31 @@ PIPES_VARIABLE = "DAGSTER_PIPES_CONTEXT"
 
 
 class Launcher(Protocol):
-    """Starts a command with an environment, waits for its end, raises if it ends with another exit code than 0."""
+    """Starts a command with an environment, waits for its end, returns its exit code (−9: ended by signal 9)."""
 
-    def __call__(self, command: Sequence[str], env: Mapping[str, str]) -> None: ...
+    def __call__(self, command: Sequence[str], env: Mapping[str, str]) -> int: ...
 
 
-def subprocess_launcher(command: Sequence[str], env: Mapping[str, str]) -> None:
+def subprocess_launcher(command: Sequence[str], env: Mapping[str, str]) -> int:
     """The launcher of the command line: the child's output goes where ours goes."""
     process = subprocess.Popen(list(command), env=dict(env))
     try:
-        code = process.wait()
+        return process.wait()
     except BaseException:
         process.terminate()
         if not wait_for_exit(process.pid, timeout_s=8):
             process.kill()
         process.wait()
         raise
-    if code != 0:
-        raise errors.EngineError(f"the engine's process ended with {_exit_text(code)}")
 
 
-def run_engine_process(module: str, request: Mapping[str, Any], scratch: Path, python: str | None, launch: Launcher) -> None:
+def run_engine_process(
+    module: str, request: Mapping[str, Any], scratch: Path, python: str | None, launch: Launcher, memory_needed_bytes: int = 0
+) -> None:
     """Run `python -m module <request file>` through `launch`.
 
-    Raises what the child says it failed with, or `EngineError` if it died without a word.
+    Raises what the child says it failed with or, if it died without a word, what its exit code says
+    (`memory_needed_bytes` is for that message).
     """
     if python and not os.access(python, os.X_OK):
         raise errors.DeviceError(f"backend.python={python} is not an executable file")
@@ -54,14 +57,11 @@ def run_engine_process(module: str, request: Mapping[str, Any], scratch: Path, p
     (scratch / FAILURE_FILE).unlink(missing_ok=True)
     path = os.pathsep.join([str(PROJECT_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     env = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
-    try:
-        launch([python or sys.executable, "-m", module, str(request_file)], env)
-    except Exception as error:
-        raise _failure(scratch) or errors.EngineError(
-            f"the engine's process died ({' '.join(str(error).split())[:300]}): its log is above; start it again"
-        ) from None
+    code = launch([python or sys.executable, "-m", module, str(request_file)], env)
     if failure := _failure(scratch):
         raise failure
+    if code != 0:
+        raise fault_of_exit(code, scratch, memory_needed_bytes)
 
 
 def engine_process_main(work: Callable[[dict[str, Any], Path, Callable[[str], None]], None]) -> None:
@@ -81,26 +81,38 @@ def engine_process_main(work: Callable[[dict[str, Any], Path, Callable[[str], No
                 work(request, scratch, pipes.log.info)
         else:
             work(request, scratch, lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
-    except errors.GpuTimingError as error:
-        _write_failure(scratch, type(error).__name__, str(error))
-        os._exit(error.exit_code)
     except BaseException as error:
-        traceback.print_exc()
-        _write_failure(
-            scratch, "EngineError", f"the engine's process failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        )
-        os._exit(errors.EngineError.exit_code)
+        fault = _fault(error, scratch)
+        if fault is not error:
+            traceback.print_exc()
+        try:
+            _write_failure(scratch, fault)
+        except OSError:
+            # a full disk is then the fault, whatever it has led to, and the exit code has to say it
+            os._exit(errors.DiskFullError.exit_code)
+        os._exit(fault.exit_code)
     # vLLM's threads can hold up a normal exit for seconds
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
-def _write_failure(scratch: Path, kind: str, message: str) -> None:
-    (scratch / FAILURE_FILE).write_text(json.dumps({"type": kind, "message": message}), encoding="utf-8")
+def _fault(error: BaseException, scratch: Path) -> errors.GpuTimingError:
+    if isinstance(error, errors.GpuTimingError):
+        return error
+    if isinstance(error, OSError) and (fault := disk_fault(error, scratch)):
+        return fault
+    return errors.EngineError(f"the engine's process failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+
+
+def _write_failure(scratch: Path, fault: errors.GpuTimingError) -> None:
+    failure = {"type": type(fault).__name__, "message": str(fault)}
+    (scratch / FAILURE_FILE).write_text(json.dumps(failure), encoding="utf-8")
 
 
 def _failure(scratch: Path) -> errors.GpuTimingError | None:
+    if not (scratch / FAILURE_FILE).is_file():
+        return None
     try:
         said = json.loads((scratch / FAILURE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -108,6 +120,3 @@ def _failure(scratch: Path) -> errors.GpuTimingError | None:
     kind = getattr(errors, said["type"], errors.EngineError)
     return kind(said["message"])
 
-
-def _exit_text(code: int) -> str:
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

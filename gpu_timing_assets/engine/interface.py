@@ -19,7 +19,8 @@ class Engine(Protocol):
     def stream(self, request_id: str, prompt_token_ids: Sequence[int], num_tokens: int, *, stop_early: bool) -> AsyncIterator[int]:
         """Serve one request: yields how many new tokens have reached the client, each time some do.
 
-        Exactly `num_tokens` are made, or fewer if `stop_early` and the model ends its text.
+        Exactly `num_tokens` are made, or fewer if `stop_early` and the model ends its text. Raises a `GpuTimingError` if the
+        engine has died, any other exception if this request alone failed.
         """
         ...
 

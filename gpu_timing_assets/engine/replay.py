@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from gpu_timing_assets.artifacts.errors import GpuTimingError
 from gpu_timing_assets.engine.interface import Engine
 
 
@@ -34,10 +35,10 @@ class Progress:
 
     def __str__(self) -> str:
         rate = self.tokens / self.elapsed_s if self.elapsed_s else 0.0
-        left = (
-            self.elapsed_s / self.requests_done * (self.requests_total - self.requests_done) if self.requests_done else float("nan")
-        )
-        return f"{self.requests_done}/{self.requests_total} requests, {rate:,.0f} tokens/s, about {left:.0f} s left"
+        left = ""
+        if self.requests_done:
+            left = f", about {self.elapsed_s / self.requests_done * (self.requests_total - self.requests_done):.0f} s left"
+        return f"{self.requests_done}/{self.requests_total} requests, {rate:,.0f} tokens/s{left}"
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,9 @@ async def replay(
                         token_ns.append(now)
         except TimeoutError:
             errors[index] = ("Timeout", f"no end after {request_timeout_s:g} s")
+        except GpuTimingError:
+            raise  # the engine is dead: there is nobody to serve the others
         except Exception as error:
-            if type(error).__name__ == "EngineDeadError":
-                raise
             errors[index] = (type(error).__name__, " ".join(str(error).split())[:300])
         done += 1
         ended_ns = time.monotonic_ns() - start_ns

@@ -1,12 +1,18 @@
 """vLLM behind `AsyncLLM`, started from the presets (tried with vLLM 0.26.0 on an H100 and 0.32.0 on a CPU)."""
 
+import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from gpu_timing_assets.artifacts.engine_params import EngineParams
-from gpu_timing_assets.artifacts.errors import DeviceError, EngineError
+from gpu_timing_assets.artifacts.errors import DeviceError, EngineCrashError, EngineError, GpuTimingError
+from gpu_timing_assets.artifacts.machine import slowdown
+from gpu_timing_assets.engine.crashes import fault_of_engine, leave_reports_in
+from gpu_timing_assets.engine.device import resolved_dtype
+from gpu_timing_assets.engine.memory import memory_needed_bytes
 from gpu_timing_assets.engine.model_directory import card_directory, read_model_dimensions
 from gpu_timing_assets.engine.recording import read_header
 from gpu_timing_assets.engine.recording_scheduler_names import (
@@ -14,6 +20,13 @@ from gpu_timing_assets.engine.recording_scheduler_names import (
     FLUSH_REQUEST,
     RECORDING_VARIABLE,
     SYNC_SCHEDULER,
+)
+from gpu_timing_assets.engine.vllm_surface import (
+    check_surface,
+    custom_ops,
+    engine_exit_codes,
+    limit_instruction_set,
+    native_library,
 )
 from gpu_timing_assets.presets.target import BackendPreset, HardwarePreset, ModelPreset
 
@@ -30,6 +43,8 @@ class VllmEngine:
         or does not start.
         """
         _set_environment(hardware, backend)
+        limit_instruction_set(hardware.cpu_instruction_set)
+        self._scratch, self._memory_needed_bytes = scratch, memory_needed_bytes(model, hardware)
         self.recording = scratch / "recording.jsonl" if backend.record_steps else None
         if self.recording:
             os.environ[RECORDING_VARIABLE] = str(self.recording)
@@ -38,17 +53,23 @@ class VllmEngine:
             from vllm.engine.arg_utils import AsyncEngineArgs
             from vllm.sampling_params import RequestOutputKind
             from vllm.v1.engine.async_llm import AsyncLLM
+            from vllm.v1.engine.exceptions import EngineDeadError
         except ImportError as error:
             raise DeviceError(
                 f"vLLM cannot be imported here ({error}): install the lock for this machine (`make demo`), or "
                 "name an interpreter that has it with backend.python=/path/to/python"
             ) from None
+        check_surface(hardware.device)
+        if hardware.device == "cpu":
+            custom_ops()
+        leave_reports_in(scratch)
+        self._died = EngineDeadError
         asynchronous = backend.async_scheduling if backend.async_scheduling is not None else hardware.device == "cuda"
         arguments: dict[str, Any] = {
             "model": str(card_directory(model)),
             "load_format": "auto" if model.weights else "dummy",
             "seed": model.seed,
-            "dtype": model.dtype,
+            "dtype": resolved_dtype(model, hardware),
             "skip_tokenizer_init": True,
             "enable_prefix_caching": backend.enable_prefix_caching,
             "max_num_seqs": backend.max_num_seqs,
@@ -71,7 +92,7 @@ class VllmEngine:
                 os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
             self._llm = AsyncLLM.from_vllm_config(config, disable_log_stats=True)
         except Exception as error:
-            raise EngineError(f"vLLM did not start: {' '.join(str(error).split())[:400]} (its log is above)") from error
+            raise self._start_fault(error) from error
         header = read_header(self.recording) if self.recording else {}
         self.params = _resolved_params(config, header, model, device_name)
         self._sampling = lambda num_tokens, stop_early: SamplingParams(
@@ -87,8 +108,14 @@ class VllmEngine:
         self, request_id: str, prompt_token_ids: Sequence[int], num_tokens: int, *, stop_early: bool
     ) -> AsyncIterator[int]:
         prompt: Any = {"prompt_token_ids": list(prompt_token_ids)}
-        async for output in self._llm.generate(prompt, self._sampling(num_tokens, stop_early), request_id=request_id):
-            yield len(output.outputs[0].token_ids)
+        try:
+            async for output in self._llm.generate(prompt, self._sampling(num_tokens, stop_early), request_id=request_id):
+                yield len(output.outputs[0].token_ids)
+        except self._died:
+            # the last of its processes may still be on its way out
+            await asyncio.sleep(1)
+            codes = engine_exit_codes(self._llm)
+            raise fault_of_engine(self._scratch, codes, "in the middle of its work", self._memory_needed_bytes) from None
 
     async def flush_recording(self) -> None:
         if self.recording:
@@ -98,9 +125,17 @@ class VllmEngine:
     def shutdown(self) -> None:
         self._llm.shutdown()
 
+    def _start_fault(self, error: Exception) -> GpuTimingError:
+        said = " ".join(str(error).split())[:400]
+        codes = [int(code) for code in re.findall(r": (-\d+)", said)]
+        fault = fault_of_engine(self._scratch, codes, "as it started", self._memory_needed_bytes)
+        # what has no cause of its own is what vLLM says of it, and a second start would say it again
+        return EngineError(f"vLLM did not start: {said} (its log is above)") if type(fault) is EngineCrashError else fault
+
 
 def _set_environment(hardware: HardwarePreset, backend: BackendPreset) -> None:
-    os.environ["VLLM_ENGINE_READY_TIMEOUT_S"] = str(int(backend.start_timeout_s))
+    # a start takes as much longer as everything does here and now
+    os.environ["VLLM_ENGINE_READY_TIMEOUT_S"] = str(int(backend.start_timeout_s * max(1.0, slowdown())))
     os.environ.update({"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"})
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     if hardware.omp_num_threads:
@@ -122,6 +157,7 @@ def _resolved_params(config: Any, header: dict[str, Any], model: ModelPreset, de
         device_name=device,
         model_dimensions=read_model_dimensions(model),
         dtype=str(config.model_config.dtype).removeprefix("torch."),
+        native_library=native_library() if on_cpu else None,
         tensor_parallel_size=config.parallel_config.tensor_parallel_size,
         max_model_len=config.model_config.max_model_len,
         max_num_seqs=scheduler.max_num_seqs,

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from gpu_timing_assets.artifacts.errors import EngineError
-
 if TYPE_CHECKING:
     from gpu_timing_assets.engine.child_process import Launcher
 
@@ -20,18 +18,16 @@ GRACE_S = 5
 
 
 def pipes_launcher(context: dg.AssetExecutionContext) -> "Launcher":
-    """A stage's `launch(command, env)`. Raises `EngineError` if the child ends with a code other than 0."""
+    """A stage's `launch(command, env)`, see `engine.child_process.Launcher`."""
 
-    def launch(command: Sequence[str], env: Mapping[str, str]) -> None:
+    def launch(command: Sequence[str], env: Mapping[str, str]) -> int:
         with dg.open_pipes_session(context=context, context_injector=dg.PipesTempFileContextInjector(),
                                    message_reader=dg.PipesTempFileMessageReader()) as session:
             process = subprocess.Popen(list(command), env={**env, **session.get_bootstrap_env_vars()})
             try:
-                code = process.wait()
+                return process.wait()
             finally:
                 _end(process)
-        if code != 0:
-            raise EngineError(f"the engine's process ended with code {code}: its last lines are in this step's stderr")
 
     return launch
 

@@ -8,13 +8,17 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from gpu_timing_assets.artifacts.disk import disk_fault
 from gpu_timing_assets.artifacts.errors import (
     ArtifactError,
     BusyError,
     DeviceError,
+    DiskFullError,
+    EngineCrashError,
     EngineError,
     GpuTimingError,
     IncomparableRunsError,
+    OutOfMemoryError,
     PresetError,
     ProfilingBundleError,
     SimulationError,
@@ -23,8 +27,8 @@ from gpu_timing_assets.artifacts.errors import (
 )
 from gpu_timing_assets.orchestration.settings import load_settings
 
-# What may go well later: an engine that did not start or died, a device that somebody holds. (attempts, seconds between)
-RETRIED: dict[type[GpuTimingError], tuple[int, int]] = {EngineError: (2, 10), BusyError: (5, 60)}
+# What may go well a second time: (attempts, seconds between). A device that somebody holds is waited for by its stage.
+RETRIED: dict[type[GpuTimingError], tuple[int, int]] = {EngineCrashError: (1, 10)}
 
 REMEDIES: dict[type[GpuTimingError], str] = {
     PresetError: "Correct the preset or the override in the launchpad; the message names the nearest known one.",
@@ -32,8 +36,10 @@ REMEDIES: dict[type[GpuTimingError], str] = {
     ArtifactError: "A file was changed or is damaged: materialize the asset that writes it again.",
     BusyError: "Wait for the process that the message names, or end it.",
     WorkloadError: "Correct the prompts or the workload preset that the message names.",
-    DeviceError: "Choose this machine's target (resource `target`: hardware, backend), or install what the message names.",
-    EngineError: "Read the last lines of this step's stderr; if memory ran out, lower backend.gpu_memory_utilization.",
+    DeviceError: "Choose this machine's target (resource `target`); `python -m gpu_timing_assets doctor` names what it can run.",
+    OutOfMemoryError: "Free memory, or let the engine take less (hardware.kv_cache_bytes, backend.gpu_memory_utilization).",
+    EngineError: "Read the last lines of this step's stderr for what the engine said.",
+    DiskFullError: "Free some room, or let GPU_TIMING_DATA_ROOT name a folder on another disk; what was whole stays.",
     ProfilingBundleError: "Materialize profiling_bundle for this target (with `force` if its quality is the complaint).",
     SimulationError: "Widen the bundle's grid with another profiling preset, or raise simulator.max_extrapolation.",
     IncomparableRunsError: "Run real_run and sim_run again under one target, so that both carry the same settings.",
@@ -80,7 +86,10 @@ def stage(context: dg.AssetExecutionContext, name: str, **facts: object) -> Iter
     clock, begin = StageClock(), time.monotonic()
     context.log.info(f"{line} event=start attempt={context.retry_number}")
     try:
-        yield clock
+        try:
+            yield clock
+        except OSError as error:
+            raise disk_fault(error) or error from None
     except GpuTimingError as error:
         seconds = time.monotonic() - begin
         context.log.error(f"{line} event=failed seconds={seconds:.1f} error={type(error).__name__} cause={str(error)!r}")

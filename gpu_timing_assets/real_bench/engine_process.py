@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from gpu_timing_assets.artifacts.closed_loop import read_closed_loop
-from gpu_timing_assets.artifacts.errors import EngineError
 from gpu_timing_assets.artifacts.metadata import write_json
 from gpu_timing_assets.artifacts.prompts import read_prompt_token_ids
 from gpu_timing_assets.artifacts.provenance import environment, utc_now
@@ -39,18 +38,13 @@ def work(request: dict[str, Any], scratch: Path, report: Callable[[str], None]) 
     """Serve the request of `stage.run`: everything goes to `scratch`."""
     config = validate(request["config"], "the request")
     workload_dirs = [Path(directory) for directory in request["workload_dirs"]]
-    with exclusive_device(config.hardware, config.backend.tensor_parallel_size) as device_name:
+    with exclusive_device(config.hardware, config.backend.tensor_parallel_size, report) as device_name:
         report(f"starting {config.backend.name} for {config.model.name} on {config.hardware.name}")
         begin = time.monotonic()
         engine = start_engine(config, scratch, device_name)
         start_s = time.monotonic() - begin
         report(f"engine started in {start_s:.0f} s: {engine.params.engine} {engine.params.engine_version}")
-        try:
-            replays = asyncio.run(_replay_all(engine, config, workload_dirs, scratch, report))
-        except Exception as error:
-            if type(error).__name__ == "EngineDeadError":
-                raise EngineError("the engine died in the middle of a replay: its log is above; start it again") from None
-            raise
+        replays = asyncio.run(_replay_all(engine, config, workload_dirs, scratch, report))
         if engine.recording:
             _write_engine_tables(engine, replays, scratch)
         write_json(

@@ -25,8 +25,9 @@ from gpu_timing_assets.artifacts.metadata import (
 )
 from gpu_timing_assets.artifacts.provenance import git_state
 from gpu_timing_assets.artifacts.tables import read_run_tables, read_workload_tables
+from gpu_timing_assets.doctor.examination import preflight
 from gpu_timing_assets.engine.child_process import Launcher, run_engine_process
-from gpu_timing_assets.engine.device import device_name
+from gpu_timing_assets.engine.memory import memory_needed_bytes
 from gpu_timing_assets.engine.model_directory import read_model_dimensions
 from gpu_timing_assets.presets.experiment import ExperimentConfig, load_snapshot
 from gpu_timing_assets.real_bench import RealBenchInputs, RealBenchResult
@@ -42,12 +43,12 @@ def run(config: ExperimentConfig, inputs: RealBenchInputs, out: Path, *, launch:
     the preset allows is filed with status `invalid`.
 
     Raises `ArtifactError` for a workload that is not whole, `WorkloadError` for a request longer than the context,
-    `DeviceError`, `BusyError`, `EngineError`.
+    `DeviceError`, `BusyError`, `DiskFullError`, `EngineError`.
     """
     workloads = [read_complete_workload(directory) for directory in inputs.workload_dirs]
     for directory in inputs.workload_dirs:
         _check_context(config, directory)
-    device_name(config.hardware)
+    preflight(config)
     session = datetime.now(UTC).strftime("%Y%m%dt%H%M%S%f")[:-3]
     with session_scratch(out, session) as scratch:
         run_engine_process(
@@ -56,6 +57,7 @@ def run(config: ExperimentConfig, inputs: RealBenchInputs, out: Path, *, launch:
             scratch,
             config.backend.python,
             launch,
+            memory_needed_bytes(config.model, config.hardware),
         )
         said = read_json(scratch / SESSION_FILE)
         run_dirs, invalid = [], []

@@ -76,8 +76,10 @@ def kill_and_check(page: DagsterPage, victim: str, moment: str) -> None:
                lambda: f"the end of {[process for process in doomed if alive(process)]} after killing the {victim}", 0.05)
     took = time.monotonic() - begin
     status = page.wait(run_id, 300)
-    # an engine that died is worth a second attempt in the same run; a killed step or worker is the operator's to repeat
-    assert status == {"engine core": "SUCCESS", "stage process": "SUCCESS", "cancel": "CANCELED"}.get(victim, "FAILURE")
+    # who kills a process (the kernel for lack of memory, an operator) would kill it again: nothing is tried a second time;
+    # an engine core that has served everything is not missed
+    needless = (victim, moment) == ("engine core", "writing")
+    assert status == ("CANCELED" if victim == "cancel" else "SUCCESS" if needless else "FAILURE")
     wait_until(lambda: page.held_slots("a100") == 0, 15, "the pool's slot to be free")
     wait_until(lambda: not page.started_processes(), 10, page.describe_started)
     assert_only_whole_results(page)
@@ -217,13 +219,20 @@ def find_victim(page: DagsterPage, run_id: str, engine: psutil.Process, victim: 
         return engine.pid
     if victim == "engine core":
         def core() -> list[psutil.Process]:
-            return [child for child in engine.children(recursive=True)
-                    if "EngineCore" in " ".join([child.name(), *child.cmdline()])]
+            return [child for child in engine.children(recursive=True) if "EngineCore" in command(child)]
         wait_until(core, 60, "the engine core")
         return core()[0].pid
     kind = {"step": dg.DagsterEventType.STEP_START, "run worker": dg.DagsterEventType.RUN_START}[victim]
     records = page.instance.get_records_for_run(run_id, of_type=kind).records
     return records[0].event_log_entry.get_dagster_event().pid
+
+
+def command(process: psutil.Process) -> str:
+    """A process's name and command line, nothing of one that has ended."""
+    try:
+        return " ".join([process.name(), *process.cmdline()])
+    except psutil.Error:
+        return ""
 
 
 def alive(process: psutil.Process) -> bool:

@@ -1,8 +1,8 @@
 """A child as the engine's process is one: does what its request says. Run by `run_engine_process`."""
 
+import errno
 import json
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu_timing_assets.artifacts.errors import WorkloadError
-from gpu_timing_assets.engine.child_process import engine_process_main
+from gpu_timing_assets.engine.child_process import FAILURE_FILE, engine_process_main
 
 
 def work(request: dict[str, Any], scratch: Path, report: Callable[[str], None]) -> None:
@@ -21,8 +21,13 @@ def work(request: dict[str, Any], scratch: Path, report: Callable[[str], None]) 
         raise WorkloadError("row 7 is wrong: mend it")
     if request["do"] == "crash":
         raise ZeroDivisionError("in the engine")
-    if request["do"] == "be killed":
-        os.kill(os.getpid(), signal.SIGKILL)
+    if request["do"].startswith("end by "):
+        os.kill(os.getpid(), int(request["do"].removeprefix("end by ")))
+    if request["do"] == "fill the disk of its scratch directory":
+        (scratch / FAILURE_FILE).symlink_to("/dev/full")
+    if request["do"].startswith("fill the disk"):
+        # what the full disk leads to elsewhere need not say so
+        raise OSError(errno.ENOSPC, "No space left on device") if request["do"] == "fill the disk" else RuntimeError("engine died")
     if request["do"] == "exit":
         os._exit(3)
     if request["do"] == "wait":

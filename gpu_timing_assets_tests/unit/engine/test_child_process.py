@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from gpu_timing_assets.artifacts.errors import DeviceError, EngineError, WorkloadError
+from gpu_timing_assets.artifacts.errors import (
+    DeviceError,
+    DiskFullError,
+    EngineCrashError,
+    EngineError,
+    GpuTimingError,
+    OutOfMemoryError,
+    WorkloadError,
+)
 from gpu_timing_assets.artifacts.layout import PROJECT_ROOT
 from gpu_timing_assets.engine.child_process import run_engine_process, subprocess_launcher
 from gpu_timing_assets.engine.process_tree import wait_for_exit
@@ -19,7 +27,7 @@ CHILD = "gpu_timing_assets_tests.unit.engine.helper_child"
 
 
 def run_child(scratch: Path, do: str, python: str | None = None) -> None:
-    run_engine_process(CHILD, {"do": do}, scratch, python, subprocess_launcher)
+    run_engine_process(CHILD, {"do": do}, scratch, python, subprocess_launcher, memory_needed_bytes=3 * 2**30)
 
 
 def pids(scratch: Path) -> list[int]:
@@ -55,10 +63,30 @@ def test_a_crash_is_an_engine_error_in_one_line(tmp_path) -> None:
     assert_gone(tmp_path)
 
 
-def test_a_killed_child_is_an_engine_error_that_names_the_signal_and_the_remedy(tmp_path) -> None:
-    with pytest.raises(EngineError, match=r"SIGKILL.*start it again"):
-        run_child(tmp_path, "be killed")
+@pytest.mark.parametrize(
+    ("number", "kind", "message"),
+    [
+        (signal.SIGKILL, OutOfMemoryError, r"SIGKILL, probably out of memory: about 3.0 GiB are needed, \d+\.\d GiB are available"),
+        (signal.SIGILL, DeviceError, r"SIGILL: this CPU \(.*\) lacks an instruction.*doctor.*cpu_instruction_set=avx2"),
+        (signal.SIGSEGV, EngineCrashError, "SIGSEGV.*start it again"),
+        (signal.SIGBUS, EngineCrashError, "SIGBUS: /dev/shm may be full"),
+        (signal.SIGTERM, EngineError, "SIGTERM by somebody: start it again"),
+    ],
+)
+def test_a_child_that_a_signal_ends_is_told_with_the_signal_and_the_remedy(
+    tmp_path, number: signal.Signals, kind: type[GpuTimingError], message: str
+) -> None:
+    with pytest.raises(kind, match=message) as ended:
+        run_child(tmp_path, f"end by {number.value}")
+    assert type(ended.value) is kind
     assert_gone(tmp_path)
+
+
+def test_a_full_disk_is_told_even_if_the_child_cannot_write_it_down(tmp_path) -> None:
+    with pytest.raises(DiskFullError, match=r"no room is left on the disk \(.*MiB are free below .*GPU_TIMING_DATA_ROOT"):
+        run_child(tmp_path, "fill the disk")
+    with pytest.raises(DiskFullError, match=r"no room is left on the disk"):
+        run_child(tmp_path, "fill the disk of its scratch directory")
 
 
 def test_a_child_that_exits_without_a_word_is_an_engine_error(tmp_path) -> None:

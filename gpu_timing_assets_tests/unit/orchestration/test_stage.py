@@ -1,5 +1,6 @@
 """Faults of a stage in Dagster's terms: what is retried, what is not, and what a person is told."""
 
+import errno
 import re
 from typing import Any
 
@@ -50,6 +51,15 @@ def test_the_failure_names_asset_partition_cause_and_remedy(kind: type[errors.Gp
     assert any(remedy in message for remedy in REMEDIES.values())
     failure = result.get_step_failure_events()[0].step_failure_data.user_failure_data
     assert failure.metadata["exit_code"].value == kind.exit_code
+
+
+def test_a_full_disk_is_told_with_its_remedy_and_not_tried_again(monkeypatch: pytest.MonkeyPatch):
+    attempts: list[int] = []
+    result, instance = materialize(OSError(errno.ENOSPC, "No space left on device"), attempts, monkeypatch)
+    message = failure_message(instance.get_run_by_id(result.run_id), result.get_step_failure_events())
+    assert "no room is left on the disk (" in message
+    assert "GPU_TIMING_DATA_ROOT name a folder on another disk" in message
+    assert attempts == [0]
 
 
 def test_a_fault_of_the_code_is_reported_with_its_root_cause(monkeypatch: pytest.MonkeyPatch):

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from gpu_timing_assets.artifacts.directories import SCRATCH_PREFIX
 from gpu_timing_assets.artifacts.errors import (
     ArtifactError,
     DeviceError,
-    EngineError,
+    OutOfMemoryError,
     SimulationError,
     UnfinishedArtifactError,
     WorkloadError,
@@ -191,7 +192,7 @@ class TestBadInput:
         """`refused(error, config, workload)`: the message; nothing was started and nothing is left."""
 
         def check(error: type[Exception], config: ExperimentConfig, workload: Path) -> str:
-            def never(command: Sequence[str], env: object) -> None:
+            def never(command: Sequence[str], env: object) -> int:
                 pytest.fail("the engine was started")
 
             with pytest.raises(error) as caught:
@@ -238,12 +239,12 @@ class TestBadInput:
         assert {path.name for path in (tmp_path / "real_runs").iterdir()} <= {".lock-sessions"}
 
     def test_an_engine_that_dies_half_way(self, workload, tmp_path) -> None:
-        def killed(command: Sequence[str], env: object) -> None:
+        def killed(command: Sequence[str], env: object) -> int:
             scratch = Path(command[-1]).parent
             (scratch / "replays").mkdir()
-            raise RuntimeError("signal SIGKILL")
+            return -signal.SIGKILL
 
-        with pytest.raises(EngineError, match="died.*SIGKILL"):
+        with pytest.raises(OutOfMemoryError, match="SIGKILL"):
             run(null_config(tmp_path), RealBenchInputs((workload,)), tmp_path / "real_runs", launch=killed)
         assert {path.name for path in (tmp_path / "real_runs").iterdir()} <= {".lock-sessions"}
 
