@@ -1,0 +1,83 @@
+"""The doctor's examinations: of a machine before anything is installed, and of it with a target before that is measured."""
+
+import os
+from typing import TYPE_CHECKING, Literal
+
+from gpu_timing_assets.artifacts.directories import lock_holder
+from gpu_timing_assets.artifacts.errors import BusyError, DeviceError
+from gpu_timing_assets.artifacts.layout import default_data_root
+from gpu_timing_assets.doctor import machine_checks
+from gpu_timing_assets.doctor.findings import Finding, refuse
+
+if TYPE_CHECKING:
+    from gpu_timing_assets.presets.experiment import ExperimentConfig
+
+Purpose = Literal["demo", "dev", "stage"]
+PORTS = {"GPU_TIMING_DAGSTER_PORT": 3000, "GPU_TIMING_REPORTS_PORT": 3001}
+# the demo's engine before its settings can be read: a tiny model with a KV cache of 1 GiB
+DEMO_MEMORY_BYTES = 3 * 2**30
+
+
+def examine_machine(device: str) -> list[Finding]:
+    """What decides whether installing is of any use; needs no package."""
+    return [
+        machine_checks.cpu(device),
+        machine_checks.cores(),
+        machine_checks.memory(DEMO_MEMORY_BYTES),
+        machine_checks.disk(default_data_root(), device, installed=False),
+        machine_checks.gpus(),
+    ]
+
+
+def examine(config: "ExperimentConfig", purpose: Purpose) -> list[Finding]:
+    """Everything that `purpose` needs of this machine for the target of `config`."""
+    from gpu_timing_assets.engine.memory import memory_needed_bytes
+
+    hardware, backend, to_a_person = config.hardware, config.backend, purpose != "stage"
+    has_engine = backend.name != "null_engine"
+    there = _devices(config)
+    findings = []
+    if has_engine:
+        findings.append(machine_checks.cpu(hardware.device, hardware.cpu_instruction_set))
+    if to_a_person:
+        findings.append(machine_checks.cores())
+    if has_engine:
+        findings.append(machine_checks.memory(memory_needed_bytes(config.model, hardware)))
+    findings += [machine_checks.disk(config.data.path, hardware.device, installed=True), there]
+    if backend.name == "vllm" and backend.python is None:
+        findings.append(machine_checks.engine(hardware.device, hardware.cpu_instruction_set))
+    if to_a_person:
+        ports = [int(os.environ.get(variable) or port) for variable, port in PORTS.items()]
+        findings.append(machine_checks.ports(ports, needed=purpose == "dev"))
+        if there.verdict == "ok":
+            findings.append(_holder(config, purpose))
+    return findings
+
+
+def preflight(config: "ExperimentConfig") -> None:
+    """The first thing that a stage with an engine does. Raises the first finding that makes it impossible."""
+    refuse(examine(config, "stage"))
+
+
+def _devices(config: "ExperimentConfig") -> Finding:
+    from gpu_timing_assets.engine.device import device_name
+
+    if config.hardware.device == "cpu":
+        return machine_checks.gpus()
+    try:
+        return Finding("ok", "GPU", device_name(config.hardware))
+    except DeviceError as error:
+        text, _, remedy = str(error).rpartition(": ")
+        return Finding("cannot", "GPU", text, remedy)
+
+
+def _holder(config: "ExperimentConfig", purpose: Purpose) -> Finding:
+    """Who measures on the target's device at this moment."""
+    from gpu_timing_assets.engine.device import device_locks
+
+    locks = device_locks(config.hardware, config.backend.tensor_parallel_size)
+    for device, path in locks.items():
+        if holder := lock_holder(path):
+            verdict: Literal["cannot", "warning"] = "cannot" if purpose == "demo" else "warning"
+            return Finding(verdict, "device", f"{device} is in use by {holder}", "wait for it or end it", BusyError)
+    return Finding("ok", "device", f"{', '.join(locks)} free")
