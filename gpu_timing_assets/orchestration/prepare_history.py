@@ -16,8 +16,13 @@ def prepare_history(instance: dg.DagsterInstance) -> None:
         instance.schedule_storage.all_instigator_state()
 
 
+def instance_folder() -> str:
+    """Where the instance's `dagster.yaml` lies."""
+    return os.environ.get("DAGSTER_HOME") or str(Path.cwd())
+
+
 def main() -> None:
-    with dg.DagsterInstance.from_config(os.environ.get("DAGSTER_HOME") or str(Path.cwd())) as instance:
+    with dg.DagsterInstance.from_config(instance_folder()) as instance:
         prepare_history(instance)
 
 
