@@ -97,7 +97,8 @@ def test_another_architecture_is_refused(monkeypatch) -> None:
     assert finding.line.startswith("cannot   CPU       aarch64: the locked wheels are for x86-64")
 
 
-def test_too_little_memory_is_refused_with_what_is_needed(monkeypatch, tmp_path) -> None:
+def test_too_little_memory_is_refused_with_what_is_needed(cpu_with, monkeypatch, tmp_path) -> None:
+    cpu_with(FLAGS["avx512_bf16"])
     (tmp_path / "meminfo").write_text("MemTotal:  8000000 kB\nMemAvailable:    1048576 kB\n")
     monkeypatch.setattr(machine, "MEMINFO", tmp_path / "meminfo")
     with pytest.raises(OutOfMemoryError, match=r"memory: 1.0 GiB available, about 3.1 GiB needed: end other programs"):
