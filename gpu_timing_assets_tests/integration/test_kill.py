@@ -76,10 +76,11 @@ def kill_and_check(page: DagsterPage, victim: str, moment: str) -> None:
                lambda: f"the end of {[process for process in doomed if alive(process)]} after killing the {victim}", 0.05)
     took = time.monotonic() - begin
     status = page.wait(run_id, 300)
-    # who kills a process (the kernel for lack of memory, an operator) would kill it again: nothing is tried a second time;
-    # an engine core that has served everything is not missed
-    needless = (victim, moment) == ("engine core", "writing")
-    assert status == ("CANCELED" if victim == "cancel" else "SUCCESS" if needless else "FAILURE")
+    # who kills a process (the kernel for lack of memory, an operator) would kill it again: nothing is tried a second time
+    expected = {"CANCELED"} if victim == "cancel" else {"FAILURE"}
+    if (victim, moment) == ("engine core", "writing"):
+        expected |= {"SUCCESS"}  # the core may have written its recording by then, and is not missed
+    assert status in expected
     wait_until(lambda: page.held_slots("a100") == 0, 15, "the pool's slot to be free")
     wait_until(lambda: not page.started_processes(), 10, page.describe_started)
     assert_only_whole_results(page)
