@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -34,23 +35,27 @@ def cpu_instruction_set(limit: InstructionSet | None = None) -> InstructionSet |
 
 
 def available_memory_bytes() -> int | None:
-    """What a new process can take: the kernel's estimate, or what is left in this process's memory cgroup if that is less."""
+    """What a new process can take: the kernel's estimate, or what is left in a memory cgroup of this process if that is less."""
     found = re.search(r"^MemAvailable:\s+(\d+) kB", _text(MEMINFO), re.MULTILINE)
     left = [int(found[1]) * 1024] if found else []
-    for limit, usage in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
-        numbers = [_text(Path(path)).strip() for path in (limit, usage)]
-        if all(number.isdigit() for number in numbers):
-            left.append(max(0, int(numbers[0]) - int(numbers[1])))
+    for group in _memory_cgroups():
+        for limit, usage in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+            numbers = [_text(group / name).strip() for name in (limit, usage)]
+            if all(number.isdigit() for number in numbers):
+                # files that were read or written count as used, and are given up when memory is asked for
+                cached = re.findall(r"^(?:total_)?(?:in)?active_file (\d+)$", _text(group / "memory.stat"), re.MULTILINE)
+                left.append(max(0, int(numbers[0]) - int(numbers[1]) + sum(map(int, cached[-2:]))))
     return min(left, default=None)
 
 
-def out_of_memory_kills() -> int:
-    """How many processes the kernel has ended for lack of memory since it booted (0 where it does not say)."""
-    found = re.search(r"^oom_kill (\d+)", _text(Path("/proc/vmstat")), re.MULTILINE)
-    return int(found[1]) if found else 0
+def _memory_cgroups() -> Iterator[Path]:
+    """The folders of this process's memory cgroup and those above it, of cgroups v2 and v1."""
+    for line in _text(Path("/proc/self/cgroup")).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "" or "memory" in controllers.split(","):
+            root = Path("/sys/fs/cgroup", "memory" if controllers else "")
+            group = root / path.lstrip("/")
+            yield from (group, *(parent for parent in group.parents if parent.is_relative_to(root)))
 
 
 def command_of(pid: int) -> str | None:

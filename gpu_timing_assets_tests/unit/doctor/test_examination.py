@@ -109,6 +109,24 @@ def test_too_little_memory_is_refused_with_what_is_needed(cpu_with, monkeypatch,
     )
 
 
+@pytest.mark.parametrize(
+    ("limit", "usage", "stat"),
+    [
+        ("memory.max", "memory.current", "anon 7\nactive_file 200000000\ninactive_file 100000000\n"),
+        (
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "inactive_file 1\nactive_file 2\ntotal_inactive_file 100000000\ntotal_active_file 200000000\n",
+        ),
+    ],
+)
+def test_a_limit_of_the_container_counts_but_not_its_file_cache(monkeypatch, tmp_path, limit, usage, stat) -> None:
+    for name, text in ((limit, "2000000000\n"), (usage, "1500000000\n"), ("memory.stat", stat)):
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(machine, "_memory_cgroups", lambda: iter([tmp_path]))
+    assert machine.available_memory_bytes() == 800_000_000
+
+
 @pytest.mark.parametrize(("free_mib", "verdict"), [(100, "cannot"), (500, "warning"), (50_000, "ok")])
 def test_a_disk_without_room_is_refused(monkeypatch, tmp_path, free_mib, verdict) -> None:
     usage = type("Usage", (), {"free": free_mib << 20})
