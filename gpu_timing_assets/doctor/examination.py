@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Purpose = Literal["demo", "dev", "stage"]
 PORTS = {"GPU_TIMING_DAGSTER_PORT": 3000, "GPU_TIMING_REPORTS_PORT": 3001}
 # the demo's engine before its settings can be read: a tiny model with a KV cache of 1 GiB
-DEMO_MEMORY_BYTES = 3 * 2**30
+DEMO_MEMORY_BYTES = 5 * 2**29
 
 
 def examine_machine(device: str) -> list[Finding]:

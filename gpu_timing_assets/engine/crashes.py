@@ -1,7 +1,8 @@
 """Why a process of an engine died, named for a person: from its exit code or from what it left on disk as it died."""
 
 import faulthandler
-import logging
+import json
+import os
 import re
 import signal
 from collections.abc import Sequence
@@ -11,7 +12,9 @@ from gpu_timing_assets.artifacts import errors
 from gpu_timing_assets.artifacts.disk import full_disk
 from gpu_timing_assets.artifacts.machine import available_memory_bytes, cpu_instruction_set, cpu_model
 
-FAULTS_FILE, ERRORS_FILE = "engine_faults.log", "engine_errors.log"
+FAULTS_FILE, ERRORS_FILE, LOGGING_FILE = "engine_faults.log", "engine_errors.log", "engine_logging.json"
+# a public setting of vLLM, which each of its processes follows, however it was started
+LOGGING_VARIABLE = "VLLM_LOGGING_CONFIG_PATH"
 # what `faulthandler` writes before the signal ends the process
 _FAULTS = {
     "Illegal instruction": signal.SIGILL,
@@ -24,14 +27,26 @@ _ENDED_BY_SOMEBODY = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def leave_reports_in(scratch: Path) -> None:
-    """Have this process, and those that it forks, leave in `scratch` which signal ended it and what vLLM logged as an error.
+    """Have this process, and those that it forks, leave in `scratch` which signal ended it, and vLLM's what it logs as an error.
 
-    To be called after vLLM was imported, which sets its logging up.
+    To be called before vLLM is imported, and after its logging level is set.
     """
     faulthandler.enable((scratch / FAULTS_FILE).open("w"), all_threads=False)
-    handler = logging.FileHandler(scratch / ERRORS_FILE, mode="w", delay=True)
-    handler.setLevel(logging.ERROR)
-    logging.getLogger("vllm").addHandler(handler)
+    (scratch / ERRORS_FILE).unlink(missing_ok=True)
+    level = os.environ.get("VLLM_LOGGING_LEVEL", "WARNING")
+    errors_file = {"class": "logging.FileHandler", "filename": str(scratch / ERRORS_FILE), "level": "ERROR", "delay": True}
+    configuration = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"format": "%(levelname)s %(asctime)s [%(filename)s:%(lineno)d] %(message)s"}},
+        "handlers": {
+            "terminal": {"class": "logging.StreamHandler", "level": level, "formatter": "line", "stream": "ext://sys.stderr"},
+            "errors": errors_file,
+        },
+        "loggers": {"vllm": {"handlers": ["terminal", "errors"], "level": level, "propagate": False}},
+    }
+    (scratch / LOGGING_FILE).write_text(json.dumps(configuration))
+    os.environ.setdefault(LOGGING_VARIABLE, str(scratch / LOGGING_FILE))
 
 
 def fault_of_engine(scratch: Path, exit_codes: Sequence[int], what: str, memory_needed_bytes: int) -> errors.GpuTimingError:
@@ -42,7 +57,7 @@ def fault_of_engine(scratch: Path, exit_codes: Sequence[int], what: str, memory_
     signals += [-code for code in exit_codes if code < 0]
     if signals:
         return fault_of_signal(signals[0], f"a process of the engine, {what},", memory_needed_bytes)
-    if cause := _last_exception(logged):
+    if "died unexpectedly" not in logged and (cause := _first_exception(logged)):
         return errors.EngineError(f"the engine failed {what}: {cause}")
     return errors.EngineCrashError(f"the engine died {what}: its log is above; start it again")
 
@@ -78,8 +93,8 @@ def fault_of_signal(number: int, who: str, memory_needed_bytes: int) -> errors.G
     return errors.EngineCrashError(f"{who} crashed with {name}{shared_memory}: its log is above; start it again")
 
 
-def _last_exception(logged: str) -> str | None:
-    """The last line of a traceback that says more than that there was one: `ValueError: …`."""
+def _first_exception(logged: str) -> str | None:
+    """The first last line of a traceback that says more than that there was one: `ValueError: …`."""
     found = re.findall(r"^(?:\S+ )*((?:\w+\.)*\w*(?:Error|Exception): .+)$", logged, re.MULTILINE)
     own = [line for line in found if "See root cause above" not in line and "See stack trace" not in line]
     return " ".join(own[0].split())[:300] if own else None

@@ -4,8 +4,8 @@ from gpu_timing_assets.engine.device import resolved_dtype
 from gpu_timing_assets.engine.model_directory import read_model_dimensions
 from gpu_timing_assets.presets.target import HardwarePreset, ModelPreset
 
-# of the engine's processes with torch and vLLM loaded; those of a GPU map CUDA's libraries as well
-CPU_PROCESSES_BYTES, GPU_PROCESSES_BYTES = 2 * 2**30, 4 * 2**30
+# of the engine's processes with torch and vLLM loaded (1.3 GiB on a CPU, by a memory cgroup); a GPU's map CUDA's libraries too
+CPU_PROCESSES_BYTES, GPU_PROCESSES_BYTES = 3 * 2**29, 4 * 2**30
 BYTES_PER_PARAMETER = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 

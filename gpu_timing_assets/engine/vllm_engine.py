@@ -44,6 +44,7 @@ class VllmEngine:
         """
         _set_environment(hardware, backend)
         limit_instruction_set(hardware.cpu_instruction_set)
+        leave_reports_in(scratch)
         self._scratch, self._memory_needed_bytes = scratch, memory_needed_bytes(model, hardware)
         self.recording = scratch / "recording.jsonl" if backend.record_steps else None
         if self.recording:
@@ -62,7 +63,6 @@ class VllmEngine:
         check_surface(hardware.device)
         if hardware.device == "cpu":
             custom_ops()
-        leave_reports_in(scratch)
         self._died = EngineDeadError
         asynchronous = backend.async_scheduling if backend.async_scheduling is not None else hardware.device == "cuda"
         arguments: dict[str, Any] = {

@@ -79,7 +79,7 @@ def screen(done: "subprocess.CompletedProcess[str]") -> str:
     ("act", "exit_code", "cause"),
     [
         ("os.kill(os.getpid(), signal.SIGILL)", 6, "ended with SIGILL: this CPU .* lacks an instruction"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", 12, r"ended with SIGKILL, probably out of memory: about 3\.\d GiB are needed"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", 12, r"ended with SIGKILL, probably out of memory: about 2\.\d GiB are needed"),
         ("raise OSError(28, 'No space left on device')", 13, "no room is left on the disk"),
     ],
 )

@@ -15,11 +15,13 @@ from gpu_timing_assets.engine.crashes import ERRORS_FILE, fault_of_engine
 GIB = 2**30
 # as an engine does: its worker is forked, and what ends the worker is seen by nobody else
 ENGINE = """
-import logging, os, signal, sys
+import json, logging, logging.config, os, signal, sys
 from pathlib import Path
 from gpu_timing_assets.engine.crashes import leave_reports_in
 leave_reports_in(Path(sys.argv[1]))
 worker = os.fork()
+# each process of vLLM sets its logging up anew
+logging.config.dictConfig(json.loads(Path(os.environ["VLLM_LOGGING_CONFIG_PATH"]).read_text()))
 if not worker:
     logging.getLogger("vllm.executor").error("the worker has come up")
     os.kill(os.getpid(), int(sys.argv[2]))
@@ -28,7 +30,9 @@ os.waitpid(worker, 0)
 
 
 def fault_after(tmp_path: Path, number: int, exit_codes: tuple[int, ...] = ()) -> GpuTimingError:
-    subprocess.run([sys.executable, "-c", ENGINE, str(tmp_path), str(number)], cwd=PROJECT_ROOT, check=True, timeout=60)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("VLLM_")}
+    command = [sys.executable, "-c", ENGINE, str(tmp_path), str(number)]
+    subprocess.run(command, cwd=PROJECT_ROOT, env=environment, check=True, timeout=60)
     return fault_of_engine(tmp_path, exit_codes, "as it started", 3 * GIB)
 
 
@@ -53,6 +57,12 @@ def test_a_killed_engine_core_is_known_by_its_exit_code(tmp_path) -> None:
 def test_a_killed_worker_is_known_by_what_the_engine_core_logged(tmp_path) -> None:
     (tmp_path / ERRORS_FILE).write_text("Worker proc VllmWorker-0 died unexpectedly (exit code: -9), shutting down executor.\n")
     assert type(fault_of_engine(tmp_path, [], "in the middle of its work", 3 * GIB)) is OutOfMemoryError
+
+
+def test_a_worker_that_died_of_what_an_older_engine_does_not_tell_may_be_started_again(tmp_path) -> None:
+    logged = "Worker proc VllmWorker-0 died unexpectedly, shutting down executor.\nRuntimeError: Executor failed.\n"
+    (tmp_path / ERRORS_FILE).write_text(logged)
+    assert type(fault_of_engine(tmp_path, [1], "in the middle of its work", 3 * GIB)) is EngineCrashError
 
 
 def test_an_exception_in_a_worker_is_the_cause_and_not_that_there_was_one(tmp_path) -> None:
