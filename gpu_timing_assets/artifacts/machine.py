@@ -34,6 +34,12 @@ def cpu_instruction_set(limit: InstructionSet | None = None) -> InstructionSet |
     return next((name for name in reversed(allowed) if has[name]), None)
 
 
+def native_library_of_cpu(limit: InstructionSet | None = None) -> str | None:
+    """The library that vLLM loads on this CPU; None without AVX2."""
+    instructions = cpu_instruction_set(limit)
+    return NATIVE_LIBRARIES[instructions] if instructions else None
+
+
 def available_memory_bytes() -> int | None:
     """What a new process can take: the kernel's estimate, or what is left in a memory cgroup of this process if that is less."""
     found = re.search(r"^MemAvailable:\s+(\d+) kB", _text(MEMINFO), re.MULTILINE)

@@ -13,11 +13,11 @@ from gpu_timing_assets.artifacts.disk import existing_folder
 from gpu_timing_assets.artifacts.errors import DeviceError, DiskFullError, OutOfMemoryError
 from gpu_timing_assets.artifacts.layout import PROJECT_ROOT
 from gpu_timing_assets.artifacts.machine import (
-    NATIVE_LIBRARIES,
     InstructionSet,
     available_memory_bytes,
     cpu_instruction_set,
     cpu_model,
+    native_library_of_cpu,
     slowdown,
 )
 from gpu_timing_assets.artifacts.provenance import visible_gpus
@@ -109,10 +109,9 @@ def engine(device: str, limit: InstructionSet | None = None) -> Finding:
         return Finding("cannot", "vLLM", f"{package} is not installed", "make install", DeviceError)
     if device != "cpu":
         return Finding("ok", "vLLM", f"{package} {found.version}")
-    instructions = cpu_instruction_set(limit)
-    if instructions is None:
+    library = native_library_of_cpu(limit)
+    if library is None:
         return Finding("cannot", "vLLM", f"{package} {found.version} has no library for a CPU without AVX2", "use another CPU")
-    library = NATIVE_LIBRARIES[instructions]
     if not list(Path(str(found.locate_file("vllm"))).glob(f"{library}.*so")):
         return Finding("cannot", "vLLM", f"{package} {found.version} lacks {library}", "install it anew: make clean install")
     return Finding("ok", "vLLM", f"{package} {found.version}, which loads {library} here")

@@ -43,8 +43,12 @@ def resolved_dtype(model: ModelPreset, hardware: HardwarePreset) -> str:
 
 def device_locks(hardware: HardwarePreset, num_gpus: int = 1) -> dict[str, Path]:
     """The lock file of each device that an engine of this target holds, by the device's name."""
-    keys = ["cpu"] if hardware.device == "cpu" else [gpu["uuid"] for gpu in _gpus(hardware, num_gpus)]
-    return {f"device {key}": LOCKS / f"gpu-timing-{key}.lock" for key in keys}
+    return _locks([] if hardware.device == "cpu" else _gpus(hardware, num_gpus))
+
+
+def _locks(gpus: list[dict[str, str]]) -> dict[str, Path]:
+    """By GPU uuid; without GPUs the CPU is the device."""
+    return {f"device {key}": LOCKS / f"gpu-timing-{key}.lock" for key in [gpu["uuid"] for gpu in gpus] or ["cpu"]}
 
 
 @contextmanager
@@ -60,7 +64,7 @@ def exclusive_device(
     """
     gpus = [] if hardware.device == "cpu" else _gpus(hardware, num_gpus)
     with ExitStack() as locks:
-        for device, path in device_locks(hardware, num_gpus).items():
+        for device, path in _locks(gpus).items():
             locks.enter_context(exclusive_lock(path, device, timeout_s=hardware.busy_timeout_s, report=report))
         if gpus:
             # CUDA's own order is by speed, that of nvidia-smi by bus

@@ -26,6 +26,7 @@ from gpu_timing_assets.artifacts.layout import PROJECT_ROOT, default_data_root
 from gpu_timing_assets.doctor.demo_workload import DemoWorkload, demo_workload
 from gpu_timing_assets.doctor.examination import examine
 from gpu_timing_assets.doctor.findings import cannot
+from gpu_timing_assets.orchestration.failure_report import root_cause
 from gpu_timing_assets.orchestration.prepare_history import instance_folder, prepare_history
 from gpu_timing_assets.orchestration.settings import load_settings
 from gpu_timing_assets.orchestration.stage import REMEDIES
@@ -215,11 +216,7 @@ def _failure_of(event: dg.DagsterEvent) -> Failure:
     said = data.user_failure_data.metadata if data.user_failure_data else {}
     if "cause" in said:
         return Failure(str(event.step_key), str(said["cause"].value), str(said["remedy"].value), int(str(said["exit_code"].value)))
-    error = data.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    cause = error.message.strip().splitlines()[0] if error and error.message.strip() else "it ended without a word"
-    return Failure(str(event.step_key), cause, "read the log, then start it again", 1)
+    return Failure(str(event.step_key), root_cause(data.error), "read the log, then start it again", 1)
 
 
 def _failure_in(log: Path, config: ExperimentConfig) -> Failure:

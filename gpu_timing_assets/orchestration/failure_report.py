@@ -21,12 +21,13 @@ def failure_message(run: dg.DagsterRun, step_failures: Sequence[dg.DagsterEvent]
 def _step_line(event: dg.DagsterEvent, partition: str) -> str:
     data = event.step_failure_data
     said = data.user_failure_data.metadata if data.user_failure_data else {}
-    cause = str(said["cause"].value) if "cause" in said else _root_cause(data.error)
+    cause = str(said["cause"].value) if "cause" in said else root_cause(data.error)
     remedy = str(said["remedy"].value) if "remedy" in said else "read the step's stderr, then materialize again"
     return f"asset={event.step_key} partition={partition} cause={cause!r} remedy={remedy!r}"
 
 
-def _root_cause(error: SerializableErrorInfo | None) -> str:
+def root_cause(error: SerializableErrorInfo | None) -> str:
+    """The first line of what began a chain of errors."""
     while error is not None and error.cause is not None:
         error = error.cause
     lines = error.message.strip().splitlines() if error else []

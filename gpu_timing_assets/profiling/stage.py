@@ -23,7 +23,7 @@ from gpu_timing_assets.artifacts.bundle import (
 from gpu_timing_assets.artifacts.directories import atomic_directory, exclusive_lock
 from gpu_timing_assets.artifacts.engine_params import EngineParams
 from gpu_timing_assets.artifacts.errors import ArtifactError, PresetError, ProfilingBundleError
-from gpu_timing_assets.artifacts.machine import NATIVE_LIBRARIES, cpu_instruction_set
+from gpu_timing_assets.artifacts.machine import native_library_of_cpu
 from gpu_timing_assets.artifacts.metadata import (
     BUNDLE_META_FILE,
     CONFIG_FILE,
@@ -102,8 +102,7 @@ def reusable_bundle(config: ExperimentConfig, out: Path) -> BundleMeta | None:
         return None
     same_engine = installed_vllm_version(config) in (None, meta.engine_version.split("+")[0])
     if config.hardware.device == "cpu":
-        instructions = cpu_instruction_set(config.hardware.cpu_instruction_set)
-        library = NATIVE_LIBRARIES[instructions] if instructions else None
+        library = native_library_of_cpu(config.hardware.cpu_instruction_set)
         same_engine = same_engine and read_json(out / ENGINE_FILE).get("native_library") == library
     return meta if same_engine and meta.bundle_config_sha256 == config.bundle_config_sha256 else None
 
