@@ -53,7 +53,7 @@ $(EDITABLE): pyproject.toml $(INSTALLED)
 demo dev: export PYTHONWARNINGS := ignore
 demo dev: export VLLM_LOGGING_LEVEL ?= ERROR
 demo: install  ## the whole graph for one workload (WORKLOAD=…), then the error table and where the report lies
-	@$(BIN)/python -m gpu_timing_assets.orchestration.demo --workload '$(WORKLOAD)'
+	@$(BIN)/python -m gpu_timing_assets.dagster_app.demo --workload '$(WORKLOAD)'
 
 doctor:  ## what this machine can run, what stands in its way, and what to do about it (needs no installation)
 	@$(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m gpu_timing_assets doctor --device $(DEVICE)
@@ -62,6 +62,7 @@ test: lint unit integration  ## lint, types, import contracts, unit and integrat
 
 lint: install
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check -q .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -82,12 +83,12 @@ nightly-test: install  ## the nightly automation on the daemon's own clock: a ti
 
 dev: install  ## the web page on http://127.0.0.1:3000, and the reports on http://127.0.0.1:3001
 	@$(BIN)/python -m gpu_timing_assets doctor --for dev --quiet
-	@DAGSTER_HOME=$(CURDIR) $(BIN)/python -m gpu_timing_assets.orchestration.prepare_history
-	@$(BIN)/python -m gpu_timing_assets.orchestration.reports_server & server=$$!; trap "kill $$server" EXIT; \
+	@DAGSTER_HOME=$(CURDIR) $(BIN)/python -m gpu_timing_assets.dagster_app.prepare_history
+	@$(BIN)/python -m gpu_timing_assets.reports_server & server=$$!; trap "kill $$server" EXIT; \
 	DAGSTER_HOME=$(CURDIR) $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $${GPU_TIMING_DAGSTER_PORT:-3000}
 
 reports: install  ## serve the reports in the data root, read-only, on loopback
-	$(BIN)/python -m gpu_timing_assets.orchestration.reports_server
+	$(BIN)/python -m gpu_timing_assets.reports_server
 
 reference: install  ## the H100's and the H200's numbers without a GPU: simulate every reference workload, compare, print the table
 	@$(BIN)/python -W ignore -m gpu_timing_assets.reference

@@ -1,9 +1,8 @@
 """Time and memory of a comparison of a million tokens on each side, on one core.
 
-Run it with the project's Python: `python benchmarks/comparison_scale.py [--tokens N] [--real-runs K] [--out DIRECTORY]`.
-It makes synthetic runs (seeded), compares them, and prints what it took and how large the report is. The bounds it is
-held to: under 60 s, under 2 GiB, under 5 MiB of HTML.
-"""
+Run it with the project's Python: `python benchmarks/comparison_scale.py [--tokens N] [--real-runs
+K] [--out DIRECTORY]`. It makes synthetic runs (seeded), compares them, and prints what it took and
+how large the report is. The bounds it is held to: under 60 s, under 2 GiB, under 5 MiB of HTML."""
 
 import argparse
 import os
@@ -16,25 +15,26 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gpu_timing_assets.artifacts.metadata import RUN_META_FILE, RunMeta, write_json
-from gpu_timing_assets.artifacts.tables import (
+from gpu_timing_assets.compare.judge.bootstrap import error_intervals
+from gpu_timing_assets.compare.results import ComparisonInputs
+from gpu_timing_assets.config.comparison import ComparisonPreset
+from gpu_timing_assets.config.experiment import ExperimentConfig
+from gpu_timing_assets.core.metadata import RUN_META_FILE, RunMeta, write_json
+from gpu_timing_assets.core.tables import (
     ENGINE_BATCHES,
     ENGINE_STEPS,
     REQUEST_METRICS,
     TOKEN_METRICS,
     run_tables_from_token_times,
 )
-from gpu_timing_assets.comparison.bootstrap import error_intervals
-from gpu_timing_assets.comparison.results import ComparisonInputs
-from gpu_timing_assets.presets.comparison import ComparisonPreset
-from gpu_timing_assets.presets.experiment import ExperimentConfig
 
 TOKENS_PER_REQUEST = 200
 STEP_NS = 8_000_000
 
 
 def write_run(directory: Path, run_type: str, requests: int, seed: int, scale: float) -> None:
-    """A run of `requests` × 200 tokens with jittered steps; the workload is the same for every seed."""
+    """A run of `requests` × 200 tokens with jittered steps; the workload is the same for every
+    seed."""
     workload, jitter = np.random.default_rng(1), np.random.default_rng(seed)
     tokens = workload.integers(100, 2 * TOKENS_PER_REQUEST - 100, requests)
     arrival = np.cumsum(workload.exponential(STEP_NS * 8, requests)).astype(np.int64)
@@ -44,27 +44,63 @@ def write_run(directory: Path, run_type: str, requests: int, seed: int, scale: f
     gaps = jitter.gamma(20, STEP_NS * scale / 20, len(owner))
     gaps[first] = jitter.gamma(4, 5 * STEP_NS * scale / 4, requests)
     times = np.cumsum(gaps)
-    times = arrival[owner] + (times - np.repeat(times[first] - gaps[first], tokens)).astype(np.int64)
-    lengths = pd.DataFrame({"request_id": np.arange(requests), "num_prefill_tokens": prompts, "num_decode_tokens": tokens})
+    times = arrival[owner] + (times - np.repeat(times[first] - gaps[first], tokens)).astype(
+        np.int64
+    )
+    lengths = pd.DataFrame(
+        {
+            "request_id": np.arange(requests),
+            "num_prefill_tokens": prompts,
+            "num_decode_tokens": tokens,
+        }
+    )
     request_table, token_table = run_tables_from_token_times(lengths, arrival, owner, times)
     directory.mkdir(parents=True)
     REQUEST_METRICS.write(request_table, directory)
     TOKEN_METRICS.write(token_table, directory)
     step = ((times - times.min()) // STEP_NS).astype(np.int64)
-    batches = pd.DataFrame({"step": step, "request_id": owner, "num_scheduled_tokens": 1,
-                            "num_computed_tokens": token_table["token_index"]}).drop_duplicates(["step", "request_id"])
+    batches = pd.DataFrame(
+        {
+            "step": step,
+            "request_id": owner,
+            "num_scheduled_tokens": 1,
+            "num_computed_tokens": token_table["token_index"],
+        }
+    ).drop_duplicates(["step", "request_id"])
     ENGINE_BATCHES.write(batches.sort_values(["step", "request_id"]), directory)
     sizes = batches.groupby("step").size()
     begin = sizes.index.to_numpy() * STEP_NS
-    ENGINE_STEPS.write(pd.DataFrame({
-        "step": sizes.index, "schedule_begin_ns": begin, "schedule_end_ns": begin + 100_000, "result_ns": begin + STEP_NS,
-        "num_prefill_tokens": 0, "num_prefill_requests": 0, "num_decode_requests": sizes.to_numpy(), "kv_tokens": 0,
-        "graph_mode": "full"}), directory)
-    write_json(directory / RUN_META_FILE, RunMeta(
-        run_id=directory.name, run_type=run_type, model="synthetic", hardware="synthetic",
-        backend="vllm" if run_type == "real" else "vidur", workload_id="scale", workload_sha256="0" * 64,
-        started_at="2026-01-01T00:00:00Z", ended_at="2026-01-01T00:00:00Z",
-        details={"predictor": "engine", "variant": None} if run_type == "vidur" else {}))
+    ENGINE_STEPS.write(
+        pd.DataFrame(
+            {
+                "step": sizes.index,
+                "schedule_begin_ns": begin,
+                "schedule_end_ns": begin + 100_000,
+                "result_ns": begin + STEP_NS,
+                "num_prefill_tokens": 0,
+                "num_prefill_requests": 0,
+                "num_decode_requests": sizes.to_numpy(),
+                "kv_tokens": 0,
+                "graph_mode": "full",
+            }
+        ),
+        directory,
+    )
+    write_json(
+        directory / RUN_META_FILE,
+        RunMeta(
+            run_id=directory.name,
+            run_type=run_type,
+            model="synthetic",
+            hardware="synthetic",
+            backend="vllm" if run_type == "real" else "vidur",
+            workload_id="scale",
+            workload_sha256="0" * 64,
+            started_at="2026-01-01T00:00:00Z",
+            ended_at="2026-01-01T00:00:00Z",
+            details={"predictor": "engine", "variant": None} if run_type == "vidur" else {},
+        ),
+    )
 
 
 def main() -> int:
@@ -91,10 +127,10 @@ def main() -> int:
 
 
 def measure(inputs: ComparisonInputs, out: Path) -> int:
-    from gpu_timing_assets.comparison import run
-    from gpu_timing_assets.comparison.align import align
-    from gpu_timing_assets.comparison.load import load_run, read_metas
-    from gpu_timing_assets.comparison.statistics import Objective
+    from gpu_timing_assets.compare import run
+    from gpu_timing_assets.compare.gate.align import align
+    from gpu_timing_assets.compare.gate.load import load_run, read_metas
+    from gpu_timing_assets.compare.judge.statistics import Objective
 
     config = ExperimentConfig.model_construct(comparison=ComparisonPreset())
     begun = time.perf_counter()
@@ -103,15 +139,29 @@ def measure(inputs: ComparisonInputs, out: Path) -> int:
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     size = result.report.stat().st_size / 2**20
     real, simulated = read_metas(inputs, allow_invalid=False)
-    aligned = align([load_run(path, meta, meta.run_id) for path, meta in zip(inputs.real_run_dirs, real, strict=True)],
-                    [load_run(path, meta, "engine") for path, meta in zip(inputs.sim_run_dirs, simulated, strict=True)])
+    aligned = align(
+        [
+            load_run(path, meta, meta.run_id)
+            for path, meta in zip(inputs.real_run_dirs, real, strict=True)
+        ],
+        [
+            load_run(path, meta, "engine")
+            for path, meta in zip(inputs.sim_run_dirs, simulated, strict=True)
+        ],
+    )
     begun = time.perf_counter()
     error_intervals(aligned, Objective(200, 50), resamples=1000, seed=0, confidence_pct=95)
     bootstrap = time.perf_counter() - begun
     tokens = int(aligned.grid.tokens.sum())
-    print(f"{len(inputs.real_run_dirs)} real runs against 1 simulation, {len(aligned.grid):,} requests, "
-          f"{tokens:,} tokens in each")
-    print(f"comparison and report: {took:.1f} s (of it intervals: {bootstrap:.1f} s), {memory:.2f} GiB at most")
+    print(
+        f"{len(inputs.real_run_dirs)} real runs against 1 simulation, {len(aligned.grid):,} "
+        f"requests, "
+        f"{tokens:,} tokens in each"
+    )
+    print(
+        f"comparison and report: {took:.1f} s (of it intervals: {bootstrap:.1f} s), {memory:.2f} "
+        f"GiB at most"
+    )
     print(f"report.html: {size:.2f} MiB")
     within = took < 60 and memory < 2 and size < 5
     print("within 60 s, 2 GiB and 5 MiB" if within else "NOT within 60 s, 2 GiB and 5 MiB")

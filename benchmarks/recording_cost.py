@@ -1,10 +1,11 @@
-"""What recording the engine's steps costs: the real CPU engine with `record_steps` on and off, alternating.
+"""What recording the engine's steps costs: the real CPU engine with `record_steps` on and off,
+alternating.
 
 `python benchmarks/recording_cost.py [--repeats 3] [key=value …]`
 
-Takes about a minute a repeat on two cores. Overrides choose another target (`hardware=h100 backend=vllm model=qwen3-0.6b`).
-Prints the ratio of the ITL's median, recorded over not recorded, and beside it what was measured on an H100 and ships.
-"""
+Takes about a minute a repeat on two cores. Overrides choose another target (`hardware=h100
+backend=vllm model=qwen3-0.6b`). Prints the ratio of the ITL's median, recorded over not recorded,
+and beside it what was measured on an H100 and ships."""
 
 import argparse
 import itertools
@@ -12,52 +13,83 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from gpu_timing_assets import real_bench, workload
-from gpu_timing_assets.artifacts.layout import REFERENCE_DATA
-from gpu_timing_assets.artifacts.metadata import RunMeta, read_complete_run, read_json
-from gpu_timing_assets.artifacts.tables import read_run_tables
-from gpu_timing_assets.presets.experiment import compose
+from gpu_timing_assets import workload
+from gpu_timing_assets.config.experiment import compose
+from gpu_timing_assets.core.data_root import REFERENCE_DATA
+from gpu_timing_assets.core.metadata import RunMeta, read_complete_run, read_json
+from gpu_timing_assets.core.tables import read_run_tables
+from gpu_timing_assets.measure import real_bench
 
 
 def itl_p50_ms(data_root: Path, overrides: list[str], *, record: bool) -> list[float]:
     """The median ITL of each replay of one engine start."""
-    config = compose(["workload=chat_poisson", f"data_root={data_root}", f"backend.record_steps={str(record).lower()}",
-                      "hardware.max_lateness_p99_ms=1000", *overrides])
+    config = compose(
+        [
+            "workload=chat_poisson",
+            f"data_root={data_root}",
+            f"backend.record_steps={str(record).lower()}",
+            "hardware.max_lateness_p99_ms=1000",
+            *overrides,
+        ]
+    )
     directory = config.data.workload_dir(config.workload.workload_id)
     if not directory.exists():
         workload.run(config, workload.WorkloadInputs(), directory)
-    result = real_bench.run(config, real_bench.RealBenchInputs((directory,)), data_root / "real_runs")
-    return [float(read_run_tables(run)[1]["token_latency_ns"].median()) / 1e6 for run in result.run_dirs]
+    result = real_bench.run(
+        config, real_bench.RealBenchInputs((directory,)), data_root / "real_runs"
+    )
+    return [
+        float(read_run_tables(run)[1]["token_latency_ns"].median()) / 1e6 for run in result.run_dirs
+    ]
 
 
 def reference_rows() -> list[str]:
-    """Workloads of the reference data that were replayed both with and without a recording, on the same target."""
+    """Workloads of the reference data that were replayed both with and without a recording, on the
+    same target."""
     found: dict[tuple[str, str], dict[bool, list[float]]] = {}
     for path in sorted(REFERENCE_DATA.glob("*/real_runs*/*/run_meta.json")):
         meta: RunMeta = read_complete_run(path.parent)
         recorded = bool(read_json(path.parent / "config.json")["backend"]["record_steps"])
-        found.setdefault((meta.model, str(meta.workload_id)), {}).setdefault(recorded, []).append(meta.details["itl_ms"]["p50"])
+        found.setdefault((meta.model, str(meta.workload_id)), {}).setdefault(recorded, []).append(
+            meta.details["itl_ms"]["p50"]
+        )
     both = {key: runs for key, runs in found.items() if len(runs) == 2}
-    medians = {key: (statistics.median(runs[True]), statistics.median(runs[False])) for key, runs in both.items()}
-    return [f"{model} {name}: {on / off:.3f} ({off:.3f} ms without)" for (model, name), (on, off) in medians.items()]
+    medians = {
+        key: (statistics.median(runs[True]), statistics.median(runs[False]))
+        for key, runs in both.items()
+    }
+    return [
+        f"{model} {name}: {on / off:.3f} ({off:.3f} ms without)"
+        for (model, name), (on, off) in medians.items()
+    ]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=3, help="engine starts with and without")
     asked, overrides = parser.parse_known_args()
     times: dict[bool, list[float]] = {True: [], False: []}
     ratios = []
     with tempfile.TemporaryDirectory() as root:
         for _, record in itertools.product(range(asked.repeats), (False, True)):
-            times[record].append(statistics.median(itl_p50_ms(Path(root), overrides, record=record)))
+            times[record].append(
+                statistics.median(itl_p50_ms(Path(root), overrides, record=record))
+            )
             if record:
                 ratios.append(times[True][-1] / times[False][-1])
     off, on = statistics.median(times[False]), statistics.median(times[True])
-    print(f"ITL p50 without recording {off:.3f} ms, with {on:.3f} ms; "
-          f"ratio of pairs {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
+    print(
+        f"ITL p50 without recording {off:.3f} ms, with {on:.3f} ms; "
+        f"ratio of pairs {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
+    )
     rows = reference_rows()
-    print("\n".join(["measured on a GPU:", *rows]) if rows else "the reference data holds no replay without a recording")
+    print(
+        "\n".join(["measured on a GPU:", *rows])
+        if rows
+        else "the reference data holds no replay without a recording"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""A million requests: how long they take to generate and to read back on one core, and in how much memory.
+"""A million requests: how long they take to generate and to read back on one core, and in how much
+memory.
 
-`python benchmarks/workload_scale.py [REQUESTS]` prints the figures and exits with 1 if a bound is broken.
-"""
+`python benchmarks/workload_scale.py [REQUESTS]` prints the figures and exits with 1 if a bound is
+broken."""
 
 import os
 import subprocess
@@ -14,16 +15,18 @@ MAX_GENERATE_S, MAX_READ_S, MAX_MEMORY_GIB = 30.0, 10.0, 1.0
 
 GENERATE = """
 from gpu_timing_assets import workload
-from gpu_timing_assets.presets.experiment import compose
-config = compose(["workload=mix_rate_60", "workload.workload_id=million", "workload.arrivals.rate_per_s=1000",
-                  "workload.duration_s=null", "+workload.num_requests={requests}", "data_root={root}"])
+from gpu_timing_assets.config.experiment import compose
+config = compose(["workload=mix_rate_60", "workload.workload_id=million",
+                   "workload.arrivals.rate_per_s=1000",
+                  "workload.duration_s=null", "+workload.num_requests={requests}",
+                   "data_root={root}"])
 workload.run(config, workload.WorkloadInputs(), config.data.workload_dir("million"))
 """
 READ = """
 from pathlib import Path
-from gpu_timing_assets.artifacts.metadata import read_complete_workload
-from gpu_timing_assets.artifacts.prompts import WorkloadPrompts
-from gpu_timing_assets.artifacts.tables import read_workload_tables
+from gpu_timing_assets.core.metadata import read_complete_workload
+from gpu_timing_assets.core.prompts import WorkloadPrompts
+from gpu_timing_assets.core.tables import read_workload_tables
 directory = Path("{root}/workloads/million")
 read_complete_workload(directory)
 lengths, intervals = read_workload_tables(directory)
@@ -38,9 +41,13 @@ def measure(script: str) -> tuple[float, float]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     started = time.perf_counter()
     # the memory is the child's own: this process has run no other one that was larger
-    code = f"import os; os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})\n{script}\n" \
-           "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    code = (
+        f"import os; os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})\n{script}\n"
+        "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
+    )
     return time.perf_counter() - started, int(done.stdout.split()[-1]) / 2**20
 
 
@@ -48,11 +55,17 @@ def main() -> None:
     requests = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     failed = False
     with tempfile.TemporaryDirectory() as root:
-        for what, script, bound in (("generate", GENERATE, MAX_GENERATE_S), ("read", READ, MAX_READ_S)):
+        for what, script, bound in (
+            ("generate", GENERATE, MAX_GENERATE_S),
+            ("read", READ, MAX_READ_S),
+        ):
             seconds, memory = measure(script.format(requests=requests, root=root))
             failed |= seconds > bound or memory > MAX_MEMORY_GIB
-            print(f"{what:8} {requests:>9,} requests: {seconds:5.1f} s (at most {bound:g}), {memory:.2f} GiB "
-                  f"(at most {MAX_MEMORY_GIB:g})")
+            print(
+                f"{what:8} {requests:>9,} requests: {seconds:5.1f} s (at most {bound:g}), "
+                f"{memory:.2f} GiB "
+                f"(at most {MAX_MEMORY_GIB:g})"
+            )
         size = sum(path.stat().st_size for path in Path(root, "workloads", "million").iterdir())
         print(f"on disk  {size / 2**20:.0f} MiB")
     sys.exit(failed)

@@ -1,7 +1,8 @@
-"""`python -m gpu_timing_assets doctor`: what this machine can run, what stands in its way, and what to do about it.
+"""`python -m gpu_timing_assets doctor`: what this machine can run, what stands in its way, and what
+to do about it.
 
-Needs nothing but Python: before `make install` it judges the machine alone, after it the configured target too.
-"""
+Needs nothing but Python: before `make install` it judges the machine alone, after it the configured
+target too."""
 
 import argparse
 import importlib.util
@@ -10,18 +11,33 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from gpu_timing_assets.artifacts.errors import GpuTimingError
+from gpu_timing_assets.core.errors import GpuTimingError
 from gpu_timing_assets.doctor.examination import examine, examine_machine
 from gpu_timing_assets.doctor.findings import Finding, cannot
 
 
 def main(words: Sequence[str]) -> int:
     """Print a line for each finding; 0 if nothing stands in the way, else the fault's exit code."""
-    parser = argparse.ArgumentParser(prog="python -m gpu_timing_assets", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m gpu_timing_assets", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("command", choices=["doctor"])
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="the target, as for the other commands")
-    parser.add_argument("--for", dest="purpose", choices=["demo", "dev"], default="demo", help="what is about to be started")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="before the installation: which is planned")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="the target, as for the other commands"
+    )
+    parser.add_argument(
+        "--for",
+        dest="purpose",
+        choices=["demo", "dev"],
+        default="demo",
+        help="what is about to be started",
+    )
+    parser.add_argument(
+        "--device",
+        choices=["cpu", "cuda"],
+        default="cpu",
+        help="before the installation: which is planned",
+    )
     parser.add_argument("--quiet", action="store_true", help="only what is not ok")
     arguments = parser.parse_args(words)
     try:
@@ -39,7 +55,7 @@ def main(words: Sequence[str]) -> int:
 def _examine(arguments: argparse.Namespace) -> list[Finding]:
     if not (importlib.util.find_spec("pydantic") and importlib.util.find_spec("hydra")):
         return examine_machine(arguments.device)
-    from gpu_timing_assets.presets.experiment import compose
+    from gpu_timing_assets.config.experiment import compose
 
     target = shlex.split(os.environ.get("GPU_TIMING_TARGET", ""))
     return examine(compose([*target, *arguments.overrides]), arguments.purpose)

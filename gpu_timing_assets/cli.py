@@ -1,19 +1,26 @@
-"""The five commands, without Dagster: `workload-spec`, `real-bench`, `vidur-profile`, `vidur-sim`, `compare-runs`.
+"""The five commands, without Dagster: `workload-spec`, `real-bench`, `vidur-profile`, `vidur-sim`,
+`compare-runs`.
 
-Each takes Hydra overrides (`real-bench workload=chat_poisson hardware=h100 backend=vllm`) and prints where its result
-lies. They also run as `python -m gpu_timing_assets.cli real-bench …`, where the project is not installed.
-"""
+Each takes Hydra overrides (`real-bench workload=chat_poisson hardware=h100 backend=vllm`) and
+prints where its result lies. They also run as `python -m gpu_timing_assets.cli real-bench …`, where
+the project is not installed."""
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gpu_timing_assets.artifacts.disk import disk_fault
-from gpu_timing_assets.artifacts.errors import GpuTimingError, PresetError
-from gpu_timing_assets.orchestration.settings import load_settings
-from gpu_timing_assets.orchestration.stage_inputs import comparison_inputs, sim_inputs
-from gpu_timing_assets.presets.experiment import GROUPS, ExperimentConfig, compose, load_snapshot, preset_names
+from gpu_timing_assets.config.experiment import (
+    GROUPS,
+    ExperimentConfig,
+    compose,
+    load_snapshot,
+    preset_names,
+)
+from gpu_timing_assets.config.settings import load_settings
+from gpu_timing_assets.core.disk import disk_fault
+from gpu_timing_assets.core.errors import GpuTimingError, PresetError
+from gpu_timing_assets.stage_inputs import comparison_inputs, sim_inputs
 
 Command = Callable[[ExperimentConfig, argparse.Namespace], list[str]]
 
@@ -24,26 +31,39 @@ def _workload_spec(config: ExperimentConfig, arguments: argparse.Namespace) -> l
 
     directory = config.data.workload_dir(config.workload.workload_id)
     meta = workload.run(config, workload.WorkloadInputs(), directory)
-    return [f"{meta.num_requests} requests, {meta.num_prefill_tokens} prompt and {meta.num_decode_tokens} output tokens, "
-            f"over {meta.duration_ns / 1e9:.1f} s", f"workload: {directory}"]
+    return [
+        f"{meta.num_requests} requests, {meta.num_prefill_tokens} prompt and "
+        f"{meta.num_decode_tokens} output tokens, "
+        f"over {meta.duration_ns / 1e9:.1f} s",
+        f"workload: {directory}",
+    ]
 
 
 def _real_bench(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
     """Replay workloads against the real engine, in one start of it."""
-    from gpu_timing_assets import real_bench
+    from gpu_timing_assets.measure import real_bench
 
-    ids = [name.strip() for name in arguments.workloads.split(",")] if arguments.workloads else [config.workload.workload_id]
+    ids = (
+        [name.strip() for name in arguments.workloads.split(",")]
+        if arguments.workloads
+        else [config.workload.workload_id]
+    )
     if len(set(ids)) < len(ids):
-        raise PresetError(f"--workloads names a workload twice: {arguments.workloads} (hardware.repeats says how often each "
-                          "is replayed)")
-    inputs = real_bench.RealBenchInputs(workload_dirs=tuple(config.data.workload_dir(workload_id) for workload_id in ids))
+        raise PresetError(
+            f"--workloads names a workload twice: {arguments.workloads} (hardware.repeats says "
+            f"how often each "
+            "is replayed)"
+        )
+    inputs = real_bench.RealBenchInputs(
+        workload_dirs=tuple(config.data.workload_dir(workload_id) for workload_id in ids)
+    )
     result = real_bench.run(config, inputs, config.data.path / "real_runs")
     return [f"real run: {directory}" for directory in result.run_dirs]
 
 
 def _vidur_profile(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
     """Measure the profiling bundle of a target, or reuse a valid one."""
-    from gpu_timing_assets import profiling
+    from gpu_timing_assets.measure import profiling
 
     root = config.data.profiling_root(config.hardware.name, config.model.name)
     profiling.run(config, profiling.ProfilingInputs(), root, force=arguments.force)
@@ -52,7 +72,7 @@ def _vidur_profile(config: ExperimentConfig, arguments: argparse.Namespace) -> l
 
 def _vidur_sim(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
     """Simulate a workload with Vidur and the target's profiling bundle."""
-    from gpu_timing_assets import vidur_ext
+    from gpu_timing_assets.simulators import vidur_ext
 
     directory = config.data.sim_run_dir(config.sim_run_id)
     vidur_ext.run(config, sim_inputs(config), directory)
@@ -61,15 +81,17 @@ def _vidur_sim(config: ExperimentConfig, arguments: argparse.Namespace) -> list[
 
 def _compare_runs(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
     """Hold all simulations of a workload against all real runs of it, on one target."""
-    from gpu_timing_assets import comparison
+    from gpu_timing_assets import compare as comparison
 
-    result = comparison.run(config, comparison_inputs(config), config.data.comparison_dir(config.comparison_id))
+    result = comparison.run(
+        config, comparison_inputs(config), config.data.comparison_dir(config.comparison_id)
+    )
     return [comparison.error_table_markdown(result), f"report: {result.report}"]
 
 
 def _show_comparison(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
     """Print the error table of a comparison that exists, and where its report lies."""
-    from gpu_timing_assets import comparison
+    from gpu_timing_assets import compare as comparison
 
     result = comparison.load_result(config.data.comparison_dir(config.comparison_id))
     return [comparison.error_table_markdown(result), f"report: {result.report}"]
@@ -86,7 +108,8 @@ COMMANDS: dict[str, Command] = {
 
 
 def run_command(name: str, words: Sequence[str]) -> int:
-    """Run one command; a fault that is the user's to mend is one line on stderr and its exit code."""
+    """Run one command; a fault that is the user's to mend is one line on stderr and its exit
+    code."""
     arguments = _parser(name).parse_intermixed_args(list(words))
     try:
         for line in COMMANDS[name](_configuration(arguments), arguments):
@@ -106,8 +129,11 @@ def run_command(name: str, words: Sequence[str]) -> int:
 def _configuration(arguments: argparse.Namespace) -> ExperimentConfig:
     if arguments.from_run is not None:
         if arguments.overrides:
-            raise PresetError(f"--from-run takes the configuration as it was: {arguments.overrides[0]!r} cannot be added "
-                              "(leave --from-run away and give overrides, or the other way round)")
+            raise PresetError(
+                f"--from-run takes the configuration as it was: {arguments.overrides[0]!r} cannot "
+                f"be added "
+                "(leave --from-run away and give overrides, or the other way round)"
+            )
         return load_snapshot(arguments.from_run)
     quick = ["profiling=quick"] if getattr(arguments, "quick", False) else []
     return compose([*load_settings().target, *arguments.overrides, *quick])
@@ -116,15 +142,34 @@ def _configuration(arguments: argparse.Namespace) -> ExperimentConfig:
 def _parser(name: str) -> argparse.ArgumentParser:
     presets = "\n".join(f"  {group:<12}{', '.join(preset_names(group))}" for group in GROUPS)
     parser = argparse.ArgumentParser(
-        prog=name, description=COMMANDS[name].__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"presets, as group=preset:\n{presets}\n\nkeys, as group.key=value: backend.max_num_seqs=8")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides of the presets")
-    parser.add_argument("--from-run", type=Path, metavar="DIR", help="run again with the configuration that made DIR")
+        prog=name,
+        description=COMMANDS[name].__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"presets, as group=preset:\n{presets}\n\nkeys, as group.key=value: "
+        f"backend.max_num_seqs=8",
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="Hydra overrides of the presets"
+    )
+    parser.add_argument(
+        "--from-run",
+        type=Path,
+        metavar="DIR",
+        help="run again with the configuration that made DIR",
+    )
     if name == "real-bench":
-        parser.add_argument("--workloads", metavar="A,B,C", help="replay these one after another in one engine start")
+        parser.add_argument(
+            "--workloads",
+            metavar="A,B,C",
+            help="replay these one after another in one engine start",
+        )
     if name == "vidur-profile":
-        parser.add_argument("--quick", action="store_true", help="measure small grids (the same as profiling=quick)")
-        parser.add_argument("--force", action="store_true", help="measure again even if a valid bundle is there")
+        parser.add_argument(
+            "--quick", action="store_true", help="measure small grids (the same as profiling=quick)"
+        )
+        parser.add_argument(
+            "--force", action="store_true", help="measure again even if a valid bundle is there"
+        )
     return parser
 
 
@@ -150,7 +195,10 @@ def compare_runs() -> None:
 
 def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
-        print(f"usage: python -m gpu_timing_assets.cli {{{','.join(COMMANDS)}}} [key=value …]", file=sys.stderr)
+        print(
+            f"usage: python -m gpu_timing_assets.cli {{{','.join(COMMANDS)}}} [key=value …]",
+            file=sys.stderr,
+        )
         sys.exit(2)
     sys.exit(run_command(sys.argv[1], sys.argv[2:]))
 

@@ -2,17 +2,21 @@
 
 import dagster as dg
 
-from gpu_timing_assets.assets.comparison import comparison
-from gpu_timing_assets.assets.fidelity_matrix import fidelity_matrix
-from gpu_timing_assets.assets.profiling_bundle import profiling_bundle
-from gpu_timing_assets.assets.real_run import real_run
-from gpu_timing_assets.assets.sim_run import sim_run
-from gpu_timing_assets.assets.workload_spec import workload_spec
-from gpu_timing_assets.orchestration.automation import nightly_backfill, refresh_every_workload, whole_graph
-from gpu_timing_assets.orchestration.executor import executor
-from gpu_timing_assets.orchestration.failure_report import failure_report
-from gpu_timing_assets.orchestration.launchpad import target
-from gpu_timing_assets.orchestration.settings import load_settings
+from gpu_timing_assets.config.settings import load_settings
+from gpu_timing_assets.dagster_app.assets.comparison import comparison
+from gpu_timing_assets.dagster_app.assets.fidelity_matrix import fidelity_matrix
+from gpu_timing_assets.dagster_app.assets.profiling_bundle import profiling_bundle
+from gpu_timing_assets.dagster_app.assets.real_run import real_run
+from gpu_timing_assets.dagster_app.assets.sim_run import sim_run
+from gpu_timing_assets.dagster_app.assets.workload_spec import workload_spec
+from gpu_timing_assets.dagster_app.automation import (
+    nightly_backfill,
+    refresh_every_workload,
+    whole_graph,
+)
+from gpu_timing_assets.dagster_app.executor import executor
+from gpu_timing_assets.dagster_app.failure_report import failure_report
+from gpu_timing_assets.dagster_app.launchpad import target
 
 defs = dg.Definitions(
     assets=[workload_spec, real_run, profiling_bundle, sim_run, comparison, fidelity_matrix],

@@ -1,4 +1,5 @@
-"""`make reference`: the measured reference targets, simulated from their shipped bundles and held against their shipped runs.
+"""`make reference`: the measured reference targets, simulated from their shipped bundles and held
+against their shipped runs.
 
 Everything is made below the data root; `data/reference/<hardware>/` is only read. Needs no GPU.
 """
@@ -11,13 +12,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpu_timing_assets import comparison, vidur_ext, workload
-from gpu_timing_assets.artifacts.errors import GpuTimingError
-from gpu_timing_assets.artifacts.layout import REFERENCE_DATA
-from gpu_timing_assets.artifacts.metadata import read_complete_run
-from gpu_timing_assets.presets.experiment import ExperimentConfig, compose
+from gpu_timing_assets import compare as comparison
+from gpu_timing_assets import workload
+from gpu_timing_assets.config.experiment import ExperimentConfig, compose
+from gpu_timing_assets.core.data_root import REFERENCE_DATA
+from gpu_timing_assets.core.errors import GpuTimingError
+from gpu_timing_assets.core.metadata import read_complete_run
+from gpu_timing_assets.simulators import vidur_ext
 
-# predictor and variant; the last two substitute what was recorded, to attribute the error of `engine`
+# predictor and variant; the last two substitute what was recorded, to attribute the error of
+# `engine`
 SIMULATIONS = (
     ("stock", None),
     ("kernel", None),
@@ -47,7 +51,12 @@ class ReferenceCase:
     bundles: str
 
     def config(self, predictor: str = "engine", variant: str | None = None) -> ExperimentConfig:
-        chosen = [f"workload={self.workload_id}", f"model={self.model}", f"hardware={self.hardware}", f"simulator={predictor}"]
+        chosen = [
+            f"workload={self.workload_id}",
+            f"model={self.model}",
+            f"hardware={self.hardware}",
+            f"simulator={predictor}",
+        ]
         # the bundles cover 4,096 tokens of context, code completion asks for up to 7,180
         chosen += ["backend=vllm", "profiling=standard", "simulator.max_extrapolation=2"]
         return compose([*chosen, f"simulator.variant={variant or 'null'}"])
@@ -58,7 +67,8 @@ class ReferenceCase:
 
 
 def find_cases(bundles: str) -> list[ReferenceCase]:
-    """Every workload with real runs and a bundle below `bundles` in the reference data, by target and request rate."""
+    """Every workload with real runs and a bundle below `bundles` in the reference data, by target
+    and request rate."""
     found: dict[tuple[str, str, str], list[Path]] = defaultdict(list)
     for meta_file in sorted(REFERENCE_DATA.glob("*/real_runs/*/run_meta.json")):
         meta = read_complete_run(meta_file.parent)
@@ -71,8 +81,8 @@ def find_cases(bundles: str) -> list[ReferenceCase]:
 def run_case(case: ReferenceCase) -> comparison.ComparisonResult:
     """Make the workload, simulate it with every predictor and variant, and compare.
 
-    Raises `GpuTimingError`, for one if the workload's preset no longer makes the bytes that were measured.
-    """
+    Raises `GpuTimingError`, for one if the workload's preset no longer makes the bytes that were
+    measured."""
     config = case.config()
     directory = config.data.workload_dir(case.workload_id)
     workload.run(config, workload.WorkloadInputs(), directory)
@@ -80,22 +90,28 @@ def run_case(case: ReferenceCase) -> comparison.ComparisonResult:
     for predictor, variant in SIMULATIONS:
         chosen = case.config(predictor, variant)
         out = chosen.data.sim_run_dir(chosen.sim_run_id)
-        vidur_ext.run(chosen, vidur_ext.SimInputs(directory, case.profiling_root, case.real_run_dirs[-1]), out)
+        vidur_ext.run(
+            chosen, vidur_ext.SimInputs(directory, case.profiling_root, case.real_run_dirs[-1]), out
+        )
         simulated.append(out)
     inputs = comparison.ComparisonInputs(case.real_run_dirs, tuple(simulated))
     return comparison.run(config, inputs, config.data.comparison_dir(config.comparison_id))
 
 
 def table_rows(case: ReferenceCase, result: comparison.ComparisonResult) -> Iterator[str]:
-    """Markdown rows: one statistic with the real value, the noise of the real runs, and each predictor's error."""
+    """Markdown rows: one statistic with the real value, the noise of the real runs, and each
+    predictor's error."""
     by_key = {(row.simulation, row.metric, row.statistic): row for row in result.verdicts}
     for metric, statistic in SHOWN:
         rows = {name: by_key[name, metric, statistic] for name in ("stock", "kernel", "engine")}
         engine = rows["engine"]
-        errors = " | ".join("–" if row.error_pct is None else f"{row.error_pct:+.1f}" for row in rows.values())
+        errors = " | ".join(
+            "–" if row.error_pct is None else f"{row.error_pct:+.1f}" for row in rows.values()
+        )
         noise = "–" if engine.noise_pct is None else f"{engine.noise_pct:.1f}"
         yield (
-            f"| {case.hardware} {case.model} | {case.workload_id} | {metric} {statistic} | {engine.real:.2f} | {noise} | {errors} "
+            f"| {case.hardware} {case.model} | {case.workload_id} | {metric} {statistic} | "
+            f"{engine.real:.2f} | {noise} | {errors} "
             f"| {engine.verdict} |"
         )
 
@@ -107,10 +123,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--bundles",
         default="vidur_profiling",
-        help="the folder of the bundles to simulate from; vidur_profiling_after holds one that was measured after the real runs",
+        help="the folder of the bundles to simulate from; vidur_profiling_after holds one that "
+        "was measured after the real runs",
     )
     chosen = parser.parse_args(arguments)
-    header = "| target | workload | statistic | real, ms | noise, % | stock, % | kernel, % | engine, % | engine |"
+    header = (
+        "| target | workload | statistic | real, ms | noise, % | stock, % | kernel, % | engine, % "
+        "| engine |"
+    )
     rows = [header, "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |"]
     begin = time.monotonic()
     try:

@@ -1,16 +1,17 @@
-"""The doctor's examinations: of a machine before anything is installed, and of it with a target before that is measured."""
+"""The doctor's examinations: of a machine before anything is installed, and of it with a target
+before that is measured."""
 
 import os
 from typing import TYPE_CHECKING, Literal
 
-from gpu_timing_assets.artifacts.directories import lock_holder
-from gpu_timing_assets.artifacts.errors import BusyError, DeviceError
-from gpu_timing_assets.artifacts.layout import default_data_root
+from gpu_timing_assets.core.data_root import default_data_root
+from gpu_timing_assets.core.directories import lock_holder
+from gpu_timing_assets.core.errors import BusyError, DeviceError
 from gpu_timing_assets.doctor import machine_checks
 from gpu_timing_assets.doctor.findings import Finding, refuse
 
 if TYPE_CHECKING:
-    from gpu_timing_assets.presets.experiment import ExperimentConfig
+    from gpu_timing_assets.config.experiment import ExperimentConfig
 
 Purpose = Literal["demo", "dev", "stage"]
 PORTS = {"GPU_TIMING_DAGSTER_PORT": 3000, "GPU_TIMING_REPORTS_PORT": 3001}
@@ -31,7 +32,7 @@ def examine_machine(device: str) -> list[Finding]:
 
 def examine(config: "ExperimentConfig", purpose: Purpose) -> list[Finding]:
     """Everything that `purpose` needs of this machine for the target of `config`."""
-    from gpu_timing_assets.engine.memory import memory_needed_bytes
+    from gpu_timing_assets.engines.memory import memory_needed_bytes
 
     hardware, backend, to_a_person = config.hardware, config.backend, purpose != "stage"
     has_engine = backend.name != "null_engine"
@@ -55,12 +56,13 @@ def examine(config: "ExperimentConfig", purpose: Purpose) -> list[Finding]:
 
 
 def preflight(config: "ExperimentConfig") -> None:
-    """The first thing that a stage with an engine does. Raises the first finding that makes it impossible."""
+    """The first thing that a stage with an engine does. Raises the first finding that makes it
+    impossible."""
     refuse(examine(config, "stage"))
 
 
 def _devices(config: "ExperimentConfig") -> Finding:
-    from gpu_timing_assets.engine.device import device_name
+    from gpu_timing_assets.engines.device import device_name
 
     if config.hardware.device == "cpu":
         return machine_checks.gpus()
@@ -73,11 +75,17 @@ def _devices(config: "ExperimentConfig") -> Finding:
 
 def _holder(config: "ExperimentConfig", purpose: Purpose) -> Finding:
     """Who measures on the target's device at this moment."""
-    from gpu_timing_assets.engine.device import device_locks
+    from gpu_timing_assets.engines.device import device_locks
 
     locks = device_locks(config.hardware, config.backend.tensor_parallel_size)
     for device, path in locks.items():
         if holder := lock_holder(path):
             verdict: Literal["cannot", "warning"] = "cannot" if purpose == "demo" else "warning"
-            return Finding(verdict, "device", f"{device} is in use by {holder}", "wait for it or end it", BusyError)
+            return Finding(
+                verdict,
+                "device",
+                f"{device} is in use by {holder}",
+                "wait for it or end it",
+                BusyError,
+            )
     return Finding("ok", "device", f"{', '.join(locks)} free")

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gpu_timing_assets.artifacts.errors import DeviceError, GpuTimingError
+from gpu_timing_assets.core.errors import DeviceError, GpuTimingError
 
 Verdict = Literal["ok", "warning", "cannot"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """`text` is what was found, `remedy` what to do about it, `fault` the kind of error that a `cannot` is."""
+    """`text` is what was found, `remedy` what to do about it, `fault` the kind of error that a
+    `cannot` is."""
 
     verdict: Verdict
     subject: str
@@ -21,7 +22,9 @@ class Finding:
 
     @property
     def line(self) -> str:
-        return f"{self.verdict:<9}{self.subject:<10}{self.text}" + (f": {self.remedy}" if self.remedy else "")
+        return f"{self.verdict:<9}{self.subject:<10}{self.text}" + (
+            f": {self.remedy}" if self.remedy else ""
+        )
 
 
 def cannot(findings: Sequence[Finding]) -> list[Finding]:

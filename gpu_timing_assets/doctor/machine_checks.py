@@ -1,4 +1,5 @@
-"""What can be asked of a machine that has nothing but Python: CPU, cores and their speed, memory, disk, ports, GPUs."""
+"""What can be asked of a machine that has nothing but Python: CPU, cores and their speed, memory,
+disk, ports, GPUs."""
 
 import os
 import platform
@@ -9,10 +10,10 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from gpu_timing_assets.artifacts.disk import existing_folder
-from gpu_timing_assets.artifacts.errors import DeviceError, DiskFullError, OutOfMemoryError
-from gpu_timing_assets.artifacts.layout import PROJECT_ROOT
-from gpu_timing_assets.artifacts.machine import (
+from gpu_timing_assets.core.data_root import PROJECT_ROOT
+from gpu_timing_assets.core.disk import existing_folder
+from gpu_timing_assets.core.errors import DeviceError, DiskFullError, OutOfMemoryError
+from gpu_timing_assets.core.machine import (
     InstructionSet,
     available_memory_bytes,
     cpu_instruction_set,
@@ -20,10 +21,14 @@ from gpu_timing_assets.artifacts.machine import (
     native_library_of_cpu,
     slowdown,
 )
-from gpu_timing_assets.artifacts.provenance import visible_gpus
+from gpu_timing_assets.core.provenance import visible_gpus
 from gpu_timing_assets.doctor.findings import Finding
 
-NAMES = {"avx2": "AVX2", "avx512": "AVX-512 without bfloat16", "avx512_bf16": "AVX-512 with bfloat16"}
+NAMES = {
+    "avx2": "AVX2",
+    "avx512": "AVX-512 without bfloat16",
+    "avx512_bf16": "AVX-512 with bfloat16",
+}
 # with which `make install` sets up the locks: CPU 3.3 GB and its cache, GPU with CUDA's libraries
 ENVIRONMENT_BYTES = {"cpu": 4 * 2**30, "cuda": 14 * 2**30}
 RESULTS_BYTES, LITTLE_ROOM_BYTES, TEMPORARY_BYTES = 200 * 2**20, 2**30, 100 * 2**20
@@ -33,13 +38,17 @@ BUSY_SLOWDOWN = 1.6
 def cpu(device: str, limit: InstructionSet | None = None) -> Finding:
     machine = platform.machine()
     if machine not in ("x86_64", "AMD64"):
-        return Finding("cannot", "CPU", f"{machine}", "the locked wheels are for x86-64: use such a machine")
+        return Finding(
+            "cannot", "CPU", f"{machine}", "the locked wheels are for x86-64: use such a machine"
+        )
     found = cpu_instruction_set(limit)
     if found:
         limited = f", limited to {NAMES[found]}" if limit else f", {NAMES[found]}"
         return Finding("ok", "CPU", f"{cpu_model()}{limited}")
     if device == "cuda":
-        return Finding("ok", "CPU", f"{cpu_model()} without AVX2, which a GPU's engine does not need")
+        return Finding(
+            "ok", "CPU", f"{cpu_model()} without AVX2, which a GPU's engine does not need"
+        )
     return Finding(
         "cannot",
         "CPU",
@@ -50,16 +59,23 @@ def cpu(device: str, limit: InstructionSet | None = None) -> Finding:
 
 def cores() -> Finding:
     here, slower = len(os.sched_getaffinity(0)), slowdown()
-    text = f"{here}, load {os.getloadavg()[0]:.1f}: three busy processes take {slower:.1f} times as long as on two idle cores"
+    text = (
+        f"{here}, load {os.getloadavg()[0]:.1f}: three busy processes take {slower:.1f} times as "
+        "long as on two idle cores"
+    )
     if slower > BUSY_SLOWDOWN:
-        return Finding("warning", "cores", text, "timings will be noisy: end other programs if you can")
+        return Finding(
+            "warning", "cores", text, "timings will be noisy: end other programs if you can"
+        )
     return Finding("ok", "cores", text)
 
 
 def memory(needed_bytes: int) -> Finding:
     available = available_memory_bytes()
     if available is None:
-        return Finding("warning", "memory", "the kernel does not say how much is available", "watch it")
+        return Finding(
+            "warning", "memory", "the kernel does not say how much is available", "watch it"
+        )
     text = f"{available / 2**30:.1f} GiB available, about {needed_bytes / 2**30:.1f} GiB needed"
     if available < needed_bytes:
         remedy = "end other programs, or take a smaller model or hardware.kv_cache_bytes"
@@ -69,29 +85,50 @@ def memory(needed_bytes: int) -> Finding:
 
 def disk(data_root: Path, device: str, *, installed: bool) -> Finding:
     """Room for results, for temporary files and, where it is not there yet, for the environment."""
-    wanted = {existing_folder(data_root): RESULTS_BYTES, Path(tempfile.gettempdir()): TEMPORARY_BYTES}
+    wanted = {
+        existing_folder(data_root): RESULTS_BYTES,
+        Path(tempfile.gettempdir()): TEMPORARY_BYTES,
+    }
     if not installed:
         wanted[PROJECT_ROOT] = ENVIRONMENT_BYTES[device]
     for path, needed in wanted.items():
         free = shutil.disk_usage(path).free
         if free < needed:
             text = f"{free >> 20:,} MiB are free below {path}, {needed >> 20:,} MiB are needed"
-            remedy = "free some" + ("" if path == PROJECT_ROOT else ", or let GPU_TIMING_DATA_ROOT (and TMPDIR) name another disk")
+            remedy = "free some" + (
+                ""
+                if path == PROJECT_ROOT
+                else ", or let GPU_TIMING_DATA_ROOT (and TMPDIR) name another disk"
+            )
             return Finding("cannot", "disk", text, remedy, DiskFullError)
     free = shutil.disk_usage(existing_folder(data_root)).free
     text = f"{free / 2**30:.1f} GiB free below {existing_folder(data_root)}"
     if not os.access(existing_folder(data_root), os.W_OK):
         remedy = "let GPU_TIMING_DATA_ROOT name a folder of yours"
-        return Finding("cannot", "disk", f"{existing_folder(data_root)} cannot be written to", remedy, DiskFullError)
-    return Finding("warning", "disk", text, "room for a few runs only") if free < LITTLE_ROOM_BYTES else Finding("ok", "disk", text)
+        return Finding(
+            "cannot",
+            "disk",
+            f"{existing_folder(data_root)} cannot be written to",
+            remedy,
+            DiskFullError,
+        )
+    return (
+        Finding("warning", "disk", text, "room for a few runs only")
+        if free < LITTLE_ROOM_BYTES
+        else Finding("ok", "disk", text)
+    )
 
 
 def ports(wanted: Sequence[int], *, needed: bool) -> Finding:
     taken = [port for port in wanted if _is_taken(port)]
     if not taken:
-        return Finding("ok", "ports", f"{', '.join(map(str, wanted))} free for the web page and the reports")
+        return Finding(
+            "ok", "ports", f"{', '.join(map(str, wanted))} free for the web page and the reports"
+        )
     remedy = "end what listens there, or set GPU_TIMING_DAGSTER_PORT and GPU_TIMING_REPORTS_PORT"
-    return Finding("cannot" if needed else "warning", "ports", f"{', '.join(map(str, taken))} taken", remedy)
+    return Finding(
+        "cannot" if needed else "warning", "ports", f"{', '.join(map(str, taken))} taken", remedy
+    )
 
 
 def gpus() -> Finding:
@@ -111,9 +148,19 @@ def engine(device: str, limit: InstructionSet | None = None) -> Finding:
         return Finding("ok", "vLLM", f"{package} {found.version}")
     library = native_library_of_cpu(limit)
     if library is None:
-        return Finding("cannot", "vLLM", f"{package} {found.version} has no library for a CPU without AVX2", "use another CPU")
+        return Finding(
+            "cannot",
+            "vLLM",
+            f"{package} {found.version} has no library for a CPU without AVX2",
+            "use another CPU",
+        )
     if not list(Path(str(found.locate_file("vllm"))).glob(f"{library}.*so")):
-        return Finding("cannot", "vLLM", f"{package} {found.version} lacks {library}", "install it anew: make clean install")
+        return Finding(
+            "cannot",
+            "vLLM",
+            f"{package} {found.version} lacks {library}",
+            "install it anew: make clean install",
+        )
     return Finding("ok", "vLLM", f"{package} {found.version}, which loads {library} here")
 
 

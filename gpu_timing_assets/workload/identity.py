@@ -1,26 +1,33 @@
-"""What a workload is made from, and what changed if a directory holds one made from something else."""
+"""What a workload is made from, and what changed if a directory holds one made from something
+else."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpu_timing_assets.artifacts.errors import ArtifactError, WorkloadError
-from gpu_timing_assets.artifacts.metadata import WORKLOAD_META_FILE, WorkloadMeta, config_sha256, read_complete_workload
+from gpu_timing_assets.core.errors import ArtifactError, WorkloadError
+from gpu_timing_assets.core.metadata import (
+    WORKLOAD_META_FILE,
+    WorkloadMeta,
+    config_sha256,
+    read_complete_workload,
+)
 from gpu_timing_assets.workload.input_files import file_sha256, resolve_input
 from gpu_timing_assets.workload.tokenizer import WorkloadTokenizer
 
 if TYPE_CHECKING:
-    from gpu_timing_assets.presets.workload import WorkloadPreset
+    from gpu_timing_assets.config.workload import WorkloadPreset
 
-# raised when the same preset would give other bytes: old directories are then told apart instead of mixed with new ones
+# raised when the same preset would give other bytes: old directories are then told apart instead of
+# mixed with new ones
 GENERATOR_VERSION = 1
 
 
 @dataclass(frozen=True)
 class WorkloadIdentity:
-    """`made_from`: the preset without its defaults (a field added later changes no identity), the hashes of the files it
-    names, the tokenizer's hash and the generator's version."""
+    """`made_from`: the preset without its defaults (a field added later changes no identity), the
+    hashes of the files it names, the tokenizer's hash and the generator's version."""
 
     workload_id: str
     tokenizer: WorkloadTokenizer
@@ -31,36 +38,57 @@ class WorkloadIdentity:
         return config_sha256(self.made_from)
 
 
-def identify(preset: "WorkloadPreset", tokenizer: WorkloadTokenizer, data_root: Path) -> WorkloadIdentity:
+def identify(
+    preset: "WorkloadPreset", tokenizer: WorkloadTokenizer, data_root: Path
+) -> WorkloadIdentity:
     """Raises `WorkloadError` if a file that the preset names may not be read or is not there."""
     files = {path: file_sha256(resolve_input(path, data_root)) for path in _input_paths(preset)}
-    return WorkloadIdentity(preset.workload_id, tokenizer, {
-        "generator_version": GENERATOR_VERSION, "workload": preset.model_dump(mode="json", exclude_defaults=True),
-        "tokenizer_sha256": tokenizer.sha256, "files_sha256": files})
+    return WorkloadIdentity(
+        preset.workload_id,
+        tokenizer,
+        {
+            "generator_version": GENERATOR_VERSION,
+            "workload": preset.model_dump(mode="json", exclude_defaults=True),
+            "tokenizer_sha256": tokenizer.sha256,
+            "files_sha256": files,
+        },
+    )
 
 
 def reuse_workload(directory: Path, identity: WorkloadIdentity, limit: int) -> WorkloadMeta:
-    """The metadata of the workload in `directory`, verified to be whole, unchanged and the one asked for.
+    """The metadata of the workload in `directory`, verified to be whole, unchanged and the one
+    asked for.
 
-    Raises `WorkloadError` if it was made from something else (saying what), if its requests are longer than `limit`
-    tokens, or if the directory is no workload; `ArtifactError` if one of its files was changed.
-    """
+    Raises `WorkloadError` if it was made from something else (saying what), if its requests are
+    longer than `limit` tokens, or if the directory is no workload; `ArtifactError` if one of its
+    files was changed."""
     if not (directory / WORKLOAD_META_FILE).is_file():
-        raise WorkloadError(f"{directory} exists but has no {WORKLOAD_META_FILE}: it is no workload; move it away")
+        raise WorkloadError(
+            f"{directory} exists but has no {WORKLOAD_META_FILE}: it is no workload; move it away"
+        )
     meta = read_complete_workload(directory)
     for name, expected in meta.details.get("files_sha256", {}).items():
         path = directory / name
         if not path.is_file() or file_sha256(path) != expected:
-            raise ArtifactError(f"{path} is missing or was changed: move {directory} away and generate the workload again")
+            raise ArtifactError(
+                f"{path} is missing or was changed: move {directory} away and generate the "
+                f"workload again"
+            )
     if meta.config_sha256 != identity.sha256:
         changed = list(_differences("", meta.details.get("made_from", {}), identity.made_from))
         raise WorkloadError(
-            f"{directory} holds a workload made from something else ({'; '.join(changed) or 'of an older form'}): a "
-            "workload never changes, so give the changed one another workload_id, or move the old directory away")
+            f"{directory} holds a workload made from something else "
+            f"({'; '.join(changed) or 'of an older form'}): a "
+            "workload never changes, so give the changed one another workload_id, or move the old "
+            "directory away"
+        )
     longest = int(meta.details["longest_request_tokens"])
     if longest > limit:
-        raise WorkloadError(f"workload {meta.workload_id}: its longest request has {longest} tokens, the context {limit}: "
-                            "choose another workload, or raise backend.max_model_len")
+        raise WorkloadError(
+            f"workload {meta.workload_id}: its longest request has {longest} tokens, the context "
+            f"{limit}: "
+            "choose another workload, or raise backend.max_model_len"
+        )
     return meta
 
 

@@ -1,4 +1,5 @@
-"""Files a workload is made from: which paths may be read, and how they are opened, compressed or not."""
+"""Files a workload is made from: which paths may be read, and how they are opened, compressed or
+not."""
 
 import bz2
 import gzip
@@ -12,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
-from gpu_timing_assets.artifacts.errors import WorkloadError
-from gpu_timing_assets.artifacts.layout import RESOURCES
+from gpu_timing_assets.core.data_root import RESOURCES
+from gpu_timing_assets.core.errors import WorkloadError
 
 INPUT_ROOTS_VARIABLE = "GPU_TIMING_INPUT_ROOTS"
 PROMPTS_DIR = RESOURCES / "prompts"
@@ -22,17 +23,23 @@ PROMPTS_DIR = RESOURCES / "prompts"
 def resolve_input(path: str, data_root: Path) -> Path:
     """The file that a preset's `path` means: absolute, or relative to `resources/prompts`.
 
-    Only files below `resources/`, the data root or a directory in `$GPU_TIMING_INPUT_ROOTS` (separated as in `$PATH`)
-    are read, because presets can come from a web page. Raises `WorkloadError` for others and for what is no file.
-    """
+    Only files below `resources/`, the data root or a directory in `$GPU_TIMING_INPUT_ROOTS`
+    (separated as in `$PATH`) are read, because presets can come from a web page. Raises
+    `WorkloadError` for others and for what is no file."""
     found = (PROMPTS_DIR / path).resolve()
-    named = [Path(root) for root in os.environ.get(INPUT_ROOTS_VARIABLE, "").split(os.pathsep) if root]
+    named = [
+        Path(root) for root in os.environ.get(INPUT_ROOTS_VARIABLE, "").split(os.pathsep) if root
+    ]
     allowed = [root.resolve() for root in (RESOURCES, data_root, *named)]
     if not any(found.is_relative_to(root) for root in allowed):
-        raise WorkloadError(f"{path} lies outside the directories that may be read: move it below the data root "
-                            f"({data_root}), or name its directory in ${INPUT_ROOTS_VARIABLE}")
+        raise WorkloadError(
+            f"{path} lies outside the directories that may be read: move it below the data root "
+            f"({data_root}), or name its directory in ${INPUT_ROOTS_VARIABLE}"
+        )
     if not found.is_file():
-        raise WorkloadError(f"{found} is not there: give a path relative to resources/prompts, or an absolute one")
+        raise WorkloadError(
+            f"{found} is not there: give a path relative to resources/prompts, or an absolute one"
+        )
     return found
 
 
@@ -43,10 +50,11 @@ def file_sha256(path: Path) -> str:
 
 @contextmanager
 def open_input(path: Path) -> Iterator[IO[bytes]]:
-    """Open a plain, gzip, bzip2, xz or zip file for reading bytes; its first bytes, not its name, say which it is.
+    """Open a plain, gzip, bzip2, xz or zip file for reading bytes; its first bytes, not its name,
+    say which it is.
 
-    Raises `WorkloadError` for an archive that is truncated or damaged, or a zip of more than one file.
-    """
+    Raises `WorkloadError` for an archive that is truncated or damaged, or a zip of more than one
+    file."""
     damaged = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError)
     try:
         with path.open("rb") as raw:
@@ -65,11 +73,15 @@ def open_input(path: Path) -> Iterator[IO[bytes]]:
                 with zipfile.ZipFile(raw) as archive:
                     names = [name for name in archive.namelist() if not name.endswith("/")]
                     if len(names) != 1:
-                        raise WorkloadError(f"{path} holds {len(names)} files: unpack it and give one of them")
+                        raise WorkloadError(
+                            f"{path} holds {len(names)} files: unpack it and give one of them"
+                        )
                     with archive.open(names[0]) as member:
                         yield member
             elif magic.startswith(b"\x28\xb5\x2f\xfd"):
-                raise WorkloadError(f"{path} is compressed with zstd, which is not read: unpack it, or use gzip")
+                raise WorkloadError(
+                    f"{path} is compressed with zstd, which is not read: unpack it, or use gzip"
+                )
             else:
                 yield raw
     except damaged as error:

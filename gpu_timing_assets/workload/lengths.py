@@ -1,4 +1,5 @@
-"""How many tokens the prompts and the outputs have: a length process, a stream and a count give whole token counts."""
+"""How many tokens the prompts and the outputs have: a length process, a stream and a count give
+whole token counts."""
 
 from typing import TYPE_CHECKING
 
@@ -8,14 +9,22 @@ from numpy.typing import NDArray
 from gpu_timing_assets.workload.exact_math import exp, log, normal_quantile
 
 if TYPE_CHECKING:
-    from gpu_timing_assets.presets.workload import LengthProcess, LognormalLengths, UniformLengths, ZipfLengths
+    from gpu_timing_assets.config.workload import (
+        LengthProcess,
+        LognormalLengths,
+        UniformLengths,
+        ZipfLengths,
+    )
     from gpu_timing_assets.workload.random_streams import RandomStream
 
 Counts = NDArray[np.int64]
 
 
-def draw_lengths(process: "LengthProcess", stream: "RandomStream", count: int, observed: Counts | None = None) -> Counts:
-    """`count` token counts, shape (count,), each at least 1. `observed` is what an `empirical` process draws from."""
+def draw_lengths(
+    process: "LengthProcess", stream: "RandomStream", count: int, observed: Counts | None = None
+) -> Counts:
+    """`count` token counts, shape (count,), each at least 1. `observed` is what an `empirical`
+    process draws from."""
     if process.kind == "fixed":
         return np.full(count, process.tokens, dtype=np.int64)
     if process.kind == "uniform":
@@ -37,7 +46,9 @@ def _uniform(process: "UniformLengths", stream: "RandomStream", count: int) -> C
 def _lognormal(process: "LognormalLengths", stream: "RandomStream", count: int) -> Counts:
     logarithm = log(process.median) + process.sigma * normal_quantile(stream.uniform(count))
     # clipped before it is rounded, so that a wide tail cannot leave the integers
-    return np.rint(np.clip(exp(np.clip(logarithm, -1.0, 40.0)), process.minimum, process.maximum)).astype(np.int64)
+    return np.rint(
+        np.clip(exp(np.clip(logarithm, -1.0, 40.0)), process.minimum, process.maximum)
+    ).astype(np.int64)
 
 
 def _zipf(process: "ZipfLengths", stream: "RandomStream", count: int) -> Counts:

@@ -1,4 +1,5 @@
-"""`workload.html`: a workload's arrivals, rate and lengths at a glance. One file that opens without a network."""
+"""`workload.html`: a workload's arrivals, rate and lengths at a glance. One file that opens without
+a network."""
 
 import html
 from pathlib import Path
@@ -6,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpu_timing_assets.artifacts.metadata import WorkloadMeta
+from gpu_timing_assets.core.metadata import WorkloadMeta
 from gpu_timing_assets.workload.arrivals import NS_PER_S
 from gpu_timing_assets.workload.requests import Integers
 
@@ -14,12 +15,20 @@ PAGE_FILE = "workload.html"
 BINS, JOINT_BINS, CURVE_POINTS = 60, 32, 400
 
 
-def write_page(directory: Path, meta: WorkloadMeta, num_prefill_tokens: Integers, num_decode_tokens: Integers,
-               arrival_time_ns: Integers) -> Path:
-    """Draw the workload; everything is binned before it is drawn, so that a million requests make no larger page."""
+def write_page(
+    directory: Path,
+    meta: WorkloadMeta,
+    num_prefill_tokens: Integers,
+    num_decode_tokens: Integers,
+    arrival_time_ns: Integers,
+) -> Path:
+    """Draw the workload; everything is binned before it is drawn, so that a million requests make
+    no larger page."""
     import vl_convert
 
-    picture = vl_convert.vegalite_to_svg(_chart(num_prefill_tokens, num_decode_tokens, arrival_time_ns).to_json())
+    picture = vl_convert.vegalite_to_svg(
+        _chart(num_prefill_tokens, num_decode_tokens, arrival_time_ns).to_json()
+    )
     page = _PAGE.format(title=html.escape(meta.workload_id), facts=_facts(meta), picture=picture)
     path = directory / PAGE_FILE
     path.write_text(page, encoding="utf-8")
@@ -29,15 +38,26 @@ def write_page(directory: Path, meta: WorkloadMeta, num_prefill_tokens: Integers
 def _facts(meta: WorkloadMeta) -> str:
     rate = meta.details.get("mean_rate_per_s")
     facts = {
-        "requests": f"{meta.num_requests:,}", "prompt tokens": f"{meta.num_prefill_tokens:,}",
-        "output tokens": f"{meta.num_decode_tokens:,}", "duration": f"{meta.duration_ns / NS_PER_S:,.2f} s",
-        "mean rate": "all at once" if rate is None else f"{rate:,.3g} requests/s", "seed": str(meta.seed),
-        "source": str(meta.source.get("name", meta.source.get("kind"))), "tokenizer": str(meta.tokenizer["name"]),
-        "workload_sha256": meta.workload_sha256}
+        "requests": f"{meta.num_requests:,}",
+        "prompt tokens": f"{meta.num_prefill_tokens:,}",
+        "output tokens": f"{meta.num_decode_tokens:,}",
+        "duration": f"{meta.duration_ns / NS_PER_S:,.2f} s",
+        "mean rate": "all at once" if rate is None else f"{rate:,.3g} requests/s",
+        "seed": str(meta.seed),
+        "source": str(meta.source.get("name", meta.source.get("kind"))),
+        "tokenizer": str(meta.tokenizer["name"]),
+        "workload_sha256": meta.workload_sha256,
+    }
     if "closed_loop" in meta.details:
-        facts["closed loop"] = (f"{meta.details['closed_loop']['users']} users; the arrivals shown are the earliest ones, "
-                                "as if no request took any time")
-    return "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in facts.items())
+        facts["closed loop"] = (
+            f"{meta.details['closed_loop']['users']} users; the arrivals shown are the earliest "
+            f"ones, "
+            "as if no request took any time"
+        )
+    return "".join(
+        f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>"
+        for name, value in facts.items()
+    )
 
 
 def _chart(prefill: Integers, decode: Integers, arrival_ns: Integers) -> Any:
@@ -47,32 +67,64 @@ def _chart(prefill: Integers, decode: Integers, arrival_ns: Integers) -> Any:
     size = {"width": 420, "height": 190}
     index = np.unique(np.linspace(0, len(arrival_ns) - 1, CURVE_POINTS).astype(np.int64))
     curve = pd.DataFrame({"time_s": arrival_ns[index] / NS_PER_S, "requests": index + 1})
-    arrivals = alt.Chart(curve, title="Arrivals").mark_line(interpolate="step-after").encode(
-        x=alt.X("time_s:Q", title="time (s)"), y=alt.Y("requests:Q", title="requests so far")).properties(**size)
-    edges = np.linspace(0, max(float(arrival_ns[-1]) / NS_PER_S, 1e-9), max(5, min(BINS, len(arrival_ns) // 5)) + 1)
+    arrivals = (
+        alt.Chart(curve, title="Arrivals")
+        .mark_line(interpolate="step-after")
+        .encode(
+            x=alt.X("time_s:Q", title="time (s)"), y=alt.Y("requests:Q", title="requests so far")
+        )
+        .properties(**size)
+    )
+    edges = np.linspace(
+        0, max(float(arrival_ns[-1]) / NS_PER_S, 1e-9), max(5, min(BINS, len(arrival_ns) // 5)) + 1
+    )
     rate = _histogram(arrival_ns / NS_PER_S, edges)
     rate["rate"] = rate["count"] / np.diff(edges)
     rates = (
         alt.Chart(rate, title="Rate")
         .mark_bar()
-        .encode(x=alt.X("begin:Q", bin="binned", title="time (s)"), x2="end:Q", y=alt.Y("rate:Q", title="requests/s"))
+        .encode(
+            x=alt.X("begin:Q", bin="binned", title="time (s)"),
+            x2="end:Q",
+            y=alt.Y("rate:Q", title="requests/s"),
+        )
         .properties(**size)
     )
     histograms = [
         alt.Chart(_histogram(values, _edges(values, BINS)), title=title)
         .mark_bar()
-        .encode(x=alt.X("begin:Q", bin="binned", title="tokens"), x2="end:Q", y=alt.Y("count:Q", title="requests"))
+        .encode(
+            x=alt.X("begin:Q", bin="binned", title="tokens"),
+            x2="end:Q",
+            y=alt.Y("count:Q", title="requests"),
+        )
         .properties(**size)
         for title, values in (("Prompt lengths", prefill), ("Output lengths", decode))
     ]
     prefill_edges, decode_edges = _edges(prefill, JOINT_BINS), _edges(decode, JOINT_BINS)
     counts, _, _ = np.histogram2d(prefill, decode, bins=(prefill_edges, decode_edges))
     rows, columns = np.nonzero(counts)
-    cells = pd.DataFrame({"x": prefill_edges[rows], "x2": prefill_edges[rows + 1], "y": decode_edges[columns],
-                          "y2": decode_edges[columns + 1], "requests": counts[rows, columns]})
-    joint = alt.Chart(cells, title="Prompt and output lengths together").mark_rect().encode(
-        x=alt.X("x:Q", title="prompt tokens"), x2="x2:Q", y=alt.Y("y:Q", title="output tokens"), y2="y2:Q",
-        color=alt.Color("requests:Q", title="requests")).properties(width=420, height=300)
+    cells = pd.DataFrame(
+        {
+            "x": prefill_edges[rows],
+            "x2": prefill_edges[rows + 1],
+            "y": decode_edges[columns],
+            "y2": decode_edges[columns + 1],
+            "requests": counts[rows, columns],
+        }
+    )
+    joint = (
+        alt.Chart(cells, title="Prompt and output lengths together")
+        .mark_rect()
+        .encode(
+            x=alt.X("x:Q", title="prompt tokens"),
+            x2="x2:Q",
+            y=alt.Y("y:Q", title="output tokens"),
+            y2="y2:Q",
+            color=alt.Color("requests:Q", title="requests"),
+        )
+        .properties(width=420, height=300)
+    )
     return (
         alt.vconcat(alt.hconcat(arrivals, rates), alt.hconcat(*histograms), joint)
         .resolve_scale(color="independent")
@@ -97,7 +149,8 @@ def _histogram(values: Any, edges: "np.ndarray[Any, np.dtype[np.float64]]") -> A
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <style>
-body {{ font: 15px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 1080px; padding: 0 1em; }}
+body {{ font: 15px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 1080px;
+        padding: 0 1em; }}
 dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .2em 1em; }}
 dt {{ color: #555; }} dd {{ margin: 0; overflow-wrap: anywhere; }}
 svg {{ max-width: 100%; height: auto; }}

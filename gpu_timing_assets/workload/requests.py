@@ -20,9 +20,9 @@ class TextPrompt:
 class Prompts:
     """The prompts of n requests: texts, or random tokens.
 
-    `prompt_ids`: each request's, length n. `texts`: the different prompts that have a text; empty if none has one.
-    Otherwise `token_seeds`, shape (n,), fixes each prompt's tokens, after the blocks that `block_ids` names.
-    """
+    `prompt_ids`: each request's, length n. `texts`: the different prompts that have a text; empty
+    if none has one. Otherwise `token_seeds`, shape (n,), fixes each prompt's tokens, after the
+    blocks that `block_ids` names."""
 
     prompt_ids: list[str]
     texts: tuple[TextPrompt, ...] = ()
@@ -35,9 +35,8 @@ class Prompts:
 class Candidates:
     """Requests in the source's order before they are given arrivals.
 
-    `num_prefill_tokens`, `num_decode_tokens`: shape (n,); the second is `None` where the source does not say.
-    `source` describes where they come from, for `workload_meta.json`.
-    """
+    `num_prefill_tokens`, `num_decode_tokens`: shape (n,); the second is `None` where the source
+    does not say. `source` describes where they come from, for `workload_meta.json`."""
 
     prompts: Prompts
     num_prefill_tokens: Integers

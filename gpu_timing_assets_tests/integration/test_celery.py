@@ -1,4 +1,5 @@
-"""The set-up of deploy/celery as it is: Redis, PostgreSQL, two workers, the page; each step ran where its queue says."""
+"""The set-up of deploy/celery as it is: Redis, PostgreSQL, two workers, the page; each step ran
+where its queue says."""
 
 import os
 import signal
@@ -10,8 +11,13 @@ import dagster as dg
 import psutil
 import pytest
 
-from gpu_timing_assets.artifacts.layout import PROJECT_ROOT
-from gpu_timing_assets_tests.integration.dagster_page import DagsterPage, answers, free_port, wait_until
+from gpu_timing_assets.core.data_root import PROJECT_ROOT
+from gpu_timing_assets_tests.integration.dagster_page import (
+    DagsterPage,
+    answers,
+    free_port,
+    wait_until,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -24,19 +30,38 @@ def celery_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Dags
         parent.chmod(0o755)
     data, port, postgres_port = folder / "data", free_port(), free_port()
     environment = {
-        **os.environ, "GPU_TIMING_DATA_ROOT": str(data), "GPU_TIMING_DAGSTER_PORT": str(port),
-        "GPU_TIMING_REDIS_PORT": str(free_port()), "GPU_TIMING_POSTGRES_PORT": str(postgres_port),
-        "GPU_TIMING_REPORTS_PORT": str(free_port()), "TMPDIR": str(folder), "PYTHONWARNINGS": "ignore",
-        "GPU_TIMING_TARGET": "hardware=cpu hardware.repeats=1 hardware.max_lateness_p99_ms=5000 backend=null_engine"}
-    process = subprocess.Popen([str(PROJECT_ROOT / "deploy" / "celery" / "run")], env=environment, start_new_session=True)
+        **os.environ,
+        "GPU_TIMING_DATA_ROOT": str(data),
+        "GPU_TIMING_DAGSTER_PORT": str(port),
+        "GPU_TIMING_REDIS_PORT": str(free_port()),
+        "GPU_TIMING_POSTGRES_PORT": str(postgres_port),
+        "GPU_TIMING_REPORTS_PORT": str(free_port()),
+        "TMPDIR": str(folder),
+        "PYTHONWARNINGS": "ignore",
+        "GPU_TIMING_TARGET": "hardware=cpu hardware.repeats=1 hardware.max_lateness_p99_ms=5000 "
+        "backend=null_engine",
+    }
+    process = subprocess.Popen(
+        [str(PROJECT_ROOT / "deploy" / "celery" / "run")], env=environment, start_new_session=True
+    )
     services = data / ".dagster" / "services"
     try:
-        wait_until(lambda: (services / "password").exists() and (services / "page.log").exists(), 60, "the services")
-        os.environ.update(GPU_TIMING_POSTGRES_HOST="127.0.0.1", GPU_TIMING_POSTGRES_PORT=str(postgres_port),
-                          GPU_TIMING_POSTGRES_USER="dagster", GPU_TIMING_LOGS=str(data / ".dagster"),
-                          GPU_TIMING_POSTGRES_PASSWORD=(services / "password").read_text().strip())
+        wait_until(
+            lambda: (services / "password").exists() and (services / "page.log").exists(),
+            60,
+            "the services",
+        )
+        os.environ.update(
+            GPU_TIMING_POSTGRES_HOST="127.0.0.1",
+            GPU_TIMING_POSTGRES_PORT=str(postgres_port),
+            GPU_TIMING_POSTGRES_USER="dagster",
+            GPU_TIMING_LOGS=str(data / ".dagster"),
+            GPU_TIMING_POSTGRES_PASSWORD=(services / "password").read_text().strip(),
+        )
         instance = dg.DagsterInstance.from_config(str(PROJECT_ROOT / "deploy" / "celery"))
-        page = DagsterPage(f"http://127.0.0.1:{port}", PROJECT_ROOT / "deploy" / "celery", data, process, instance)
+        page = DagsterPage(
+            f"http://127.0.0.1:{port}", PROJECT_ROOT / "deploy" / "celery", data, process, instance
+        )
         wait_until(lambda: answers(page), 120, "the page")
         yield page, services
     finally:
@@ -47,11 +72,15 @@ def celery_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Dags
         assert not left, f"{left} outlived deploy/celery/run"
 
 
-def test_gpu_steps_run_on_the_a100_worker_and_the_rest_on_the_other(celery_page: tuple[DagsterPage, Path]):
+def test_gpu_steps_run_on_the_a100_worker_and_the_rest_on_the_other(
+    celery_page: tuple[DagsterPage, Path],
+):
     page, services = celery_page
     run_id = page.materialize(["workload_spec", "real_run"], "smoke")
     assert page.wait(run_id, 180) == "SUCCESS", page.log_lines(run_id)[-10:]
-    gpu_log, cpu_log = ((services / f"worker-{queue}.log").read_text() for queue in ("a100", "dagster"))
+    gpu_log, cpu_log = (
+        (services / f"worker-{queue}.log").read_text() for queue in ("a100", "dagster")
+    )
     assert gpu_log.count("succeeded in") == 1
     assert cpu_log.count("succeeded in") == 1
     assert "ready" in gpu_log
@@ -67,12 +96,16 @@ def test_the_history_is_in_postgresql(celery_page: tuple[DagsterPage, Path]):
 
 def test_two_runs_at_once_measure_one_after_the_other(celery_page: tuple[DagsterPage, Path]):
     page, _ = celery_page
-    run_ids = [page.materialize(["workload_spec", "real_run"], workload) for workload in ("smoke", "smoke")]
+    run_ids = [
+        page.materialize(["workload_spec", "real_run"], workload) for workload in ("smoke", "smoke")
+    ]
     for run_id in run_ids:
         assert page.wait(run_id, 240) == "SUCCESS", page.log_lines(run_id)[-10:]
     spans = []
     for run_id in run_ids:
-        statistics = {step.step_key: step for step in page.instance.get_run_step_stats(run_id)}["real_run"]
+        statistics = {step.step_key: step for step in page.instance.get_run_step_stats(run_id)}[
+            "real_run"
+        ]
         spans.append((statistics.start_time, statistics.end_time))
     (_, first_end), (second_start, _) = sorted(spans)
     assert first_end <= second_start
@@ -81,7 +114,11 @@ def test_two_runs_at_once_measure_one_after_the_other(celery_page: tuple[Dagster
 def test_nothing_listens_beyond_loopback(celery_page: tuple[DagsterPage, Path]):
     page, _ = celery_page
     family = psutil.Process(page.process.pid).children(recursive=True)
-    listening = {connection.laddr.ip for process in family for connection in process.net_connections("inet")
-                 if connection.status == psutil.CONN_LISTEN}
+    listening = {
+        connection.laddr.ip
+        for process in family
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
     assert listening
     assert listening <= {"127.0.0.1", "::1"}

@@ -1,8 +1,9 @@
-"""Killing any of a measurement's processes, at any moment, leaves no process, no slot and no half result behind.
+"""Killing any of a measurement's processes, at any moment, leaves no process, no slot and no half
+result behind.
 
-The victims are what the kernel's OOM killer or a node's restart would hit: vLLM's engine core, the stage's engine
-process, the Dagster step, the run worker, Dagster's daemon, the whole machine; `cancel` is the page's own button.
-"""
+The victims are what the kernel's OOM killer or a node's restart would hit: vLLM's engine core, the
+stage's engine process, the Dagster step, the run worker, Dagster's daemon, the whole machine;
+`cancel` is the page's own button."""
 
 import os
 import signal
@@ -16,16 +17,21 @@ import dagster as dg
 import psutil
 import pytest
 
-from gpu_timing_assets.artifacts.layout import PROJECT_ROOT
-from gpu_timing_assets.artifacts.metadata import read_complete_run
-from gpu_timing_assets_tests.integration.dagster_page import TERMINATE, DagsterPage, dagster_page, wait_until
+from gpu_timing_assets.core.data_root import PROJECT_ROOT
+from gpu_timing_assets.core.metadata import read_complete_run
+from gpu_timing_assets_tests.integration.dagster_page import (
+    TERMINATE,
+    DagsterPage,
+    dagster_page,
+    wait_until,
+)
 
 # the tests share their cores: how late a submission may be is judged elsewhere
 TARGET = "hardware=cpu hardware.repeats=1 hardware.max_lateness_p99_ms=5000"
 WORKLOAD = "smoke"
 VICTIMS = ("engine core", "stage process", "step", "run worker", "cancel")
 MOMENTS = ("start-up", "mid-replay", "writing")
-ENGINE_MODULE = "gpu_timing_assets.real_bench.engine_process"
+ENGINE_MODULE = "gpu_timing_assets.measure.real_bench.engine_process"
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +43,9 @@ def vllm_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterPage]
 
 @pytest.fixture(scope="module")
 def null_engine_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterPage]:
-    with dagster_page(tmp_path_factory.mktemp("kill-null"), GPU_TIMING_TARGET=f"{TARGET} backend=null_engine") as page:
+    with dagster_page(
+        tmp_path_factory.mktemp("kill-null"), GPU_TIMING_TARGET=f"{TARGET} backend=null_engine"
+    ) as page:
         page.wait(page.materialize(["workload_spec"], WORKLOAD))
         yield page
 
@@ -50,10 +58,15 @@ def test_kill_on_the_cpu_engine(vllm_page: DagsterPage, victim: str, moment: str
     kill_and_check(vllm_page, victim, moment)
 
 
-@pytest.mark.parametrize(("victim", "moment"), [
-    ("step", "mid-replay"), ("run worker", "mid-replay"),
-    pytest.param("stage process", "mid-replay", marks=pytest.mark.slow),
-    pytest.param("cancel", "mid-replay", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("victim", "moment"),
+    [
+        ("step", "mid-replay"),
+        ("run worker", "mid-replay"),
+        pytest.param("stage process", "mid-replay", marks=pytest.mark.slow),
+        pytest.param("cancel", "mid-replay", marks=pytest.mark.slow),
+    ],
+)
 def test_kill_without_an_engine(null_engine_page: DagsterPage, victim: str, moment: str):
     """The same processes but for the engine core, in seconds: the engine answers at once."""
     kill_and_check(null_engine_page, victim, moment)
@@ -72,14 +85,24 @@ def kill_and_check(page: DagsterPage, victim: str, moment: str) -> None:
     else:
         os.kill(target, signal.SIGKILL)
 
-    wait_until(lambda: not any(map(alive, doomed)), 10,
-               lambda: f"the end of {[process for process in doomed if alive(process)]} after killing the {victim}", 0.05)
+    wait_until(
+        lambda: not any(map(alive, doomed)),
+        10,
+        lambda: (
+            f"the end of {[process for process in doomed if alive(process)]} after killing the "
+            f"{victim}"
+        ),
+        0.05,
+    )
     took = time.monotonic() - begin
     status = page.wait(run_id, 300)
-    # who kills a process (the kernel for lack of memory, an operator) would kill it again: nothing is tried a second time
+    # who kills a process (the kernel for lack of memory, an operator) would kill it again: nothing
+    # is tried a second time
     expected = {"CANCELED"} if victim == "cancel" else {"FAILURE"}
     if (victim, moment) == ("engine core", "writing"):
-        expected |= {"SUCCESS"}  # the core may have written its recording by then, and is not missed
+        expected |= {
+            "SUCCESS"
+        }  # the core may have written its recording by then, and is not missed
     assert status in expected
     wait_until(lambda: page.held_slots("a100") == 0, 15, "the pool's slot to be free")
     wait_until(lambda: not page.started_processes(), 10, page.describe_started)
@@ -114,7 +137,8 @@ def test_killing_the_machine_without_an_engine(tmp_path: Path):
 
 
 def kill_the_daemon(folder: Path, moment: str, target: str) -> None:
-    """`dagster dev` ends with its daemon; the run that is under way is measured to its end by its own worker."""
+    """`dagster dev` ends with its daemon; the run that is under way is measured to its end by its
+    own worker."""
     with dagster_page(folder, GPU_TIMING_TARGET=target) as page:
         run_id = start_measuring(page, moment)
         page.daemon().kill()
@@ -132,7 +156,10 @@ def kill_the_machine(folder: Path, moment: str, target: str) -> None:
     with dagster_page(folder, GPU_TIMING_TARGET=target) as page:
         run_id = start_measuring(page, moment)
         everything = page.all_processes()
-        for send in (signal.SIGSTOP, signal.SIGKILL):  # stopped first, so that none reacts to the end of another
+        for send in (
+            signal.SIGSTOP,
+            signal.SIGKILL,
+        ):  # stopped first, so that none reacts to the end of another
             for process in everything:
                 process.send_signal(send)
         wait_until(lambda: not any(map(alive, everything)), 10, "the end of all processes")
@@ -141,7 +168,9 @@ def kill_the_machine(folder: Path, moment: str, target: str) -> None:
         begin = time.monotonic()
         wait_until(lambda: page.held_slots("a100") == 0, 15, "the pool's slot to be free")
         assert page.wait(run_id, 15) == "FAILURE"
-        print(f"machine, {moment}: slot free {time.monotonic() - begin:.1f} s after the page is back")
+        print(
+            f"machine, {moment}: slot free {time.monotonic() - begin:.1f} s after the page is back"
+        )
         assert_only_whole_results(page)
         assert page.wait(page.materialize(["real_run"], WORKLOAD)) == "SUCCESS"
         assert_only_whole_results(page)
@@ -157,24 +186,50 @@ def start_measuring(page: DagsterPage, moment: str) -> str:
 
 def test_a_killed_command_does_not_make_the_next_one_wait(tmp_path: Path):
     """`dagster asset materialize`, where no daemon frees what a dead run held."""
-    (tmp_path / "dagster.yaml").write_text((PROJECT_ROOT / "dagster.yaml").read_text().replace(
-        "data/.dagster", str(tmp_path / "storage")))
-    environment = {**os.environ, "DAGSTER_HOME": str(tmp_path), "GPU_TIMING_DATA_ROOT": str(tmp_path / "data"),
-                   "TMPDIR": str(tmp_path), "GPU_TIMING_TARGET": f"{TARGET} backend=null_engine"}
+    (tmp_path / "dagster.yaml").write_text(
+        (PROJECT_ROOT / "dagster.yaml")
+        .read_text()
+        .replace("data/.dagster", str(tmp_path / "storage"))
+    )
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(tmp_path),
+        "GPU_TIMING_DATA_ROOT": str(tmp_path / "data"),
+        "TMPDIR": str(tmp_path),
+        "GPU_TIMING_TARGET": f"{TARGET} backend=null_engine",
+    }
 
     def materialize(asset: str) -> list[str]:
-        return [str(Path(sys.executable).with_name("dagster")), "asset", "materialize", "-m", "gpu_timing_assets.definitions",
-                "--select", asset, "--partition", WORKLOAD]
+        return [
+            str(Path(sys.executable).with_name("dagster")),
+            "asset",
+            "materialize",
+            "-m",
+            "gpu_timing_assets.definitions",
+            "--select",
+            asset,
+            "--partition",
+            WORKLOAD,
+        ]
 
-    subprocess.run(materialize("workload_spec"), cwd=PROJECT_ROOT, env=environment, check=True, timeout=60)
+    subprocess.run(
+        materialize("workload_spec"), cwd=PROJECT_ROOT, env=environment, check=True, timeout=60
+    )
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         command = subprocess.Popen(materialize("real_run"), cwd=PROJECT_ROOT, env=environment)
         slots = instance.event_log_storage
-        wait_until(lambda: slots.get_concurrency_info("a100").claimed_slots, 60, "the command to take the pool's slot", 0.05)
+        wait_until(
+            lambda: slots.get_concurrency_info("a100").claimed_slots,
+            60,
+            "the command to take the pool's slot",
+            0.05,
+        )
         command.kill()
         command.wait()
         assert slots.get_concurrency_info("a100").claimed_slots
-        subprocess.run(materialize("real_run"), cwd=PROJECT_ROOT, env=environment, check=True, timeout=60)
+        subprocess.run(
+            materialize("real_run"), cwd=PROJECT_ROOT, env=environment, check=True, timeout=60
+        )
         statuses = sorted(run.status.value for run in instance.get_runs())
     assert statuses == ["FAILURE", "SUCCESS", "SUCCESS"]
 
@@ -183,7 +238,11 @@ def wait_for_engine(page: DagsterPage) -> psutil.Process:
     found: list[psutil.Process] = []
 
     def look() -> bool:
-        found[:] = [process for process in page.started_processes() if ENGINE_MODULE in " ".join(process.cmdline())]
+        found[:] = [
+            process
+            for process in page.started_processes()
+            if ENGINE_MODULE in " ".join(process.cmdline())
+        ]
         return bool(found)
 
     wait_until(look, 60, "the engine's process", 0.05)
@@ -198,32 +257,54 @@ def wait_for_moment(page: DagsterPage, run_id: str, moment: str) -> None:
         time.sleep(0.5)
     else:
         runs = page.data / "real_runs"
-        wait_until(lambda: list(runs.glob(".unfinished-session-*/replays/*/*/*.csv")), 240, "the first table", 0.001)
+        wait_until(
+            lambda: list(runs.glob(".unfinished-session-*/replays/*/*/*.csv")),
+            240,
+            "the first table",
+            0.001,
+        )
 
 
 def said(page: DagsterPage, run_id: str, beginning: str) -> bool:
     return any(line.startswith(beginning) for line in page.log_lines(run_id))
 
 
-def processes_of_attempt(page: DagsterPage, engine: psutil.Process, victim: str) -> list[psutil.Process]:
-    """What has to be gone: the engine's processes, and the step's and the worker's if theirs is the kill."""
+def processes_of_attempt(
+    page: DagsterPage, engine: psutil.Process, victim: str
+) -> list[psutil.Process]:
+    """What has to be gone: the engine's processes, and the step's and the worker's if theirs is the
+    kill."""
     try:
         doomed = [engine, *engine.children(recursive=True)]
     except psutil.NoSuchProcess:
         doomed = []
-    return doomed if victim in ("engine core", "stage process") else doomed + [
-        process for process in page.started_processes() if process not in doomed and victim == "run worker"]
+    return (
+        doomed
+        if victim in ("engine core", "stage process")
+        else doomed
+        + [
+            process
+            for process in page.started_processes()
+            if process not in doomed and victim == "run worker"
+        ]
+    )
 
 
 def find_victim(page: DagsterPage, run_id: str, engine: psutil.Process, victim: str) -> int:
     if victim == "stage process":
         return engine.pid
     if victim == "engine core":
+
         def core() -> list[psutil.Process]:
-            return [child for child in engine.children(recursive=True) if "EngineCore" in command(child)]
+            return [
+                child for child in engine.children(recursive=True) if "EngineCore" in command(child)
+            ]
+
         wait_until(core, 60, "the engine core")
         return core()[0].pid
-    kind = {"step": dg.DagsterEventType.STEP_START, "run worker": dg.DagsterEventType.RUN_START}[victim]
+    kind = {"step": dg.DagsterEventType.STEP_START, "run worker": dg.DagsterEventType.RUN_START}[
+        victim
+    ]
     records = page.instance.get_records_for_run(run_id, of_type=kind).records
     return records[0].event_log_entry.get_dagster_event().pid
 

@@ -1,4 +1,5 @@
-"""The whole graph on the real CPU engine, from the command that the README names, and what a person gets out of it."""
+"""The whole graph on the real CPU engine, from the command that the README names, and what a person
+gets out of it."""
 
 import os
 import subprocess
@@ -9,16 +10,21 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from gpu_timing_assets.artifacts.layout import PROJECT_ROOT, DataRoot
-from gpu_timing_assets.artifacts.metadata import (
+from gpu_timing_assets.config.experiment import load_snapshot
+from gpu_timing_assets.core.data_root import PROJECT_ROOT, DataRoot
+from gpu_timing_assets.core.metadata import (
     BUNDLE_META_FILE,
     CONFIG_FILE,
     RunMeta,
     read_complete_run,
     read_complete_workload,
 )
-from gpu_timing_assets.artifacts.tables import ENGINE_BATCHES, ENGINE_STEPS, read_run_tables, read_workload_tables
-from gpu_timing_assets.presets.experiment import load_snapshot
+from gpu_timing_assets.core.tables import (
+    ENGINE_BATCHES,
+    ENGINE_STEPS,
+    read_run_tables,
+    read_workload_tables,
+)
 
 pytestmark = pytest.mark.engine
 WORKLOAD = "chat_poisson"
@@ -54,20 +60,45 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
         path.mkdir()
     settings = (PROJECT_ROOT / "dagster.yaml").read_text()
     (home / "dagster.yaml").write_text(settings.replace("data/.dagster", str(folder / "storage")))
-    environment = {**os.environ, "DAGSTER_HOME": str(home), "GPU_TIMING_DATA_ROOT": str(data),
-                   "TMPDIR": str(folder / "tmp"), "PYTHONWARNINGS": "ignore",
-                   # the tests share their cores: how late a submission may be is judged elsewhere
-                   "GPU_TIMING_TARGET": "hardware=cpu hardware.max_lateness_p99_ms=5000"}
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(home),
+        "GPU_TIMING_DATA_ROOT": str(data),
+        "TMPDIR": str(folder / "tmp"),
+        "PYTHONWARNINGS": "ignore",
+        # the tests share their cores: how late a submission may be is judged elsewhere
+        "GPU_TIMING_TARGET": "hardware=cpu hardware.max_lateness_p99_ms=5000",
+    }
     done = subprocess.run(
-        [DAGSTER, "asset", "materialize", "-m", "gpu_timing_assets.definitions", "--select", "*", "--partition", WORKLOAD],
-        cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, timeout=540, check=False)
+        [
+            DAGSTER,
+            "asset",
+            "materialize",
+            "-m",
+            "gpu_timing_assets.definitions",
+            "--select",
+            "*",
+            "--partition",
+            WORKLOAD,
+        ],
+        cwd=PROJECT_ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=540,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-6000:]
     return Lab(DataRoot(data), dg.DagsterInstance.from_config(str(home)), environment, done.stderr)
 
 
 def test_every_stage_left_a_whole_directory_with_its_configuration(lab: Lab):
     workload = read_complete_workload(lab.data.workload_dir(WORKLOAD))
-    for folder, kind in (("real_runs", "real"), ("vidur_runs", "vidur"), ("comparisons", "compare")):
+    for folder, kind in (
+        ("real_runs", "real"),
+        ("vidur_runs", "vidur"),
+        ("comparisons", "compare"),
+    ):
         meta: RunMeta = read_complete_run(lab.only(folder))
         assert meta.run_type == kind
         assert meta.workload_sha256 == workload.workload_sha256
@@ -82,19 +113,33 @@ def test_both_sides_have_exact_times_of_the_same_tokens(lab: Lab):
     for folder in ("real_runs", "vidur_runs"):
         requests, tokens = read_run_tables(lab.only(folder))
         assert requests["request_id"].tolist() == lengths["request_id"].tolist()
-        assert requests["num_decode_tokens_actual"].tolist() == lengths["num_decode_tokens"].tolist()
+        assert (
+            requests["num_decode_tokens_actual"].tolist() == lengths["num_decode_tokens"].tolist()
+        )
         assert requests["arrival_time_ns"].tolist() == intervals["arrival_time_ns"].tolist()
         assert len(tokens) == lengths["num_decode_tokens"].sum()
         # interpolated tokens would be evenly spaced: real and simulated steps are not
-        gaps = tokens.dropna(subset=["token_latency_ns"]).groupby("request_id")["token_latency_ns"].nunique()
+        gaps = (
+            tokens.dropna(subset=["token_latency_ns"])
+            .groupby("request_id")["token_latency_ns"]
+            .nunique()
+        )
         assert (gaps > 1).mean() > 0.9
         for table in (ENGINE_STEPS, ENGINE_BATCHES):
             assert not table.read(lab.only(folder)).empty
 
 
 def test_a_sim_and_its_real_run_served_the_same_settings(lab: Lab):
-    real, simulated = (read_complete_run(lab.only(folder)).params for folder in ("real_runs", "vidur_runs"))
-    for knob in ("max_num_seqs", "max_num_batched_tokens", "num_kv_blocks", "kv_block_size", "max_model_len"):
+    real, simulated = (
+        read_complete_run(lab.only(folder)).params for folder in ("real_runs", "vidur_runs")
+    )
+    for knob in (
+        "max_num_seqs",
+        "max_num_batched_tokens",
+        "num_kv_blocks",
+        "kv_block_size",
+        "max_model_len",
+    ):
         assert real[knob] == simulated[knob], knob
 
 
@@ -106,34 +151,64 @@ def test_the_report_opens_without_a_network(lab: Lab):
 
 
 def test_the_page_gets_what_it_shows(lab: Lab):
-    assert lab.metadata("comparison")["report"].endswith(f"/comparisons/{lab.only('comparisons').name}/report.html")
+    assert lab.metadata("comparison")["report"].endswith(
+        f"/comparisons/{lab.only('comparisons').name}/report.html"
+    )
     assert any(label.startswith("error_pct_ttft") for label in lab.metadata("comparison"))
     assert lab.metadata("sim_run")["times_faster_than_real"] > 0
     assert lab.metadata("profiling_bundle")["covers"]
     assert lab.metadata("fidelity_matrix")["comparisons"] >= 1
-    for asset in ("workload_spec", "real_run", "profiling_bundle", "sim_run", "comparison", "fidelity_matrix"):
+    for asset in (
+        "workload_spec",
+        "real_run",
+        "profiling_bundle",
+        "sim_run",
+        "comparison",
+        "fidelity_matrix",
+    ):
         assert lab.metadata(asset)["stage_seconds"] > 0
 
 
 def test_the_comparison_was_checked(lab: Lab):
     checks = lab.instance.event_log_storage.get_latest_asset_check_execution_by_key(
-        [dg.AssetCheckKey(dg.AssetKey("comparison"), name) for name in ("parity", "real_runs_complete", "ttft_error")])
-    evaluations = {key.name: record.event.dagster_event.asset_check_evaluation_data for key, record in checks.items()
-                   if record.event is not None}
+        [
+            dg.AssetCheckKey(dg.AssetKey("comparison"), name)
+            for name in ("parity", "real_runs_complete", "ttft_error")
+        ]
+    )
+    evaluations = {
+        key.name: record.event.dagster_event.asset_check_evaluation_data
+        for key, record in checks.items()
+        if record.event is not None
+    }
     assert evaluations["parity"].passed
     assert evaluations["real_runs_complete"].passed
     assert evaluations["ttft_error"].description
 
 
 def test_progress_and_stages_are_in_the_log(lab: Lab):
-    for stage in ("workload-spec", "real-bench", "vidur-profile", "vidur-sim", "compare-runs", "fidelity-matrix"):
+    for stage in (
+        "workload-spec",
+        "real-bench",
+        "vidur-profile",
+        "vidur-sim",
+        "compare-runs",
+        "fidelity-matrix",
+    ):
         assert f"stage={stage} " in lab.output
     assert "tokens/s" in lab.output
 
 
 def command(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "gpu_timing_assets.cli", *words], cwd=lab.data.path, env={
-        **lab.environment, "PYTHONPATH": str(PROJECT_ROOT)}, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "gpu_timing_assets.cli", *words],
+        cwd=lab.data.path,
+        env={**lab.environment, "PYTHONPATH": str(PROJECT_ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
 
 
 def test_the_demos_table_is_printed_from_it(lab: Lab):

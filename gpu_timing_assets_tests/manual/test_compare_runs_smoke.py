@@ -1,9 +1,9 @@
-"""Compares the runs that lie in the data root. Needs: a CPU, and the result of `make demo` or of the other smoke tests.
+"""Compares the runs that lie in the data root. Needs: a CPU, and the result of `make demo` or of
+the other smoke tests.
 
-Run it as a script (`python gpu_timing_assets_tests/manual/test_compare_runs_smoke.py [key=value …]`, Hydra overrides
-choose workload and target) or by pytest, which skips it where there is nothing to compare. The report goes to a
-temporary directory and is left there to be looked at.
-"""
+Run it as a script (`python gpu_timing_assets_tests/manual/test_compare_runs_smoke.py [key=value
+…]`, Hydra overrides choose workload and target) or by pytest, which skips it where there is nothing
+to compare. The report goes to a temporary directory and is left there to be looked at."""
 
 import sys
 import tempfile
@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gpu_timing_assets.artifacts.errors import ArtifactError
-from gpu_timing_assets.comparison import (
+from gpu_timing_assets.compare import (
     ComparisonInputs,
     ComparisonResult,
     check_outcomes,
@@ -21,20 +20,30 @@ from gpu_timing_assets.comparison import (
     find_sim_runs,
     run,
 )
-from gpu_timing_assets.presets.experiment import compose
+from gpu_timing_assets.config.experiment import compose
+from gpu_timing_assets.core.errors import ArtifactError
 
 
 def compare_what_is_there(overrides: list[str], out: Path) -> ComparisonResult | None:
     """The comparison of the data root's runs, or `None` if a side is not there."""
     config = compose(overrides)
-    subject = (config.data, config.workload.workload_id, config.model.name, config.hardware.name, config.backend.name)
+    subject = (
+        config.data,
+        config.workload.workload_id,
+        config.model.name,
+        config.hardware.name,
+        config.backend.name,
+    )
     try:
         real, simulated = find_real_runs(*subject), find_sim_runs(*subject)
     except ArtifactError as error:
         print(error)
         return None
     if not real or not simulated:
-        print(f"{len(real)} real runs and {len(simulated)} simulations of {config.comparison_id} in {config.data.path}")
+        print(
+            f"{len(real)} real runs and {len(simulated)} simulations of {config.comparison_id} in "
+            f"{config.data.path}"
+        )
         return None
     return run(config, ComparisonInputs(real, simulated), out / config.comparison_id)
 
@@ -53,5 +62,8 @@ if __name__ == "__main__":
         sys.exit("nothing to compare: run `make demo` first")
     print(error_table_markdown(made))
     for outcome in check_outcomes(made):
-        print(f"{'passed' if outcome.passed else outcome.severity}: {outcome.name}: {outcome.description}")
+        print(
+            f"{'passed' if outcome.passed else outcome.severity}: {outcome.name}: "
+            f"{outcome.description}"
+        )
     print(f"report: {made.report}")

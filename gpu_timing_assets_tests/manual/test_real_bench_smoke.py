@@ -1,18 +1,19 @@
-"""Replays the smoke workload on a real engine and checks what it wrote. Needs: a CPU (about a minute), or the GPU named.
+"""Replays the smoke workload on a real engine and checks what it wrote. Needs: a CPU (about a
+minute), or the GPU named.
 
-Run it as a script (`python gpu_timing_assets_tests/manual/test_real_bench_smoke.py [key=value …]`, Hydra overrides choose
-the target: `hardware=h100 backend=vllm model=qwen3-0.6b`), which keeps the runs in a temporary directory and says where;
-or by pytest, on the CPU.
-"""
+Run it as a script (`python gpu_timing_assets_tests/manual/test_real_bench_smoke.py [key=value …]`,
+Hydra overrides choose the target: `hardware=h100 backend=vllm model=qwen3-0.6b`), which keeps the
+runs in a temporary directory and says where; or by pytest, on the CPU."""
 
 import sys
 import tempfile
 from pathlib import Path
 
-from gpu_timing_assets import real_bench, workload
-from gpu_timing_assets.artifacts.metadata import read_complete_run
-from gpu_timing_assets.artifacts.tables import ENGINE_BATCHES, ENGINE_STEPS, read_run_tables
-from gpu_timing_assets.presets.experiment import compose
+from gpu_timing_assets import workload
+from gpu_timing_assets.config.experiment import compose
+from gpu_timing_assets.core.metadata import read_complete_run
+from gpu_timing_assets.core.tables import ENGINE_BATCHES, ENGINE_STEPS, read_run_tables
+from gpu_timing_assets.measure import real_bench
 
 
 def replay_smoke(overrides: list[str], data_root: Path) -> tuple[Path, ...]:
@@ -20,7 +21,9 @@ def replay_smoke(overrides: list[str], data_root: Path) -> tuple[Path, ...]:
     config = compose(["workload=smoke", f"data_root={data_root}", *overrides])
     directory = config.data.workload_dir(config.workload.workload_id)
     workload.run(config, workload.WorkloadInputs(), directory)
-    result = real_bench.run(config, real_bench.RealBenchInputs((directory,)), data_root / "real_runs")
+    result = real_bench.run(
+        config, real_bench.RealBenchInputs((directory,)), data_root / "real_runs"
+    )
     for run_dir in result.run_dirs:
         meta = read_complete_run(run_dir)
         requests, tokens = read_run_tables(run_dir)
@@ -29,9 +32,14 @@ def replay_smoke(overrides: list[str], data_root: Path) -> tuple[Path, ...]:
             steps, batches = ENGINE_STEPS.read(run_dir), ENGINE_BATCHES.read(run_dir)
             assert set(batches["step"]) == set(steps["step"])
             # the engine computes every prompt token once, and all but the last output token
-            assert batches["num_scheduled_tokens"].sum() == requests["num_prefill_tokens"].sum() + len(tokens) - len(requests)
-        print(f"{run_dir}: TTFT p50 {meta.details['ttft_ms']['p50']} ms, ITL p50 {meta.details['itl_ms']['p50']} ms, "
-              f"submitted at most {meta.details['submission_lateness_ms']['max']} ms late")
+            assert batches["num_scheduled_tokens"].sum() == requests[
+                "num_prefill_tokens"
+            ].sum() + len(tokens) - len(requests)
+        print(
+            f"{run_dir}: TTFT p50 {meta.details['ttft_ms']['p50']} ms, ITL p50 "
+            f"{meta.details['itl_ms']['p50']} ms, "
+            f"submitted at most {meta.details['submission_lateness_ms']['max']} ms late"
+        )
     return result.run_dirs
 
 

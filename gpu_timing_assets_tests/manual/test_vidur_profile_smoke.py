@@ -1,17 +1,18 @@
-"""Profiles a target and shows how good the bundle is. Needs: a CPU (about two minutes), or the GPU named.
+"""Profiles a target and shows how good the bundle is. Needs: a CPU (about two minutes), or the GPU
+named.
 
-Run it as a script (`python gpu_timing_assets_tests/manual/test_vidur_profile_smoke.py [key=value …]`, Hydra overrides choose
-the target: `hardware=h100 backend=vllm model=qwen3-0.6b profiling=quick`), which keeps the bundle in a temporary directory
-and says where; or by pytest, on the CPU.
-"""
+Run it as a script (`python gpu_timing_assets_tests/manual/test_vidur_profile_smoke.py [key=value
+…]`, Hydra overrides choose the target: `hardware=h100 backend=vllm model=qwen3-0.6b
+profiling=quick`), which keeps the bundle in a temporary directory and says where; or by pytest, on
+the CPU."""
 
 import sys
 import tempfile
 from pathlib import Path
 
-from gpu_timing_assets import profiling
-from gpu_timing_assets.artifacts.bundle import BundleMeta
-from gpu_timing_assets.presets.experiment import compose
+from gpu_timing_assets.config.experiment import compose
+from gpu_timing_assets.core.bundle import BundleMeta
+from gpu_timing_assets.measure import profiling
 
 
 def profile(overrides: list[str], data_root: Path) -> BundleMeta:
@@ -21,9 +22,15 @@ def profile(overrides: list[str], data_root: Path) -> BundleMeta:
     meta = profiling.run(config, profiling.ProfilingInputs(), root)
     assert profiling.validate_profiling_root(root, config) == meta
     assert profiling.run(config, profiling.ProfilingInputs(), root) == meta
-    print(f"{root}: {meta.duration_s['total']:.0f} s on {meta.device_name}, {meta.engine} {meta.engine_version}")
+    print(
+        f"{root}: {meta.duration_s['total']:.0f} s on {meta.device_name}, {meta.engine} "
+        f"{meta.engine_version}"
+    )
     for name, check in meta.quality.items():
-        print(f"  {'ok  ' if check['passed'] else 'FAIL'} {name}: {check['value']} (bound {check['bound']})")
+        print(
+            f"  {'ok  ' if check['passed'] else 'FAIL'} {name}: {check['value']} (bound "
+            f"{check['bound']})"
+        )
     return meta
 
 

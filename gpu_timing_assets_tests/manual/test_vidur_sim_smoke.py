@@ -1,8 +1,9 @@
-"""Simulates a workload on the shipped H100 bundle with each predictor. Needs: a CPU; `stock` trains for minutes.
+"""Simulates a workload on the shipped H100 bundle with each predictor. Needs: a CPU; `stock` trains
+for minutes.
 
-Run it as a script (`python gpu_timing_assets_tests/manual/test_vidur_sim_smoke.py [key=value …]`), which keeps the runs in a
-temporary directory and says where; or by pytest, which leaves out `stock`.
-"""
+Run it as a script (`python gpu_timing_assets_tests/manual/test_vidur_sim_smoke.py [key=value …]`),
+which keeps the runs in a temporary directory and says where; or by pytest, which leaves out
+`stock`."""
 
 import sys
 import tempfile
@@ -10,17 +11,30 @@ from pathlib import Path
 
 import pytest
 
-from gpu_timing_assets import vidur_ext, workload
-from gpu_timing_assets.artifacts.layout import REFERENCE_DATA
-from gpu_timing_assets.artifacts.tables import read_run_tables
-from gpu_timing_assets.presets.experiment import compose
+from gpu_timing_assets import workload
+from gpu_timing_assets.config.experiment import compose
+from gpu_timing_assets.core.data_root import REFERENCE_DATA
+from gpu_timing_assets.core.tables import read_run_tables
+from gpu_timing_assets.simulators import vidur_ext
 
-TARGET = ("workload=mix_rate_10", "model=qwen3-0.6b", "hardware=h100", "backend=vllm", "profiling=standard")
+TARGET = (
+    "workload=mix_rate_10",
+    "model=qwen3-0.6b",
+    "hardware=h100",
+    "backend=vllm",
+    "profiling=standard",
+)
 
 
 def simulate(predictor: str, overrides: list[str], data_root: Path) -> Path:
     config = compose([*TARGET, f"data_root={data_root}", *overrides, f"simulator={predictor}"])
-    bundle = REFERENCE_DATA / config.hardware.name / "vidur_profiling" / config.hardware.name / config.model.name
+    bundle = (
+        REFERENCE_DATA
+        / config.hardware.name
+        / "vidur_profiling"
+        / config.hardware.name
+        / config.model.name
+    )
     directory = config.data.workload_dir(config.workload.workload_id)
     workload.run(config, workload.WorkloadInputs(), directory)
     out = config.data.sim_run_dir(config.sim_run_id)
@@ -28,8 +42,10 @@ def simulate(predictor: str, overrides: list[str], data_root: Path) -> Path:
     requests, tokens = read_run_tables(out)
     assert (requests["num_decode_tokens_actual"] == requests["num_decode_tokens"]).all()
     ttft_ms, itl_ms = requests["ttft_ns"].median() / 1e6, tokens["token_latency_ns"].median() / 1e6
-    print(f"{predictor:7} TTFT p50 {ttft_ms:7.2f} ms, ITL p50 {itl_ms:6.3f} ms, "
-          f"{meta.details['simulated_s']:.0f} s in {meta.details['wall_s']:.1f} s: {out}")
+    print(
+        f"{predictor:7} TTFT p50 {ttft_ms:7.2f} ms, ITL p50 {itl_ms:6.3f} ms, "
+        f"{meta.details['simulated_s']:.0f} s in {meta.details['wall_s']:.1f} s: {out}"
+    )
     return out
 
 

@@ -1,8 +1,8 @@
-"""Make every committed workload and read each back; have vLLM itself load the export. Needs a CPU only, about 30 s.
+"""Make every committed workload and read each back; have vLLM itself load the export. Needs a CPU
+only, about 30 s.
 
-`python gpu_timing_assets_tests/manual/test_workload_spec_smoke.py [DATA_ROOT]` keeps the workloads, and says where their
-pages lie; under pytest they are made in a temporary directory.
-"""
+`python gpu_timing_assets_tests/manual/test_workload_spec_smoke.py [DATA_ROOT]` keeps the workloads,
+and says where their pages lie; under pytest they are made in a temporary directory."""
 
 import sys
 import tempfile
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gpu_timing_assets.artifacts.prompts import WorkloadPrompts
-from gpu_timing_assets.artifacts.tables import read_workload_tables
-from gpu_timing_assets.presets.experiment import compose, preset_names
+from gpu_timing_assets.config.experiment import compose, preset_names
+from gpu_timing_assets.core.prompts import WorkloadPrompts
+from gpu_timing_assets.core.tables import read_workload_tables
 from gpu_timing_assets.workload import WorkloadInputs, run
 from gpu_timing_assets.workload.exports import export_timed_trace
 from gpu_timing_assets.workload.tokenizer import load_tokenizer
@@ -29,25 +29,39 @@ def make(name: str, data_root: Path) -> Path:
     lengths, _ = read_workload_tables(out)
     prompts = WorkloadPrompts(out)
     assert [len(prompt) for prompt in prompts] == lengths["num_prefill_tokens"].tolist()
-    print(f"{name:22} {meta.num_requests:6,} requests {meta.num_prefill_tokens:10,} + {meta.num_decode_tokens:8,} tokens "
-          f"{meta.duration_ns / 1e9:7.1f} s  {meta.workload_sha256[:12]}  {out / 'workload.html'}")
+    print(
+        f"{name:22} {meta.num_requests:6,} requests {meta.num_prefill_tokens:10,} + "
+        f"{meta.num_decode_tokens:8,} tokens "
+        f"{meta.duration_ns / 1e9:7.1f} s  {meta.workload_sha256[:12]}  {out / 'workload.html'}"
+    )
     return out
 
 
 def check_in_vllm(workload_dir: Path, trace: Path) -> None:
-    """vLLM's own reader of timed traces, with its default settings, gives the planned times and lengths."""
+    """vLLM's own reader of timed traces, with its default settings, gives the planned times and
+    lengths."""
     from transformers import PreTrainedTokenizerFast
     from vllm.benchmarks.datasets.datasets import TimedTrace
 
     export_timed_trace(workload_dir, trace)
     lengths, intervals = read_workload_tables(workload_dir)
     dataset = TimedTrace(
-        dataset_path=str(trace), timed_trace_label_timestamp="timestamp", timed_trace_label_input_length="input_length",
-        timed_trace_label_output_length="output_length", timed_trace_label_hash_ids="hash_ids")
-    samples = dataset.sample(PreTrainedTokenizerFast(tokenizer_file=str(load_tokenizer().path)), len(lengths))
+        dataset_path=str(trace),
+        timed_trace_label_timestamp="timestamp",
+        timed_trace_label_input_length="input_length",
+        timed_trace_label_output_length="output_length",
+        timed_trace_label_hash_ids="hash_ids",
+    )
+    samples = dataset.sample(
+        PreTrainedTokenizerFast(tokenizer_file=str(load_tokenizer().path)), len(lengths)
+    )
     assert [len(sample.prompt) for sample in samples] == lengths["num_prefill_tokens"].tolist()
-    assert [sample.expected_output_len for sample in samples] == lengths["num_decode_tokens"].tolist()
-    assert [round(sample.timestamp * 1e9) for sample in samples] == intervals["arrival_time_ns"].tolist()
+    assert [sample.expected_output_len for sample in samples] == lengths[
+        "num_decode_tokens"
+    ].tolist()
+    assert [round(sample.timestamp * 1e9) for sample in samples] == intervals[
+        "arrival_time_ns"
+    ].tolist()
     print(f"vLLM reads the same {len(samples)} requests from {trace}")
 
 

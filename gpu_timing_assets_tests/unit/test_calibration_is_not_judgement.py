@@ -1,7 +1,7 @@
 """No fitted number comes from a workload that it is judged on.
 
-A bundle is measured with bursts of its own; the time model reads the bundle's tables and nothing else.
-"""
+A bundle is measured with bursts of its own; the time model reads the bundle's tables and nothing
+else."""
 
 import ast
 import inspect
@@ -13,21 +13,33 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gpu_timing_assets import profiling, timing_model
-from gpu_timing_assets.artifacts.bundle import BURST_BATCHES, BURST_REQUESTS, BURST_STEPS, host_dir
-from gpu_timing_assets.artifacts.layout import REFERENCE_DATA
-from gpu_timing_assets.artifacts.metadata import read_json
-from gpu_timing_assets.artifacts.tables import REQUEST_METRICS
-from gpu_timing_assets.presets.experiment import ExperimentConfig, compose, preset_names
-from gpu_timing_assets.profiling.burst_plan import Burst
-from gpu_timing_assets.profiling.burst_process import BURST_SEED
-from gpu_timing_assets.timing_model.engine_timing import fit_engine_timing
-from gpu_timing_assets.vidur_ext import SimInputs, run
-from gpu_timing_assets_tests.unit.profiling.planned_bursts import planned_bursts
-from gpu_timing_assets_tests.unit.vidur_ext.synthetic_bundle import engine_params, target_config, write_bundle, write_workload
+from gpu_timing_assets import engine_loop as timing_model
+from gpu_timing_assets.config.experiment import ExperimentConfig, compose, preset_names
+from gpu_timing_assets.core.bundle import BURST_BATCHES, BURST_REQUESTS, BURST_STEPS, host_dir
+from gpu_timing_assets.core.data_root import REFERENCE_DATA
+from gpu_timing_assets.core.metadata import read_json
+from gpu_timing_assets.core.tables import REQUEST_METRICS
+from gpu_timing_assets.engine_loop.engine_timing import fit_engine_timing
+from gpu_timing_assets.measure import profiling
+from gpu_timing_assets.measure.profiling.burst_plan import Burst
+from gpu_timing_assets.measure.profiling.burst_process import BURST_SEED
+from gpu_timing_assets.simulators.vidur_ext import SimInputs, run
+from gpu_timing_assets_tests.unit.measure.profiling.planned_bursts import planned_bursts
+from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import (
+    engine_params,
+    target_config,
+    write_bundle,
+    write_workload,
+)
 
-CALIBRATING = [path for package in (timing_model, profiling) for path in sorted(Path(next(iter(package.__path__))).glob("*.py"))]
-OTHER_STAGES = tuple(f"gpu_timing_assets.{name}" for name in ("workload", "real_bench", "vidur_ext", "comparison"))
+CALIBRATING = [
+    path
+    for package in (timing_model, profiling)
+    for path in sorted(Path(next(iter(package.__path__))).glob("*.py"))
+]
+OTHER_STAGES = tuple(
+    f"gpu_timing_assets.{name}" for name in ("workload", "real_bench", "vidur_ext", "comparison")
+)
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -66,7 +78,11 @@ def test_what_calibrates_names_no_directory_of_runs_or_workloads(path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     assert not used & {"workload_dir", "real_run_dir", "sim_run_dir", "comparison_dir", "workload"}
-    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    texts = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
     assert not [text for text in texts if "real_runs" in text or "workloads/" in text]
 
 
@@ -77,7 +93,8 @@ def test_the_fit_takes_the_tables_of_a_bundle_only() -> None:
 
 
 def test_a_simulation_opens_no_real_run_for_its_fit(tmp_path) -> None:
-    # a real run of the same workload lies there, of an engine a hundred times slower; nothing of it shows
+    # a real run of the same workload lies there, of an engine a hundred times slower; nothing of it
+    # shows
     def simulated(root: Path, *, with_real_run: bool) -> bytes:
         config = target_config(root)
         bundle = write_bundle(config.data.profiling_root("h100", "qwen3-tiny"), config)
@@ -85,27 +102,39 @@ def test_a_simulation_opens_no_real_run_for_its_fit(tmp_path) -> None:
         real = root / "real_runs" / "judged--real"
         if with_real_run:
             real.mkdir(parents=True)
-            for name in ("engine_steps.csv", "request_metrics.csv", "token_metrics.csv", "run_meta.json"):
+            for name in (
+                "engine_steps.csv",
+                "request_metrics.csv",
+                "token_metrics.csv",
+                "run_meta.json",
+            ):
                 (real / name).write_text("not a table that anything could read")
         out = config.data.sim_run_dir("sim")
         run(config, SimInputs(workload, bundle, real if with_real_run else None), out)
         return (out / "token_metrics.csv").read_bytes()
 
-    assert simulated(tmp_path / "with", with_real_run=True) == simulated(tmp_path / "without", with_real_run=False)
+    assert simulated(tmp_path / "with", with_real_run=True) == simulated(
+        tmp_path / "without", with_real_run=False
+    )
 
 
 def bursts_of(config: ExperimentConfig) -> list[Burst]:
     return planned_bursts(config.profiling, engine_params(config, num_kv_blocks=50_000), BURST_SEED)
 
 
-TARGETS = {"cpu": [], "standard": ["model=qwen3-0.6b", "hardware=h100", "backend=vllm", "profiling=standard"]}
+TARGETS = {
+    "cpu": [],
+    "standard": ["model=qwen3-0.6b", "hardware=h100", "backend=vllm", "profiling=standard"],
+}
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_bursts_do_not_depend_on_the_workload(target) -> None:
     plans = []
     for workload in ("smoke", "chat_high"):
-        plans.append(bursts_of(compose([*TARGETS[target], f"workload={workload}", "workload.seed=12345"])))
+        plans.append(
+            bursts_of(compose([*TARGETS[target], f"workload={workload}", "workload.seed=12345"]))
+        )
     assert plans[0] == plans[1]
 
 
@@ -116,7 +145,15 @@ def test_the_seed_of_the_bursts_is_no_workloads_seed() -> None:
 
 
 def test_the_identity_of_a_bundle_is_the_same_under_every_workload() -> None:
-    assert len({compose([f"workload={name}"]).bundle_config_sha256 for name in ("smoke", "chat_low", "code_high")}) == 1
+    assert (
+        len(
+            {
+                compose([f"workload={name}"]).bundle_config_sha256
+                for name in ("smoke", "chat_low", "code_high")
+            }
+        )
+        == 1
+    )
 
 
 def is_part_of(lengths: list[tuple[int, int]], judged: list[tuple[int, int]]) -> bool:
@@ -140,9 +177,21 @@ def test_no_burst_of_a_shipped_bundle_is_a_workload_that_was_judged(reference) -
     judged = {path: REQUEST_METRICS.read(path) for path in runs if path.name.endswith("r0")}
     assert judged
     for root, (path, requests) in itertools.product(bundles, judged.items()):
-        theirs = list(zip(requests["num_prefill_tokens"].tolist(), requests["num_decode_tokens"].tolist(), strict=True))
+        theirs = list(
+            zip(
+                requests["num_prefill_tokens"].tolist(),
+                requests["num_decode_tokens"].tolist(),
+                strict=True,
+            )
+        )
         for _, burst in BURST_REQUESTS.read(host_dir(root)).groupby("burst"):
-            ours = list(zip(burst["num_prefill_tokens"].tolist(), burst["num_decode_tokens"].tolist(), strict=True))
+            ours = list(
+                zip(
+                    burst["num_prefill_tokens"].tolist(),
+                    burst["num_decode_tokens"].tolist(),
+                    strict=True,
+                )
+            )
             # a decode burst repeats one length; what is judged never does
             if len(set(ours)) > 1:
                 assert not is_part_of(ours, theirs), f"{root}: a burst is part of {path.name}"
@@ -153,7 +202,8 @@ def test_no_table_of_a_shipped_bundle_is_that_of_a_real_run(reference) -> None:
     for root in bundles:
         meta = read_json(root / "run_meta.json")
         assert meta["run_type"] == "vidur_profile"
-        # a default preset's name may stand there from before profiles stopped recording one; no run's data does
+        # a default preset's name may stand there from before profiles stopped recording one; no
+        # run's data does
         assert meta.get("real_run_dir") is None
         assert meta.get("workload_sha256") is None
         steps = BURST_STEPS.read(host_dir(root))

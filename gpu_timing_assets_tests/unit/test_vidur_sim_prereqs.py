@@ -12,8 +12,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from gpu_timing_assets.artifacts.bundle import compute_dir
-from gpu_timing_assets.artifacts.errors import (
+from gpu_timing_assets.config.experiment import ExperimentConfig
+from gpu_timing_assets.core.bundle import compute_dir
+from gpu_timing_assets.core.errors import (
     ArtifactError,
     GpuTimingError,
     IncomparableRunsError,
@@ -22,11 +23,15 @@ from gpu_timing_assets.artifacts.errors import (
     SimulationError,
     UnfinishedArtifactError,
 )
-from gpu_timing_assets.artifacts.metadata import RUN_META_FILE, RunMeta, read_json, write_json
-from gpu_timing_assets.presets.experiment import ExperimentConfig
-from gpu_timing_assets.profiling import validate_profiling_root
-from gpu_timing_assets.vidur_ext import SimInputs, run
-from gpu_timing_assets_tests.unit.vidur_ext.synthetic_bundle import engine_params, target_config, write_bundle, write_workload
+from gpu_timing_assets.core.metadata import RUN_META_FILE, RunMeta, read_json, write_json
+from gpu_timing_assets.measure.profiling import validate_profiling_root
+from gpu_timing_assets.simulators.vidur_ext import SimInputs, run
+from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import (
+    engine_params,
+    target_config,
+    write_bundle,
+    write_workload,
+)
 
 MAKE = "vidur-profile model=qwen3-tiny hardware=h100"
 
@@ -64,14 +69,21 @@ def simulate(config: ExperimentConfig, bundle: Path) -> Callable[..., RunMeta]:
         workload = config.data.workload_dir("tiny")
         if not workload.exists():
             write_workload(workload, [8, prefill], [4, decode], [0, 5])
-        changed = config.model_copy(update={"simulator": config.simulator.model_copy(update=simulator)})
-        return run(changed, SimInputs(workload, bundle), changed.data.sim_run_dir(changed.sim_run_id))
+        changed = config.model_copy(
+            update={"simulator": config.simulator.model_copy(update=simulator)}
+        )
+        return run(
+            changed, SimInputs(workload, bundle), changed.data.sim_run_dir(changed.sim_run_id)
+        )
 
     return simulate_it
 
 
-def assert_refused(simulate, config: ExperimentConfig, error: type[GpuTimingError], *parts: str, **arguments) -> None:
-    """The simulation is refused with one line that says all of `parts`, and there is nothing like a result."""
+def assert_refused(
+    simulate, config: ExperimentConfig, error: type[GpuTimingError], *parts: str, **arguments
+) -> None:
+    """The simulation is refused with one line that says all of `parts`, and there is nothing like a
+    result."""
     with pytest.raises(error) as refused:
         simulate(**arguments)
     for part in parts:
@@ -131,15 +143,28 @@ def test_a_bundle_of_another_target(config, simulate, bundle, changes, message) 
         ({"dtype": "float16"}, "dtype float16, this experiment has bfloat16"),
     ],
 )
-def test_a_bundle_of_an_engine_with_other_limits(config, simulate, bundle, changes, message) -> None:
+def test_a_bundle_of_an_engine_with_other_limits(
+    config, simulate, bundle, changes, message
+) -> None:
     set_json(bundle / "engine.json", **changes)
     assert_refused(simulate, config, ProfilingBundleError, str(bundle), message, MAKE)
 
 
-def test_a_bundle_of_a_model_with_the_same_name_and_other_dimensions(config, simulate, bundle) -> None:
+def test_a_bundle_of_a_model_with_the_same_name_and_other_dimensions(
+    config, simulate, bundle
+) -> None:
     meta = read_json(bundle / "bundle_meta.json")
-    set_json(bundle / "bundle_meta.json", model_dimensions={**meta["model_dimensions"], "head_dim": 128})
-    assert_refused(simulate, config, ProfilingBundleError, "another qwen3-tiny than the card", "qwen3-tiny", MAKE)
+    set_json(
+        bundle / "bundle_meta.json", model_dimensions={**meta["model_dimensions"], "head_dim": 128}
+    )
+    assert_refused(
+        simulate,
+        config,
+        ProfilingBundleError,
+        "another qwen3-tiny than the card",
+        "qwen3-tiny",
+        MAKE,
+    )
 
 
 TABLES = ("mlp.csv", "attention.csv", "head.csv", "burst_steps.csv", "burst_requests.csv")
@@ -169,7 +194,9 @@ def test_the_kernels_of_another_model_are_no_fallback(config, simulate, bundle) 
 )
 def test_a_missing_column(config, simulate, bundle, file, column) -> None:
     spoil(next(bundle.rglob(file)), lambda frame: frame.drop(columns=column))
-    assert_refused(simulate, config, ProfilingBundleError, file, f"column '{column}' is missing", MAKE)
+    assert_refused(
+        simulate, config, ProfilingBundleError, file, f"column '{column}' is missing", MAKE
+    )
 
 
 @pytest.mark.parametrize(
@@ -183,8 +210,15 @@ def test_a_missing_column(config, simulate, bundle, file, column) -> None:
 )
 def test_a_nan(config, simulate, bundle, file, column) -> None:
     path = next(bundle.rglob(file))
-    spoil(path, lambda frame: frame.astype({column: "object"}).assign(**{column: [*frame[column][:2], None, *frame[column][3:]]}))
-    assert_refused(simulate, config, ProfilingBundleError, f"{file}, row 4: {column} is empty", MAKE)
+    spoil(
+        path,
+        lambda frame: frame.astype({column: "object"}).assign(
+            **{column: [*frame[column][:2], None, *frame[column][3:]]}
+        ),
+    )
+    assert_refused(
+        simulate, config, ProfilingBundleError, f"{file}, row 4: {column} is empty", MAKE
+    )
 
 
 def test_an_attention_row_without_its_time(config, simulate, bundle) -> None:
@@ -193,7 +227,13 @@ def test_an_attention_row_without_its_time(config, simulate, bundle) -> None:
     frame = pd.read_csv(path)
     frame.loc[1, "time_stats.attn_decode.median"] = None
     frame.to_csv(path, index=False)
-    assert_refused(simulate, config, ProfilingBundleError, r"attention.csv, row 3: time_stats.attn_decode.median is empty", MAKE)
+    assert_refused(
+        simulate,
+        config,
+        ProfilingBundleError,
+        r"attention.csv, row 3: time_stats.attn_decode.median is empty",
+        MAKE,
+    )
 
 
 @pytest.mark.parametrize(
@@ -204,7 +244,9 @@ def test_an_attention_row_without_its_time(config, simulate, bundle) -> None:
         ("head.csv", "time_stats.lm_head.median"),
     ],
 )
-def test_a_zero_that_the_profiler_left_for_a_kernel_it_missed(config, simulate, bundle, file, column) -> None:
+def test_a_zero_that_the_profiler_left_for_a_kernel_it_missed(
+    config, simulate, bundle, file, column
+) -> None:
     path = next(bundle.rglob(file))
     spoil(path, lambda frame: frame.assign(**{column: [frame[column][0], 0.0, *frame[column][2:]]}))
     assert_refused(simulate, config, ProfilingBundleError, f"{file}, row 3: {column} is zero", MAKE)
@@ -215,7 +257,9 @@ def test_a_duplicated_row(config, simulate, bundle, file) -> None:
     path = next(bundle.rglob(file))
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines, lines[2]]) + "\n")
-    assert_refused(simulate, config, ProfilingBundleError, f"{file}, row {len(lines) + 1}: the same", MAKE)
+    assert_refused(
+        simulate, config, ProfilingBundleError, f"{file}, row {len(lines) + 1}: the same", MAKE
+    )
 
 
 @pytest.mark.parametrize("file", TABLES)
@@ -263,7 +307,9 @@ def test_a_request_beyond_the_bundles_grid_is_refused(config, simulate, bundle) 
     )
 
 
-def test_a_request_beyond_the_grid_is_simulated_where_the_preset_allows_it_and_marked(simulate, bundle, config) -> None:
+def test_a_request_beyond_the_grid_is_simulated_where_the_preset_allows_it_and_marked(
+    simulate, bundle, config
+) -> None:
     set_json(bundle / "bundle_meta.json", max_context_tokens=256)
     meta = simulate(prefill=300, decode=20, max_extrapolation=2.0)
     out = config.data.sim_run_dir(config.sim_run_id)
@@ -274,7 +320,15 @@ def test_a_request_beyond_the_grid_is_simulated_where_the_preset_allows_it_and_m
 
 def test_an_allowed_reach_has_an_end(config, simulate, bundle) -> None:
     set_json(bundle / "bundle_meta.json", max_context_tokens=256)
-    assert_refused(simulate, config, SimulationError, "the bundle covers of 307", prefill=300, decode=20, max_extrapolation=1.2)
+    assert_refused(
+        simulate,
+        config,
+        SimulationError,
+        "the bundle covers of 307",
+        prefill=300,
+        decode=20,
+        max_extrapolation=1.2,
+    )
 
 
 def test_within_the_grid_nothing_is_marked(simulate) -> None:
@@ -283,19 +337,27 @@ def test_within_the_grid_nothing_is_marked(simulate) -> None:
 
 def test_a_request_that_the_kv_cache_cannot_hold(config, simulate, bundle) -> None:
     set_json(bundle / "engine.json", num_kv_blocks=5)
-    assert_refused(simulate, config, SimulationError, "row 3: request 1", "KV", prefill=60, decode=20)
+    assert_refused(
+        simulate, config, SimulationError, "row 3: request 1", "KV", prefill=60, decode=20
+    )
 
 
 def test_a_workload_that_is_not_there(config, bundle) -> None:
     with pytest.raises(UnfinishedArtifactError, match="workload-spec workload=none"):
-        run(config, SimInputs(config.data.workload_dir("none"), bundle), config.data.sim_run_dir("x"))
+        run(
+            config,
+            SimInputs(config.data.workload_dir("none"), bundle),
+            config.data.sim_run_dir("x"),
+        )
 
 
 def test_a_workload_that_was_changed(config, simulate) -> None:
     directory = write_workload(config.data.workload_dir("tiny"), [8, 9], [4, 4], [0, 5])
     path = directory / "trace_lengths.csv"
     path.write_text(path.read_text().replace("8,4", "9,4"))
-    assert_refused(simulate, config, ArtifactError, "trace files are not those", "generate the workload again")
+    assert_refused(
+        simulate, config, ArtifactError, "trace files are not those", "generate the workload again"
+    )
 
 
 def test_a_refusal_leaves_an_earlier_result_alone(simulate, bundle, config) -> None:
@@ -310,7 +372,7 @@ def test_a_refusal_leaves_an_earlier_result_alone(simulate, bundle, config) -> N
 
 def test_a_bundle_of_another_engine_version_is_caught_at_the_comparison(simulate, config) -> None:
     # the bundle does not know which engine the real run will have; the parity gate does
-    from gpu_timing_assets.comparison.parity import gate
+    from gpu_timing_assets.compare.gate.parity import gate
 
     simulated = simulate()
     real = simulated.model_copy(
@@ -322,7 +384,9 @@ def test_a_bundle_of_another_engine_version_is_caught_at_the_comparison(simulate
             "params": engine_params(config, engine_version="0.32.0").model_dump(mode="json"),
         }
     )
-    with pytest.raises(IncomparableRunsError, match="engine_version is 0.32.0 in the real run, 0.26.0"):
+    with pytest.raises(
+        IncomparableRunsError, match="engine_version is 0.32.0 in the real run, 0.26.0"
+    ):
         gate([real], [simulated], allow_mismatch=False)
     agreeing = real.model_copy(update={"params": engine_params(config).model_dump(mode="json")})
     assert gate([agreeing], [simulated], allow_mismatch=False) == ([], [])
@@ -342,12 +406,22 @@ def test_a_preset_that_does_not_exist(tmp_path, override, message) -> None:
         target_config(tmp_path, override)
 
 
-def test_the_command_ends_with_one_line_and_its_own_exit_code(config, tmp_path, capsys, monkeypatch) -> None:
+def test_the_command_ends_with_one_line_and_its_own_exit_code(
+    config, tmp_path, capsys, monkeypatch
+) -> None:
     from gpu_timing_assets import cli
 
     write_workload(config.data.workload_dir("smoke"), [8], [4], [0])
     monkeypatch.setattr(
-        "sys.argv", ["vidur-sim", "workload=smoke", "model=qwen3-tiny", "hardware=h100", "backend=vllm", f"data_root={tmp_path}"]
+        "sys.argv",
+        [
+            "vidur-sim",
+            "workload=smoke",
+            "model=qwen3-tiny",
+            "hardware=h100",
+            "backend=vllm",
+            f"data_root={tmp_path}",
+        ],
     )
     with pytest.raises(SystemExit) as ended:
         cli.vidur_sim()

@@ -1,8 +1,7 @@
 """The same preset gives the same bytes: for ever, in any process, under any NumPy.
 
-A golden hash that changes is a broken promise to everybody who has a run of that workload. If the change is meant, raise
-`GENERATOR_VERSION` together with the hashes.
-"""
+A golden hash that changes is a broken promise to everybody who has a run of that workload. If the
+change is meant, raise `GENERATOR_VERSION` together with the hashes."""
 
 import hashlib
 import json
@@ -16,10 +15,10 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from gpu_timing_assets.artifacts.layout import PROJECT_ROOT
-from gpu_timing_assets.artifacts.prompts import prompt_token_ids
-from gpu_timing_assets.presets.experiment import compose
-from gpu_timing_assets.presets.workload import ArrivalProcess, LengthProcess
+from gpu_timing_assets.config.experiment import compose
+from gpu_timing_assets.config.workload import ArrivalProcess, LengthProcess
+from gpu_timing_assets.core.data_root import PROJECT_ROOT
+from gpu_timing_assets.core.prompts import prompt_token_ids
 from gpu_timing_assets.workload import WorkloadInputs, run
 from gpu_timing_assets.workload.arrivals import draw_arrivals, draw_closed_loop
 from gpu_timing_assets.workload.lengths import draw_lengths
@@ -35,12 +34,21 @@ ARRIVALS: dict[str, tuple[dict[str, Any], str]] = {
     "gamma_smooth": ({"kind": "gamma", "rate_per_s": 4, "cv": 0.5}, "aa1b71fa8453ea8c"),
     "constant": ({"kind": "constant", "rate_per_s": 3}, "227b48c01d40fae1"),
     "all_at_once": ({"kind": "all_at_once"}, "e7e2dcff542de953"),
-    "ramp": ({"kind": "ramp", "from_rate_per_s": 1, "to_rate_per_s": 50, "ramp_s": 60}, "b7659efaabd9bc48"),
+    "ramp": (
+        {"kind": "ramp", "from_rate_per_s": 1, "to_rate_per_s": 50, "ramp_s": 60},
+        "b7659efaabd9bc48",
+    ),
     "steps": (
-        {"kind": "steps", "steps": [{"rate_per_s": 1, "duration_s": 9}, {"rate_per_s": 7, "duration_s": 9}]},
+        {
+            "kind": "steps",
+            "steps": [{"rate_per_s": 1, "duration_s": 9}, {"rate_per_s": 7, "duration_s": 9}],
+        },
         "eb3f16c14f390b32",
     ),
-    "on_off": ({"kind": "on_off", "on_rate_per_s": 40, "off_rate_per_s": 1, "on_s": 2, "off_s": 3}, "83f59a98e54ee08e"),
+    "on_off": (
+        {"kind": "on_off", "on_rate_per_s": 40, "off_rate_per_s": 1, "on_s": 2, "off_s": 3},
+        "83f59a98e54ee08e",
+    ),
     "on_off_random": (
         {"kind": "on_off", "on_rate_per_s": 40, "on_s": 2, "off_s": 3, "random_phases": True},
         "a67c016844e83a9e",
@@ -50,15 +58,26 @@ ARRIVALS: dict[str, tuple[dict[str, Any], str]] = {
 LENGTHS: dict[str, tuple[dict[str, Any], str]] = {
     "fixed": ({"kind": "fixed", "tokens": 9}, "19f5b117913e5a7a"),
     "uniform": ({"kind": "uniform", "minimum": 3, "maximum": 999}, "45c3af08804b740c"),
-    "lognormal": ({"kind": "lognormal", "median": 256, "sigma": 0.9, "minimum": 16, "maximum": 2048}, "e4067d7b493c0b89"),
+    "lognormal": (
+        {"kind": "lognormal", "median": 256, "sigma": 0.9, "minimum": 16, "maximum": 2048},
+        "e4067d7b493c0b89",
+    ),
     "zipf": ({"kind": "zipf", "exponent": 1.2, "minimum": 2, "maximum": 5000}, "05672a46be50ea24"),
     "empirical": (
-        {"kind": "empirical", "trace": {"format": "plain", "path": "x"}, "column": "num_prefill_tokens"},
+        {
+            "kind": "empirical",
+            "trace": {"format": "plain", "path": "x"},
+            "column": "num_prefill_tokens",
+        },
         "f5acc7c2ebfccf4e",
     ),
 }
 TOKENS = "6c0f892dc16ae44e"
-WORKLOADS = {"smoke": "4f270ebd74b85770", "chat_poisson": "4ac1a4b809ca0d3b", "mix_rate_10": "a15dc434bfb8d3ac"}
+WORKLOADS = {
+    "smoke": "4f270ebd74b85770",
+    "chat_poisson": "4ac1a4b809ca0d3b",
+    "mix_rate_10": "a15dc434bfb8d3ac",
+}
 
 
 def sha256(values: Any) -> str:
@@ -79,7 +98,14 @@ def lengths_of(process: dict[str, Any]) -> Any:
 
 
 def tokens() -> list[int]:
-    return prompt_token_ids(12_345, 2_000, 151_643, special_token_ids=[0, 11], block_ids=[7, 8, 7], block_size_tokens=512)
+    return prompt_token_ids(
+        12_345,
+        2_000,
+        151_643,
+        special_token_ids=[0, 11],
+        block_ids=[7, 8, 7],
+        block_size_tokens=512,
+    )
 
 
 def workload_hash(name: str, root: Path) -> str:
@@ -89,9 +115,17 @@ def workload_hash(name: str, root: Path) -> str:
 
 def all_hashes(root: Path) -> dict[str, str]:
     """Every hash in this file, as it is here and now."""
-    return {**{f"arrivals {name}": sha256(arrivals_of(process)) for name, (process, _) in ARRIVALS.items()},
-            **{f"lengths {name}": sha256(lengths_of(process)) for name, (process, _) in LENGTHS.items()},
-            **{f"workload {name}": workload_hash(name, root) for name in WORKLOADS}, "tokens": sha256(tokens())}
+    return {
+        **{
+            f"arrivals {name}": sha256(arrivals_of(process))
+            for name, (process, _) in ARRIVALS.items()
+        },
+        **{
+            f"lengths {name}": sha256(lengths_of(process)) for name, (process, _) in LENGTHS.items()
+        },
+        **{f"workload {name}": workload_hash(name, root) for name in WORKLOADS},
+        "tokens": sha256(tokens()),
+    }
 
 
 @pytest.mark.parametrize(("process", "golden"), ARRIVALS.values(), ids=ARRIVALS)
@@ -109,7 +143,9 @@ def test_prompt_tokens_are_those_that_they_always_were() -> None:
 
 
 @pytest.mark.parametrize(("name", "golden"), WORKLOADS.items())
-def test_a_committed_workload_is_the_one_that_it_always_was(name: str, golden: str, tmp_path: Path) -> None:
+def test_a_committed_workload_is_the_one_that_it_always_was(
+    name: str, golden: str, tmp_path: Path
+) -> None:
     assert workload_hash(name, tmp_path) == golden
 
 
@@ -117,20 +153,37 @@ def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
     config = compose(["workload=chat_poisson", f"data_root={tmp_path / 'here'}"])
     here = config.data.workload_dir("chat_poisson")
     run(config, WorkloadInputs(), here)
-    code = ("import sys; from gpu_timing_assets import workload; from gpu_timing_assets.presets.experiment import compose; "
-            "config = compose(['workload=chat_poisson', 'data_root=' + sys.argv[1]]); "
-            "workload.run(config, workload.WorkloadInputs(), config.data.workload_dir('chat_poisson'))")
+    code = (
+        "import sys; from gpu_timing_assets import workload; from "
+        "gpu_timing_assets.config.experiment import compose; "
+        "config = compose(['workload=chat_poisson', 'data_root=' + sys.argv[1]]); "
+        "workload.run(config, workload.WorkloadInputs(), config.data.workload_dir('chat_poisson'))"
+    )
     subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "there")],
         check=True,
         cwd=PROJECT_ROOT,
-        env={**os.environ, "PYTHONHASHSEED": "77", "OMP_NUM_THREADS": "2", "NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3"},
+        env={
+            **os.environ,
+            "PYTHONHASHSEED": "77",
+            "OMP_NUM_THREADS": "2",
+            "NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3",
+        },
     )
-    for name in ("trace_lengths.csv", "trace_intervals.csv", "prompts.jsonl", "prompt_token_ids.jsonl"):
-        assert (tmp_path / "there" / "workloads" / "chat_poisson" / name).read_bytes() == (here / name).read_bytes()
+    for name in (
+        "trace_lengths.csv",
+        "trace_intervals.csv",
+        "prompts.jsonl",
+        "prompt_token_ids.jsonl",
+    ):
+        assert (tmp_path / "there" / "workloads" / "chat_poisson" / name).read_bytes() == (
+            here / name
+        ).read_bytes()
 
 
-def test_changing_the_lengths_does_not_change_the_arrivals_nor_the_other_way_round(tmp_path: Path) -> None:
+def test_changing_the_lengths_does_not_change_the_arrivals_nor_the_other_way_round(
+    tmp_path: Path,
+) -> None:
     def made(*overrides: str) -> tuple[bytes, bytes]:
         config = compose(["workload=mix_rate_10", f"data_root={tmp_path}", *overrides])
         out = tmp_path / str(len(list(tmp_path.iterdir())))
@@ -139,8 +192,11 @@ def test_changing_the_lengths_does_not_change_the_arrivals_nor_the_other_way_rou
 
     lengths, arrivals = made()
     other_lengths, same_arrivals = made("workload.prefill_lengths.median=99")
-    same_lengths, other_arrivals = made("workload.arrivals.rate_per_s=9", "workload.duration_s=null",
-                                        f"+workload.num_requests={len(lengths.splitlines()) - 1}")
+    same_lengths, other_arrivals = made(
+        "workload.arrivals.rate_per_s=9",
+        "workload.duration_s=null",
+        f"+workload.num_requests={len(lengths.splitlines()) - 1}",
+    )
     assert same_arrivals == arrivals
     assert other_lengths != lengths
     assert same_lengths == lengths
@@ -164,17 +220,36 @@ def test_another_numpy_draws_the_same(tmp_path: Path) -> None:
     uv = Path(sys.executable).with_name("uv")
     if not uv.is_file():
         pytest.skip("there is no uv beside the interpreter to install another NumPy with")
-    installed = subprocess.run([str(uv), "pip", "install", "-q", "--python", sys.executable, "--no-deps",
-                                "--target", str(tmp_path), f"numpy=={OTHER_NUMPY}"], capture_output=True, text=True)
+    installed = subprocess.run(
+        [
+            str(uv),
+            "pip",
+            "install",
+            "-q",
+            "--python",
+            sys.executable,
+            "--no-deps",
+            "--target",
+            str(tmp_path),
+            f"numpy=={OTHER_NUMPY}",
+        ],
+        capture_output=True,
+        text=True,
+    )
     if installed.returncode != 0:
-        pytest.skip(f"numpy {OTHER_NUMPY} cannot be installed here: {installed.stderr.strip()[-200:]}")
+        pytest.skip(
+            f"numpy {OTHER_NUMPY} cannot be installed here: {installed.stderr.strip()[-200:]}"
+        )
     code = (
         "import json, sys, pathlib; sys.path[:0] = sys.argv[1:]; import numpy; "
         "import test_workload_spec_determinism as this; "
         "print(json.dumps([numpy.__version__, this.all_hashes(pathlib.Path(sys.argv[1], 'data'))]))"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path), str(PROJECT_ROOT), str(Path(__file__).parent)],
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), str(PROJECT_ROOT), str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     version, hashes = json.loads(done.stdout)
     assert version == OTHER_NUMPY != np.__version__

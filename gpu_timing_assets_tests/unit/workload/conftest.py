@@ -1,4 +1,5 @@
-"""What the workload's tests share: the samples, the tokenizer, and presets written as dictionaries."""
+"""What the workload's tests share: the samples, the tokenizer, and presets written as
+dictionaries."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from gpu_timing_assets.artifacts.metadata import WorkloadMeta
-from gpu_timing_assets.presets.experiment import ExperimentConfig, compose
-from gpu_timing_assets.presets.workload import WorkloadPreset
+from gpu_timing_assets.config.experiment import ExperimentConfig, compose
+from gpu_timing_assets.config.workload import WorkloadPreset
+from gpu_timing_assets.core.metadata import WorkloadMeta
 from gpu_timing_assets.workload import WorkloadInputs, run
 from gpu_timing_assets.workload.input_files import INPUT_ROOTS_VARIABLE
 from gpu_timing_assets.workload.spec import make_requests
@@ -18,9 +19,14 @@ from gpu_timing_assets.workload.writing import Requests
 SAMPLES = Path(__file__).parent / "samples"
 
 SYNTHETIC: dict[str, Any] = {
-    "workload_id": "tiny", "seed": 5, "source": {"kind": "synthetic"}, "num_requests": 20,
-    "prefill_lengths": {"kind": "uniform", "minimum": 4, "maximum": 40}, "decode_lengths": {"kind": "fixed", "tokens": 8},
-    "arrivals": {"kind": "poisson", "rate_per_s": 10}}
+    "workload_id": "tiny",
+    "seed": 5,
+    "source": {"kind": "synthetic"},
+    "num_requests": 20,
+    "prefill_lengths": {"kind": "uniform", "minimum": 4, "maximum": 40},
+    "decode_lengths": {"kind": "fixed", "tokens": 8},
+    "arrivals": {"kind": "poisson", "rate_per_s": 10},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +40,9 @@ def tokenizer() -> WorkloadTokenizer:
 
 
 @pytest.fixture(autouse=True)
-def _tokenizer_is_loaded_once(monkeypatch: pytest.MonkeyPatch, tokenizer: WorkloadTokenizer) -> None:
+def _tokenizer_is_loaded_once(
+    monkeypatch: pytest.MonkeyPatch, tokenizer: WorkloadTokenizer
+) -> None:
     # the real one, which takes a third of a second to load
     monkeypatch.setattr("gpu_timing_assets.workload.spec.load_tokenizer", lambda weights: tokenizer)
 
@@ -46,10 +54,13 @@ def base_config() -> ExperimentConfig:
 
 @pytest.fixture
 def config_of(base_config: ExperimentConfig, tmp_path: Path) -> Callable[..., ExperimentConfig]:
-    """`config_of(**changes)`: the tiny synthetic workload with some of its keys replaced; a value of `None` removes one."""
+    """`config_of(**changes)`: the tiny synthetic workload with some of its keys replaced; a value
+    of `None` removes one."""
 
     def build(**changes: Any) -> ExperimentConfig:
-        preset = {key: value for key, value in {**SYNTHETIC, **changes}.items() if value is not None}
+        preset = {
+            key: value for key, value in {**SYNTHETIC, **changes}.items() if value is not None
+        }
         return base_config.model_copy(
             update={"workload": WorkloadPreset.model_validate(preset), "data_root": str(tmp_path)}
         )
@@ -66,7 +77,9 @@ def made(
 
 
 @pytest.fixture
-def written(config_of: Callable[..., ExperimentConfig], tmp_path: Path) -> Callable[..., tuple[Path, WorkloadMeta]]:
+def written(
+    config_of: Callable[..., ExperimentConfig], tmp_path: Path
+) -> Callable[..., tuple[Path, WorkloadMeta]]:
     """`written(**changes)`: the directory of that workload and its metadata."""
 
     def write(**changes: Any) -> tuple[Path, WorkloadMeta]:
@@ -79,10 +92,21 @@ def written(config_of: Callable[..., ExperimentConfig], tmp_path: Path) -> Calla
 
 @pytest.fixture
 def from_trace(made: Callable[..., Requests]) -> Callable[..., Requests]:
-    """`from_trace("azure_2023", "azure_2023.csv", **selection)`: the requests of a trace at its own times."""
+    """`from_trace("azure_2023", "azure_2023.csv", **selection)`: the requests of a trace at its own
+    times."""
 
     def build(trace_format: str, path: str | Path, **selection: Any) -> Requests:
-        return made(source={"kind": "trace", "format": trace_format, "path": str(SAMPLES / path), **selection},
-                    arrivals={"kind": "trace"}, prefill_lengths=None, decode_lengths=None, num_requests=None)
+        return made(
+            source={
+                "kind": "trace",
+                "format": trace_format,
+                "path": str(SAMPLES / path),
+                **selection,
+            },
+            arrivals={"kind": "trace"},
+            prefill_lengths=None,
+            decode_lengths=None,
+            num_requests=None,
+        )
 
     return build

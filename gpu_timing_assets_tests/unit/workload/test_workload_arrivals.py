@@ -1,4 +1,5 @@
-"""Arrival processes are what they say: their invariants for any parameters, their statistics for fixed seeds."""
+"""Arrival processes are what they say: their invariants for any parameters, their statistics for
+fixed seeds."""
 
 from typing import Any
 
@@ -9,15 +10,17 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
-from gpu_timing_assets.artifacts.errors import WorkloadError
-from gpu_timing_assets.presets.workload import ArrivalProcess
+from gpu_timing_assets.config.workload import ArrivalProcess
+from gpu_timing_assets.core.errors import WorkloadError
 from gpu_timing_assets.workload.arrivals import draw_arrivals, draw_closed_loop
 
 S = 1_000_000_000
 PROCESS: TypeAdapter[Any] = TypeAdapter(ArrivalProcess)
 
 
-def seconds(count: int = 20_000, seed: int = 1, **process: Any) -> "np.ndarray[Any, np.dtype[np.float64]]":
+def seconds(
+    count: int = 20_000, seed: int = 1, **process: Any
+) -> "np.ndarray[Any, np.dtype[np.float64]]":
     return draw_arrivals(PROCESS.validate_python(process), seed, count) / S
 
 
@@ -25,23 +28,50 @@ rates = st.floats(min_value=0.01, max_value=1e6)
 durations = st.floats(min_value=0.01, max_value=1e4)
 processes = st.one_of(
     st.fixed_dictionaries({"kind": st.just("poisson"), "rate_per_s": rates}),
-    st.fixed_dictionaries({"kind": st.just("gamma"), "rate_per_s": rates, "cv": st.floats(min_value=0.05, max_value=10)}),
+    st.fixed_dictionaries(
+        {
+            "kind": st.just("gamma"),
+            "rate_per_s": rates,
+            "cv": st.floats(min_value=0.05, max_value=10),
+        }
+    ),
     st.fixed_dictionaries({"kind": st.just("constant"), "rate_per_s": rates}),
     st.just({"kind": "all_at_once"}),
-    st.fixed_dictionaries({"kind": st.just("ramp"), "from_rate_per_s": st.just(0) | rates, "to_rate_per_s": rates,
-                           "ramp_s": durations}),
-    st.fixed_dictionaries({"kind": st.just("steps"), "steps": st.tuples(
-        st.fixed_dictionaries({"rate_per_s": st.just(0) | rates, "duration_s": durations}),
-        st.fixed_dictionaries({"rate_per_s": rates, "duration_s": durations}))}),
-    st.fixed_dictionaries({"kind": st.just("on_off"), "on_rate_per_s": st.floats(min_value=10, max_value=1e4),
-                           "off_rate_per_s": st.sampled_from([0, 1]), "on_s": st.floats(min_value=0.1, max_value=10),
-                           "off_s": st.floats(min_value=0.1, max_value=10), "random_phases": st.booleans()}))
+    st.fixed_dictionaries(
+        {
+            "kind": st.just("ramp"),
+            "from_rate_per_s": st.just(0) | rates,
+            "to_rate_per_s": rates,
+            "ramp_s": durations,
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "kind": st.just("steps"),
+            "steps": st.tuples(
+                st.fixed_dictionaries({"rate_per_s": st.just(0) | rates, "duration_s": durations}),
+                st.fixed_dictionaries({"rate_per_s": rates, "duration_s": durations}),
+            ),
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "kind": st.just("on_off"),
+            "on_rate_per_s": st.floats(min_value=10, max_value=1e4),
+            "off_rate_per_s": st.sampled_from([0, 1]),
+            "on_s": st.floats(min_value=0.1, max_value=10),
+            "off_s": st.floats(min_value=0.1, max_value=10),
+            "random_phases": st.booleans(),
+        }
+    ),
+)
 
 
 @settings(max_examples=150, deadline=None)
 @given(processes, st.integers(0, 2**63), st.integers(1, 300))
 def test_any_process_gives_as_many_arrivals_as_asked_sorted_and_not_negative(
-        process: dict[str, Any], seed: int, count: int) -> None:
+    process: dict[str, Any], seed: int, count: int
+) -> None:
     times = draw_arrivals(PROCESS.validate_python(process), seed, count)
     assert len(times) == count
     assert times.dtype == np.int64
@@ -51,9 +81,13 @@ def test_any_process_gives_as_many_arrivals_as_asked_sorted_and_not_negative(
 
 @settings(max_examples=60, deadline=None)
 @given(processes, st.integers(1, 200), st.integers(1, 200))
-def test_more_arrivals_of_a_seed_begin_with_the_same_ones(process: dict[str, Any], few: int, more: int) -> None:
+def test_more_arrivals_of_a_seed_begin_with_the_same_ones(
+    process: dict[str, Any], few: int, more: int
+) -> None:
     parsed = PROCESS.validate_python(process)
-    np.testing.assert_array_equal(draw_arrivals(parsed, 3, few + more)[:few], draw_arrivals(parsed, 3, few))
+    np.testing.assert_array_equal(
+        draw_arrivals(parsed, 3, few + more)[:few], draw_arrivals(parsed, 3, few)
+    )
 
 
 def test_poisson_intervals_are_exponential() -> None:
@@ -63,7 +97,9 @@ def test_poisson_intervals_are_exponential() -> None:
 
 
 @pytest.mark.parametrize("cv", [0.25, 1.0, 2.0, 4.0])
-def test_gamma_intervals_have_their_mean_their_coefficient_of_variation_and_their_shape(cv: float) -> None:
+def test_gamma_intervals_have_their_mean_their_coefficient_of_variation_and_their_shape(
+    cv: float,
+) -> None:
     intervals = np.diff(seconds(kind="gamma", rate_per_s=10, cv=cv))
     assert intervals.mean() == pytest.approx(0.1, rel=0.05 * max(cv, 1))
     assert intervals.std() / intervals.mean() == pytest.approx(cv, rel=0.05)
@@ -74,7 +110,9 @@ def test_gamma_intervals_have_their_mean_their_coefficient_of_variation_and_thei
 
 
 def test_constant_arrivals_are_evenly_spaced_from_the_start() -> None:
-    np.testing.assert_array_equal(seconds(5, kind="constant", rate_per_s=4), [0, 0.25, 0.5, 0.75, 1])
+    np.testing.assert_array_equal(
+        seconds(5, kind="constant", rate_per_s=4), [0, 0.25, 0.5, 0.75, 1]
+    )
 
 
 def test_all_at_once_is_at_the_start() -> None:
@@ -95,8 +133,15 @@ def test_a_ramp_can_fall() -> None:
 
 
 def test_steps_have_their_rates_one_after_the_other() -> None:
-    times = seconds(20_000, kind="steps", steps=[
-        {"rate_per_s": 100, "duration_s": 50}, {"rate_per_s": 0, "duration_s": 20}, {"rate_per_s": 200, "duration_s": 1}])
+    times = seconds(
+        20_000,
+        kind="steps",
+        steps=[
+            {"rate_per_s": 100, "duration_s": 50},
+            {"rate_per_s": 0, "duration_s": 20},
+            {"rate_per_s": 200, "duration_s": 1},
+        ],
+    )
     assert (times < 50).sum() == pytest.approx(5_000, rel=0.05)
     assert not ((times > 50) & (times < 70)).any()
     assert ((times > 70) & (times < 120)).sum() == pytest.approx(10_000, rel=0.03)
@@ -109,7 +154,15 @@ def test_bursts_are_on_and_off_in_turn() -> None:
 
 
 def test_random_bursts_have_the_mean_rate_and_are_burstier_than_poisson() -> None:
-    times = seconds(40_000, kind="on_off", on_rate_per_s=90, off_rate_per_s=10, on_s=2, off_s=2, random_phases=True)
+    times = seconds(
+        40_000,
+        kind="on_off",
+        on_rate_per_s=90,
+        off_rate_per_s=10,
+        on_s=2,
+        off_s=2,
+        random_phases=True,
+    )
     assert len(times) / times[-1] == pytest.approx(50, rel=0.1)
     counts = np.bincount(times.astype(int))
     assert counts.var() / counts.mean() > 5
@@ -127,7 +180,9 @@ def test_a_closed_loop_deals_requests_to_its_users_and_sums_each_ones_thinking()
 
 
 def test_a_closed_loop_can_think_for_a_fixed_time() -> None:
-    process = PROCESS.validate_python({"kind": "closed_loop", "users": 2, "think_time": "fixed", "think_time_s": 1.5})
+    process = PROCESS.validate_python(
+        {"kind": "closed_loop", "users": 2, "think_time": "fixed", "think_time_s": 1.5}
+    )
     assert set(draw_closed_loop(process, 1, 5).think_time_ns) == {1_500_000_000}
 
 
@@ -151,7 +206,8 @@ def test_a_process_without_arrivals_is_refused(process: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "process", [{"kind": "poisson", "rate_per_s": 1e-9}, {"kind": "gamma", "rate_per_s": 1e-9, "cv": 1}]
+    "process",
+    [{"kind": "poisson", "rate_per_s": 1e-9}, {"kind": "gamma", "rate_per_s": 1e-9, "cv": 1}],
 )
 def test_arrivals_that_do_not_fit_into_a_century_are_an_error(process: dict[str, Any]) -> None:
     with pytest.raises(WorkloadError, match="century"):

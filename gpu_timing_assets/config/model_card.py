@@ -1,0 +1,36 @@
+"""The model's directory as an engine wants it, and the model's dimensions from its card."""
+
+import json
+from pathlib import Path
+
+from gpu_timing_assets.config.target import ModelPreset
+from gpu_timing_assets.core.engine_params import ModelDimensions
+from gpu_timing_assets.core.errors import PresetError
+
+
+def read_model_dimensions(model: ModelPreset) -> ModelDimensions:
+    """From the card's `config.json`. Raises `PresetError` naming the file and field if it is
+    missing or not a Qwen3."""
+    path = card_directory(model) / "config.json"
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PresetError(
+            f"model {model.name!r}: {path} is missing: put the model's Hugging Face config.json "
+            f"there"
+        ) from None
+    except ValueError as error:
+        raise PresetError(f"{path} is not JSON: {error}") from None
+    if card.get("model_type") != "qwen3":
+        raise PresetError(
+            f"{path}: model_type is {card.get('model_type')!r}, only dense 'qwen3' is supported"
+        )
+    try:
+        return ModelDimensions(**{name: card[name] for name in ModelDimensions.model_fields})
+    except KeyError as error:
+        raise PresetError(f"{path}: field {error.args[0]!r} is missing") from None
+
+
+def card_directory(model: ModelPreset) -> Path:
+    """Where the engine loads the model from: the weights if there are any, else the card alone."""
+    return Path(model.weights) if model.weights else model.card_dir

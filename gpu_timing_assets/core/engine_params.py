@@ -1,0 +1,68 @@
+"""Every resolved knob of an engine, under one name on the real and on the simulated side: `params`
+in `run_meta.json`."""
+
+from typing import Any
+
+from pydantic import Field
+
+from gpu_timing_assets.core.metadata import Metadata
+
+
+class ModelDimensions(Metadata):
+    """What of a model decides its timing, from its Hugging Face `config.json`."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    vocab_size: int
+    tie_word_embeddings: bool
+    max_position_embeddings: int
+
+    @property
+    def num_parameters(self) -> int:
+        """Of the matrices; norms are left out."""
+        attention = (
+            self.hidden_size
+            * self.head_dim
+            * 2
+            * (self.num_attention_heads + self.num_key_value_heads)
+        )
+        layer = attention + 3 * self.hidden_size * self.intermediate_size
+        vocabulary = self.vocab_size * self.hidden_size * (1 if self.tie_word_embeddings else 2)
+        return vocabulary + self.num_hidden_layers * layer
+
+
+class EngineParams(Metadata):
+    """What the engine resolved its settings to. A simulation carries those that it simulated.
+
+    `graph_mode` is vLLM's `cudagraph_mode` (`NONE`, `FULL_AND_PIECEWISE`, …); `graph_capture_sizes`
+    the batch sizes in tokens that were captured. `comparable_under_load` is false for a backend
+    that serves one request at a time. `native_library` is the build of vLLM's CPU kernels that its
+    platform chose (`_C_AVX2`), null where there is one only."""
+
+    engine: str
+    engine_version: str
+    device_name: str
+    model_dimensions: ModelDimensions
+    dtype: str
+    native_library: str | None = None
+    tensor_parallel_size: int = 1
+    max_model_len: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    enable_chunked_prefill: bool
+    async_scheduling: bool
+    enable_prefix_caching: bool
+    num_kv_blocks: int
+    kv_block_size: int
+    kv_cache_dtype: str = "auto"
+    attention_backend: str
+    attention_backend_version: str | None = None
+    graph_mode: str
+    graph_capture_sizes: tuple[int, ...] = ()
+    scheduling_policy: str = "fcfs"
+    comparable_under_load: bool = True
+    other: dict[str, Any] = Field(default_factory=dict)

@@ -1,0 +1,44 @@
+"""The profiling bundle: what the simulator knows about a model on a piece of hardware."""
+
+import dagster as dg
+
+from gpu_timing_assets.dagster_app.automation import NIGHTLY
+from gpu_timing_assets.dagster_app.checks import bundle_check_result, bundle_check_specs
+from gpu_timing_assets.dagster_app.code_versions import ENGINE_VERSION
+from gpu_timing_assets.dagster_app.gpu_tags import GPU_OP_TAGS, GPU_POOL
+from gpu_timing_assets.dagster_app.launchpad import ProfilingBundleConfig, Target
+from gpu_timing_assets.dagster_app.pipes_launcher import pipes_launcher
+from gpu_timing_assets.dagster_app.stage import stage
+
+
+@dg.asset(
+    group_name="measurement",
+    description="Kernel and host timings of one model on one hardware: once per target, never "
+    "from a judged workload.",
+    kinds={"vllm", "torch", "gpu"},
+    owners=["team:measurement"],
+    tags={"stage": "vidur-profile", "runs-on": "gpu"},
+    pool=GPU_POOL,
+    op_tags=GPU_OP_TAGS,
+    check_specs=bundle_check_specs(),
+    automation_condition=NIGHTLY,
+    code_version=f"1/{ENGINE_VERSION}",
+)
+def profiling_bundle(
+    context: dg.AssetExecutionContext,
+    config: ProfilingBundleConfig,
+    target: dg.ResourceParam[Target],
+) -> dg.MaterializeResult:
+    from gpu_timing_assets.dagster_app.describe_bundle import describe_bundle
+    from gpu_timing_assets.measure import profiling
+
+    experiment = target.experiment()
+    with stage(context, "vidur-profile", target=experiment.target_id) as clock:
+        root = experiment.data.profiling_root(experiment.hardware.name, experiment.model.name)
+        inputs, launch = profiling.ProfilingInputs(), pipes_launcher(context)
+        meta = profiling.run(experiment, inputs, root, launch=launch, force=config.force)
+    return dg.MaterializeResult(
+        metadata=describe_bundle(meta, root, clock),
+        check_results=[bundle_check_result(meta)],
+        data_version=dg.DataVersion(f"{meta.bundle_config_sha256[:16]}-{meta.measured_at}"),
+    )

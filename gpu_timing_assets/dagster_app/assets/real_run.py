@@ -1,0 +1,51 @@
+"""The real run: the workload replayed against the real engine."""
+
+import dagster as dg
+
+from gpu_timing_assets.dagster_app.assets.workload_spec import workload_spec
+from gpu_timing_assets.dagster_app.automation import NIGHTLY
+from gpu_timing_assets.dagster_app.checks import real_run_check_result, real_run_check_specs
+from gpu_timing_assets.dagster_app.code_versions import ENGINE_VERSION
+from gpu_timing_assets.dagster_app.gpu_tags import GPU_OP_TAGS, GPU_POOL
+from gpu_timing_assets.dagster_app.launchpad import Target
+from gpu_timing_assets.dagster_app.partitions import WORKLOADS
+from gpu_timing_assets.dagster_app.pipes_launcher import pipes_launcher
+from gpu_timing_assets.dagster_app.stage import stage
+
+
+@dg.asset(
+    deps=[workload_spec],
+    group_name="measurement",
+    description="The workload replayed on its schedule against the real engine; token times as "
+    "the client sees them.",
+    kinds={"vllm", "gpu"},
+    owners=["team:measurement"],
+    tags={"stage": "real-bench", "runs-on": "gpu"},
+    partitions_def=WORKLOADS,
+    pool=GPU_POOL,
+    op_tags=GPU_OP_TAGS,
+    check_specs=real_run_check_specs(),
+    automation_condition=NIGHTLY,
+    code_version=f"1/{ENGINE_VERSION}",
+)
+def real_run(
+    context: dg.AssetExecutionContext, target: dg.ResourceParam[Target]
+) -> dg.MaterializeResult:
+    from gpu_timing_assets.core.metadata import read_complete_run
+    from gpu_timing_assets.dagster_app.describe_run import describe_real_runs
+    from gpu_timing_assets.measure import real_bench
+
+    experiment = target.experiment(context.partition_key)
+    with stage(context, "real-bench", target=experiment.target_id) as clock:
+        inputs = real_bench.RealBenchInputs(
+            workload_dirs=(experiment.data.workload_dir(context.partition_key),)
+        )
+        result = real_bench.run(
+            experiment, inputs, experiment.data.path / "real_runs", launch=pipes_launcher(context)
+        )
+    metas = [read_complete_run(directory, allow_invalid=True) for directory in result.run_dirs]
+    return dg.MaterializeResult(
+        metadata=describe_real_runs(result.run_dirs, metas, clock),
+        check_results=[real_run_check_result(metas)],
+        data_version=dg.DataVersion(metas[0].run_id),
+    )

@@ -1,0 +1,54 @@
+"""What a person wants to see of a profiling bundle on Dagster's page."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from gpu_timing_assets.core.bundle import BundleMeta
+from gpu_timing_assets.dagster_app.metadata_table import metadata_table
+from gpu_timing_assets.dagster_app.sparkline import sparkline
+from gpu_timing_assets.dagster_app.stage import StageClock
+
+
+def describe_bundle(meta: BundleMeta, root: Path, clock: StageClock) -> dict[str, Any]:
+    """Coverage, quality and fitted errors; each held-out error is a number too, so that Dagster
+    plots it over time."""
+    fits = [
+        {"operator": operator, **{name: float(value) for name, value in errors.items()}}
+        for operator, errors in meta.fitted_error_pct.items()
+    ]
+    medians = [float(next(iter(errors.values()), 0.0)) for errors in meta.fitted_error_pct.values()]
+    return {
+        "covers": f"up to {meta.max_num_tokens} tokens a step, {meta.max_decode_batch_size} "
+        f"decodes, "
+        f"{meta.max_context_tokens} tokens of context",
+        "quality": metadata_table(
+            [
+                {
+                    "check": name,
+                    "passed": bool(check["passed"]),
+                    "value": str(check.get("value")),
+                    "bound": str(check.get("bound")),
+                    "what": str(check.get("what", "")),
+                }
+                for name, check in meta.quality.items()
+            ]
+        ),
+        "fitted_errors_pct": metadata_table(_same_keys(fits)),
+        "fitted_errors": sparkline(medians, "error of each operator's fit, in the table's order"),
+        "worst_fitted_error_pct": max(medians, default=0.0),
+        "failed_quality_checks": len(meta.failed_checks),
+        "engine": f"{meta.engine} {meta.engine_version}",
+        "device": meta.device_name,
+        "profiling_preset": meta.profiling_preset,
+        "measured_at": meta.measured_at,
+        "measuring_s": float(sum(meta.duration_s.values())),
+        "directory": dg.MetadataValue.path(root),
+        "stage_seconds": clock.seconds,
+    }
+
+
+def _same_keys(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [{name: row.get(name) for name in names} for row in rows]

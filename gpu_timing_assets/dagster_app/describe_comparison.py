@@ -1,0 +1,78 @@
+"""What a person wants to see of a comparison and of the fidelity matrix on Dagster's page."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from gpu_timing_assets.compare.results import (
+    ComparisonResult,
+    MatrixResult,
+    VerdictRow,
+    interval_text,
+    signed_pct,
+    unsigned_pct,
+)
+from gpu_timing_assets.dagster_app.metadata_table import metadata_table
+from gpu_timing_assets.dagster_app.report_links import report_link
+from gpu_timing_assets.dagster_app.sparkline import sparkline
+from gpu_timing_assets.dagster_app.stage import StageClock
+
+NO_BREAK = "\u00a0"  # the page's narrow columns would break a figure from its unit
+
+
+def describe_comparison(result: ComparisonResult, clock: StageClock) -> dict[str, Any]:
+    """The verdict of the simulation that is judged; each error is a number too, so that Dagster
+    plots it over time."""
+    ratios = list(result.meta.details.get("host_time_ratio", {}).values())
+    judged = [row for row in result.verdicts if row.simulation == result.primary_simulation]
+    return {
+        "report": report_link(result.report),
+        "verdict": metadata_table([_verdict(row) for row in judged]),
+        "verdict_counts": ", ".join(
+            f"{count} {verdict}" for verdict, count in result.counts().items()
+        ),
+        **{
+            f"error_pct_{row.metric}_{row.statistic}".lower(): row.error_pct
+            for row in judged
+            if row.error_pct is not None
+        },
+        "errors": sparkline(
+            [abs(row.error_pct or 0.0) for row in judged],
+            "size of each error, in the table's order",
+        ),
+        "judged_simulation": result.primary_simulation,
+        **({"host_time_ratio": sum(ratios) / len(ratios)} if ratios else {}),
+        "real_runs": len(result.meta.details.get("real_run_ids", ()))
+        or len(str(result.meta.real_run_dir).split(",")),
+        **(
+            {"notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in result.notes))}
+            if result.notes
+            else {}
+        ),
+        "report_file": dg.MetadataValue.path(result.report),
+        "stage_seconds": clock.seconds,
+    }
+
+
+def _verdict(row: VerdictRow) -> dict[str, str]:
+    cells = {
+        "statistic": f"{row.metric} {row.statistic}",
+        "verdict": row.verdict,
+        "error": signed_pct(row.error_pct),
+        "noise": unsigned_pct(row.noise_pct),
+        "real": f"{row.real:.4g} {row.unit}",
+        "simulated": f"{row.simulated:.4g} {row.unit}",
+        "interval": interval_text(row),
+    }
+    return {name: text.replace(" ", NO_BREAK) for name, text in cells.items()}
+
+
+def describe_matrix(result: MatrixResult, clock: StageClock) -> dict[str, Any]:
+    return {
+        "page": report_link(result.page),
+        "comparisons": len(result.rows),
+        "matrix": metadata_table(result.rows),
+        "page_file": dg.MetadataValue.path(Path(result.page)),
+        "stage_seconds": clock.seconds,
+    }

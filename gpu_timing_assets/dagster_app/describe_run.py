@@ -1,0 +1,98 @@
+"""What a person wants to see of a real or simulated run on Dagster's page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from gpu_timing_assets.core.metadata import RunMeta
+from gpu_timing_assets.core.tables import read_run_tables
+from gpu_timing_assets.dagster_app.metadata_table import metadata_table
+from gpu_timing_assets.dagster_app.sparkline import sparkline
+from gpu_timing_assets.dagster_app.stage import StageClock
+
+
+def describe_real_runs(
+    run_dirs: Sequence[Path], metas: Sequence[RunMeta], clock: StageClock
+) -> dict[str, Any]:
+    """All repeats of one engine start; the numbers that are followed over time are the first
+    repeat's."""
+    tables = [read_run_tables(directory) for directory in run_dirs]
+    first, lateness = metas[0], metas[0].details.get("submission_lateness_ms", {})
+    invalid = sorted(
+        {str(reason) for meta in metas for reason in meta.details.get("invalid_reasons", [])}
+    )
+    rows = [
+        {"run": directory.name.rsplit("-", 1)[-1], "status": meta.status, **latencies_ms(*table)}
+        for directory, meta, table in zip(run_dirs, metas, tables, strict=True)
+    ]
+    return {
+        "latencies": metadata_table(rows),
+        **latencies_ms(*tables[0]),
+        **_over_time(*tables[0]),
+        "lateness_p99_ms": float(lateness.get("p99", 0.0)),
+        "engine_start_s": float(first.details.get("engine_start_s", 0.0)),
+        "engine": f"{first.params.get('engine')} {first.params.get('engine_version')}",
+        "device": str(first.params.get("device_name")),
+        "repeats": len(run_dirs),
+        "valid": not invalid,
+        **({"invalid_reasons": "; ".join(invalid)} if invalid else {}),
+        "directory": dg.MetadataValue.path(run_dirs[0]),
+        "stage_seconds": clock.seconds,
+    }
+
+
+def describe_sim_run(meta: RunMeta, directory: Path, clock: StageClock) -> dict[str, Any]:
+    requests, tokens = read_run_tables(directory)
+    simulated_s = float(requests["completion_time_ns"].max()) / 1e9
+    wall_s = float(meta.details.get("wall_s", 0.0))
+    return {
+        "latencies": metadata_table(
+            [{"simulation": str(meta.details.get("predictor")), **latencies_ms(requests, tokens)}]
+        ),
+        **latencies_ms(requests, tokens),
+        **_over_time(requests, tokens),
+        "predictor": str(meta.details.get("predictor")),
+        "variant": str(meta.details.get("variant") or "none"),
+        "steps": int(meta.details.get("steps", 0)),
+        "simulated_s": simulated_s,
+        "wall_s": wall_s,
+        "times_faster_than_real": simulated_s / wall_s if wall_s else 0.0,
+        "extrapolated": bool(meta.details.get("extrapolated", False)),
+        "directory": dg.MetadataValue.path(directory),
+        "stage_seconds": clock.seconds,
+    }
+
+
+def latencies_ms(requests: pd.DataFrame, tokens: pd.DataFrame) -> dict[str, float]:
+    """TTFT, ITL and E2E in ms, of the requests that were served."""
+    served = requests[requests["status"] == "ok"]
+    series = {
+        "ttft": served["ttft_ns"],
+        "itl": tokens["token_latency_ns"].dropna(),
+        "e2e": served["completion_time_ns"] - served["arrival_time_ns"],
+    }
+    return {
+        f"{name}_p{q}_ms": float(values.astype("float64").quantile(q / 100)) / 1e6
+        for name, values in series.items()
+        if len(values)
+        for q in (50, 99)
+    }
+
+
+def _over_time(requests: pd.DataFrame, tokens: pd.DataFrame) -> dict[str, Any]:
+    served = requests[requests["status"] == "ok"].sort_values("arrival_time_ns")
+    later = tokens.dropna(subset=["token_latency_ns"]).sort_values("token_time_ns")
+    seconds = float(tokens["token_time_ns"].max()) / 1e9 if len(tokens) else 0.0
+    return {
+        "ttft_over_time": sparkline(
+            (served["ttft_ns"].astype("float64") / 1e6).tolist(), "TTFT by arrival"
+        ),
+        "itl_over_time": sparkline(
+            (later["token_latency_ns"].astype("float64") / 1e6).tolist(), "time between tokens"
+        ),
+        "requests_failed": len(requests) - len(served),
+        "output_tokens_per_s": len(tokens) / seconds if seconds else 0.0,
+    }

@@ -1,0 +1,40 @@
+"""What a person wants to see of a workload on Dagster's page."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from gpu_timing_assets.core.metadata import WorkloadMeta
+from gpu_timing_assets.core.tables import read_workload_tables
+from gpu_timing_assets.dagster_app.out_of_date import PRESET_SHA256, preset_sha256
+from gpu_timing_assets.dagster_app.sparkline import histogram, sparkline
+from gpu_timing_assets.dagster_app.stage import StageClock
+
+
+def describe_workload(meta: WorkloadMeta, directory: Path, clock: StageClock) -> dict[str, Any]:
+    lengths, intervals = read_workload_tables(directory)
+    prompt, output = lengths["num_prefill_tokens"].tolist(), lengths["num_decode_tokens"].tolist()
+    seconds = meta.duration_ns / 1e9
+    return {
+        "arrivals": sparkline(
+            histogram(intervals["arrival_time_ns"].tolist()), f"arrivals over {seconds:.1f} s"
+        ),
+        "prompt_lengths": sparkline(
+            histogram(prompt), f"prompt tokens, {min(prompt)} to {max(prompt)}"
+        ),
+        "output_lengths": sparkline(
+            histogram(output), f"output tokens, {min(output)} to {max(output)}"
+        ),
+        "requests": meta.num_requests,
+        "prompt_tokens": meta.num_prefill_tokens,
+        "output_tokens": meta.num_decode_tokens,
+        "duration_s": round(seconds, 3),
+        "requests_per_s": round(meta.num_requests / seconds, 3) if seconds else 0.0,
+        "workload_sha256": meta.workload_sha256,
+        "tokenizer": str(meta.tokenizer.get("name", "")),
+        "seed": meta.seed,
+        PRESET_SHA256: preset_sha256(meta.workload_id),
+        "directory": dg.MetadataValue.path(directory),
+        "stage_seconds": clock.seconds,
+    }

@@ -1,0 +1,37 @@
+"""What runs the steps of a run: processes on this machine, or Celery workers on several."""
+
+import dagster as dg
+
+from gpu_timing_assets.config.settings import Settings
+
+
+def executor(settings: Settings) -> dg.ExecutorDefinition:
+    """One step at a time in a run: a simulation beside a measurement on the same cores would be
+    measured too."""
+    if settings.executor == "celery":
+        from dagster_celery import celery_executor
+
+        broker = settings.celery_broker
+        return _after_lost_runs(celery_executor).configured({"broker": broker, "backend": broker})
+    return _after_lost_runs(dg.multiprocess_executor).configured({"max_concurrent": 1})
+
+
+def _after_lost_runs(executor: dg.ExecutorDefinition) -> dg.ExecutorDefinition:
+    """The executor, but a run begins by ending lost ones: on the command line no daemon frees the
+    pool slot that they hold."""
+
+    def create(context: dg.InitExecutorContext) -> dg.Executor:
+        from gpu_timing_assets.dagster_app.lost_runs import end_lost_runs
+
+        end_lost_runs(context.instance)
+        assert executor.executor_creation_fn is not None
+        return executor.executor_creation_fn(context)
+
+    schema = executor.config_schema
+    return dg.ExecutorDefinition(
+        executor.name,
+        schema,  # type: ignore[arg-type]
+        executor.get_requirements,
+        create,
+        executor.description,
+    )

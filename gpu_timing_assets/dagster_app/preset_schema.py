@@ -1,0 +1,120 @@
+"""The presets' models as Dagster's config schema: every field optional, with its type, its bounds
+and its help.
+
+The page and the command line judge a run's configuration by this schema before they start it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import dagster as dg
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic.fields import FieldInfo
+
+from gpu_timing_assets.config.base import Preset
+
+BOUNDS = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le"), Lt: ("<", "lt")}
+
+
+def override_schema(preset: type[Preset], without: Sequence[str] = ("kind",)) -> dg.Shape:
+    """The fields of `preset` but those named in `without`, none of them required.
+
+    A choice between kinds (of arrivals, lengths, sources) is a selector: `arrivals: {poisson:
+    {rate_per_s: 4}}`."""
+    return dg.Shape(
+        {
+            name: dg.Field(
+                _config_type(info.annotation, f"{preset.__name__}.{name}"),
+                is_required=False,
+                description=_help(info),
+            )
+            for name, info in preset.model_fields.items()
+            if name not in without
+        },
+        description=" ".join((preset.__doc__ or "").split()),
+    )
+
+
+def as_changes(preset: type[Preset], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """What `override_schema` let through, as the preset spells it: `arrivals: {kind: poisson,
+    rate_per_s: 4}`."""
+    return {
+        name: _as_change(preset.model_fields[name].annotation, value)
+        for name, value in overrides.items()
+    }
+
+
+def _config_type(annotation: Any, name: str) -> Any:
+    if get_origin(annotation) is Annotated:
+        return _config_type(get_args(annotation)[0], name)
+    if inner := _nullable(annotation):
+        return dg.Noneable(_config_type(inner, name))
+    if kinds := _kinds(annotation):
+        return dg.Selector(
+            {
+                kind: dg.Field(
+                    override_schema(preset), is_required=False, description=preset.__doc__
+                )
+                for kind, preset in kinds.items()
+            }
+        )
+    if get_origin(annotation) is Literal:
+        return dg.Enum(name, [dg.EnumValue(value) for value in get_args(annotation)])
+    if get_origin(annotation) is tuple:
+        return dg.Array(_config_type(get_args(annotation)[0], name))
+    return override_schema(annotation) if issubclass(annotation, Preset) else annotation
+
+
+def _as_change(annotation: Any, value: Any) -> Any:
+    if get_origin(annotation) is Annotated:
+        return _as_change(get_args(annotation)[0], value)
+    if value is None:
+        return None
+    if inner := _nullable(annotation):
+        return _as_change(inner, value)
+    if kinds := _kinds(annotation):
+        [(kind, fields)] = value.items()
+        return {"kind": kind, **as_changes(kinds[kind], fields)}
+    if get_origin(annotation) is tuple:
+        return [_as_change(get_args(annotation)[0], item) for item in value]
+    return as_changes(annotation, value) if isinstance(value, Mapping) else value
+
+
+def _nullable(annotation: Any) -> Any | None:
+    """What `annotation` is besides None, if it may be None."""
+    options = _options(annotation)
+    others = tuple(option for option in options if option is not type(None))
+    return Union[others] if len(others) < len(options) else None  # noqa: UP007 (made of a tuple)
+
+
+def _kinds(annotation: Any) -> dict[str, type[Preset]]:
+    """The presets of a union by their `kind`."""
+    return {
+        get_args(option.model_fields["kind"].annotation)[0]: option
+        for option in _options(annotation)
+    }
+
+
+def _options(annotation: Any) -> Sequence[Any]:
+    if get_origin(annotation) is Annotated:
+        return _options(get_args(annotation)[0])
+    return get_args(annotation) if get_origin(annotation) in (Union, type(int | str)) else ()
+
+
+def _help(info: FieldInfo) -> str:
+    bounds = ", ".join(
+        f"{sign} {getattr(bound, attribute):g}"
+        for bound in _constraints(info)
+        for kind, (sign, attribute) in BOUNDS.items()
+        if isinstance(bound, kind)
+    )
+    description = " ".join((info.description or "").split())
+    return f"{description} [{bounds}]" if bounds else description
+
+
+def _constraints(info: FieldInfo) -> list[Any]:
+    """Those of the field itself and of the type that it is or null."""
+    inner = [
+        part for option in get_args(info.annotation) for part in getattr(option, "__metadata__", ())
+    ]
+    return [*info.metadata, *(bound for part in inner for bound in getattr(part, "metadata", ()))]

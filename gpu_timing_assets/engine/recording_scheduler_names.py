@@ -1,6 +1,0 @@
-"""What `recording_scheduler` is called by, for processes that must not import vLLM to say it."""
-
-SYNC_SCHEDULER = "gpu_timing_assets.engine.recording_scheduler.RecordingScheduler"
-ASYNC_SCHEDULER = "gpu_timing_assets.engine.recording_scheduler.RecordingAsyncScheduler"
-RECORDING_VARIABLE = "GPU_TIMING_RECORDING"
-FLUSH_REQUEST = "flush"

@@ -1,0 +1,220 @@
+"""How long the kernels of a step take inside the engine, of what they take one by one: fitted on a
+bundle's bursts.
+
+A decode step replays one captured graph. A mixed step (prompt tokens, piecewise or eager) runs the
+attention of its decoding requests in one kernel with that of its prompts, where it takes longer
+than on its own; and a GPU at its power limit clocks down as prefill goes on."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from gpu_timing_assets.engine_loop.host_times import MIN_ROWS, FittedTime, fit_time, sample_of
+from gpu_timing_assets.engine_loop.kernel_times import Curve, Surface
+
+# the same graph takes the GPU the same time, and little more than its kernels one by one: otherwise
+# the host set the pace
+HOST_BOUND_SPREAD = 0.12
+HOST_BOUND_RATIO = 1.3
+CONTEXT_BINS = (0, 48, 96, 192, 384, 768, 1536, 3072, 1 << 30)
+IN_A_ROW_MS = (0, 100, 200, 400, 800, 1600, 1 << 30)
+UNSCALED = Surface((1.0,), (Curve((1.0,), (1.0,)),))
+
+
+@dataclass(frozen=True)
+class GpuScale:
+    """Factors on the kernels of a step as they were measured one by one.
+
+    `full`: of a full graph, by padded batch size and tokens of context a request. `mixed`: of a
+    mixed step without the attention of its decoding requests, by the milliseconds of mixed kernels
+    right before it (0: it follows a decode step, or nothing); `mixed_decode_attention`: of that
+    attention. `mixed_start_ms`: schedule's end → first kernel of a mixed step, on a GPU that is
+    free. `ratios`: spread of the full graphs that the GPU paced, shape (SAMPLE_SIZE,)."""
+
+    full: Surface
+    mixed: Curve
+    mixed_decode_attention: float
+    mixed_start_ms: float
+    ratios: np.ndarray
+
+    @classmethod
+    def none(cls) -> "GpuScale":
+        """Kernels as they were measured, for an engine that waits for each step."""
+        return cls(UNSCALED, Curve((0.0,), (1.0,)), 1.0, 0.0, np.ones(1))
+
+    def mixed_ms(self, kernel_ms: float, decode_attention_ms: float, in_a_row_ms: float) -> float:
+        return (
+            self.mixed(in_a_row_ms) * (kernel_ms - decode_attention_ms)
+            + self.mixed_decode_attention * decode_attention_ms
+        )
+
+
+def fit_gpu_scale(
+    derived: pd.DataFrame, steady: pd.DataFrame, launch: dict[str, FittedTime]
+) -> GpuScale:
+    """From `engine_timing.derive_steps` of an asynchronous engine, its `steady_decode_steps` and
+    its launches by graph mode."""
+    full, ratios = _fit_full(derived, steady, launch["full"])
+    # a launch that never showed was always outlasted by the GPU
+    launch_ms = pd.Series(
+        [
+            launch[mode](tokens, requests) if mode in launch else 0.0
+            for mode, tokens, requests in zip(
+                derived["graph_mode"], derived["num_tokens"], derived["num_requests"], strict=True
+            )
+        ],
+        index=derived.index,
+    )
+    other_ms = derived["kernel_ms"] - derived["decode_attention_ms"]
+    steps = derived.assign(
+        mixed=derived["graph_mode"] != "full",
+        launch_ms=launch_ms,
+        other_ms=other_ms,
+        attention_share=derived["decode_attention_ms"] / other_ms,
+    )
+    behind_decode = _mixed_behind_decode(steps, full)
+    if len(behind_decode) < MIN_ROWS:
+        # no kernels here outlast their launch: what starts them is the launch, as it is for a full
+        # graph
+        return replace(
+            GpuScale.none(), full=full, mixed_start_ms=launch["full"].coefficients[0], ratios=ratios
+        )
+    fitted = fit_time(
+        behind_decode.assign(ratio=behind_decode["own_ms"] / behind_decode["other_ms"]),
+        ("attention_share",),
+        "ratio",
+    )
+    scale, attention = fitted.coefficients
+    alone = steps[
+        steps["mixed"]
+        & (steps["kind"] == "idle")
+        & (steps["kernel_ms"] > 1.3 * steps["launch_alone_ms"])
+    ]
+    start_ms = (
+        alone["gpu_end_ms"] - scale * alone["other_ms"] - attention * alone["decode_attention_ms"]
+    )
+    return GpuScale(
+        full,
+        _fit_in_a_row(steps, scale, attention),
+        attention,
+        max(float(start_ms.median()), 0.0)
+        if len(alone) >= MIN_ROWS
+        else launch["full"].coefficients[0],
+        ratios,
+    )
+
+
+def steady_decode_steps(derived: pd.DataFrame) -> pd.DataFrame:
+    """Decode steps behind two others of the same burst; `ratio`: result interval / kernels;
+    `host_bound`: whether the host sets the pace of their padded size."""
+    full = derived["graph_mode"] == "full"
+    two_before = (
+        full.shift(1, fill_value=False)
+        & full.shift(2, fill_value=False)
+        & (derived["burst"] == derived["burst"].shift(2))
+    )
+    steady = derived[full & two_before & derived["wait_ms"].notna()]
+    ratio = steady["result_interval_ms"] / steady["kernel_ms"]
+    pace = ratio.groupby(steady["padded_tokens"])
+    spread = (pace.quantile(0.8) - pace.quantile(0.2)) / pace.median()
+    host_bound_sizes = spread.index[
+        (spread > HOST_BOUND_SPREAD) | (pace.median() > HOST_BOUND_RATIO)
+    ]
+    return steady.assign(ratio=ratio, host_bound=steady["padded_tokens"].isin(host_bound_sizes))
+
+
+def _fit_full(
+    derived: pd.DataFrame, steady: pd.DataFrame, launch: FittedTime
+) -> tuple[Surface, np.ndarray]:
+    own_launch = launch.coefficients[0] + sum(launch.coefficients[1:]) * derived["num_requests"]
+    # a result that is waited for longer than a launch takes comes when the GPU gives it
+    awaited = (derived["next_wait_ms"] > 1.3 * own_launch) & (derived["next_graph_mode"] == "full")
+    paced = steady[
+        ~steady["host_bound"] & (awaited & awaited.shift(1, fill_value=False))[steady.index]
+    ]
+    shown = _by_size_and_context(paced, 0.5)
+    # where the host sets the pace the GPU takes no longer than the quick ones of its intervals, nor
+    # than its kernels one by one
+    hidden = _by_size_and_context(steady[steady["host_bound"]], 0.2)
+    cells = pd.concat([shown, hidden.assign(ratio=hidden["ratio"].clip(upper=1.0))])
+    if not len(cells):
+        return UNSCALED, np.ones(1)
+    full = Surface.of(cells, "padded_tokens", "context", "ratio", extend=False)
+    if len(paced) < MIN_ROWS:
+        return full, np.ones(1)
+    expected = [
+        full(size, at)
+        for size, at in zip(
+            paced["padded_tokens"], paced["kv_tokens"] / paced["num_requests"], strict=True
+        )
+    ]
+    return full, sample_of((paced["ratio"] / expected).clip(0.7, 1.5).to_numpy())
+
+
+def _by_size_and_context(steps: pd.DataFrame, quantile: float) -> pd.DataFrame:
+    """`ratio`'s quantile by padded size and bin of context, and that bin's median `context`;
+    without bins of too few steps."""
+    context = steps["kv_tokens"] / steps["num_requests"]
+    cells = steps.assign(context=context, bin=pd.cut(context, CONTEXT_BINS, labels=False)).groupby(
+        ["padded_tokens", "bin"]
+    )
+    found = pd.DataFrame(
+        {"context": cells["context"].median(), "ratio": cells["ratio"].quantile(quantile)}
+    )
+    return found[cells.size() >= MIN_ROWS].reset_index()
+
+
+def _mixed_behind_decode(steps: pd.DataFrame, full: Surface) -> pd.DataFrame:
+    """Mixed steps that waited for a decode step, and whose result waited for the GPU alone; with
+    `own_ms`, their time on it."""
+    context = steps["kv_tokens"] / steps["num_requests"]
+    graph_ms = steps["kernel_ms"] * [
+        full(size, at) for size, at in zip(steps["padded_tokens"], context, strict=True)
+    ]
+    two_decodes = ~steps["mixed"].shift(1, fill_value=True) & ~steps["mixed"].shift(
+        2, fill_value=True
+    )
+    follows = steps["interval_ms"].notna() & steps["interval_ms"].shift(1).notna()
+    # when the decode step before is done: its kernels after those of the one before that
+    free_ms = (steps["update_begin_ns"].shift(2) - steps["schedule_end_ns"]) / 1e6 + graph_ms.shift(
+        1
+    )
+    own_ms = steps["gpu_end_ms"] - free_ms
+    paced = (free_ms + steps["kernel_ms"] > 1.15 * steps["launch_ms"]) & (
+        own_ms < 1.5 * steps["kernel_ms"]
+    )
+    rows = (
+        steps["mixed"]
+        & two_decodes
+        & follows
+        & (steps["next_graph_mode"] == "full")
+        & free_ms.between(0, 1e3)
+        & paced
+    )
+    return steps.assign(own_ms=own_ms)[rows]
+
+
+def _fit_in_a_row(steps: pd.DataFrame, scale: float, attention: float) -> Curve:
+    """`GpuScale.mixed`: `scale` at 0, and beyond it what the steps show that follow each other
+    without a pause."""
+    row = (~steps["mixed"] | steps["interval_ms"].isna()).cumsum()
+    so_far_ms = (
+        steps["kernel_ms"].where(steps["mixed"], 0.0).groupby(row).cumsum() - steps["kernel_ms"]
+    )
+    outlasts = steps["mixed"] & (steps["kernel_ms"] > steps["launch_ms"])
+    paced = (
+        outlasts
+        & outlasts.shift(1, fill_value=False)
+        & (steps["kernel_ms"] > 1.3 * steps["launch_ms"])
+    )
+    # the results of the first steps of a row come late, behind the launch of the next
+    paced &= row == row.shift(3)
+    ratio = (steps["result_interval_ms"] - attention * steps["decode_attention_ms"]) / steps[
+        "other_ms"
+    ]
+    cells = pd.DataFrame(
+        {"bin": pd.cut(so_far_ms, IN_A_ROW_MS, labels=False), "ms": so_far_ms, "ratio": ratio}
+    )[paced]
+    medians = cells.groupby("bin").median()[cells.groupby("bin").size() >= MIN_ROWS]
+    return Curve((0.0, *medians["ms"].tolist()), (scale, *medians["ratio"].tolist()), extend=False)

@@ -1,0 +1,63 @@
+"""An engine that computes nothing: what remains of a replay's timing is the client's own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from gpu_timing_assets.config.dtype import resolved_dtype
+from gpu_timing_assets.config.model_card import read_model_dimensions
+from gpu_timing_assets.config.target import BackendPreset, HardwarePreset, ModelPreset
+from gpu_timing_assets.core.engine_params import EngineParams
+
+
+class NullEngine:
+    """See `gpu_timing_assets.engines.base.Engine`.
+
+    Yields a token every `null_token_interval_ms` (0: each time the event loop comes round).
+    """
+
+    def __init__(
+        self,
+        model: ModelPreset,
+        hardware: HardwarePreset,
+        backend: BackendPreset,
+        scratch: Path,
+        device_name: str,
+    ) -> None:
+        self.recording: Path | None = None
+        self._token_interval_s = backend.null_token_interval_ms / 1e3
+        dimensions = read_model_dimensions(model)
+        self.params = EngineParams(
+            engine="null_engine",
+            engine_version="1",
+            device_name=device_name,
+            model_dimensions=dimensions,
+            dtype=resolved_dtype(model, hardware),
+            max_model_len=backend.max_model_len or dimensions.max_position_embeddings,
+            max_num_seqs=backend.max_num_seqs,
+            max_num_batched_tokens=backend.max_num_batched_tokens,
+            enable_chunked_prefill=False,
+            async_scheduling=False,
+            enable_prefix_caching=False,
+            num_kv_blocks=0,
+            kv_block_size=1,
+            attention_backend="none",
+            graph_mode="NONE",
+            comparable_under_load=False,
+        )
+
+    async def stream(
+        self, request_id: str, prompt_token_ids: Sequence[int], num_tokens: int, *, stop_early: bool
+    ) -> AsyncIterator[int]:
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        for number in range(1, num_tokens + 1):
+            # due times, not delays: a client that is late does not slow the engine down
+            await asyncio.sleep(max(0.0, begin + number * self._token_interval_s - loop.time()))
+            yield 1
+
+    async def flush_recording(self) -> None:
+        return None
+
+    def shutdown(self) -> None:
+        return None

@@ -1,0 +1,34 @@
+"""Requests before anything is measured, so that kernels are compiled, caches warm and graphs
+replayed once."""
+
+from gpu_timing_assets.config.target import BackendPreset
+from gpu_timing_assets.core.errors import EngineError
+from gpu_timing_assets.engines.base import Engine
+from gpu_timing_assets.engines.replay import PlannedRequest, replay
+
+WARMUP_INTERVAL_NS = 30_000_000
+
+
+async def warm_up(engine: Engine, backend: BackendPreset) -> None:
+    """Serve `warmup_requests` requests of the preset's size, the second half of them while the
+    first decode.
+
+    Raises `EngineError` if one fails: nothing measured after that would mean anything.
+    """
+    half = backend.warmup_requests // 2
+    planned = [
+        PlannedRequest(
+            f"warmup.{index}",
+            0 if index < half else (index - half + 1) * WARMUP_INTERVAL_NS,
+            [
+                100 + (index * 31 + position) % 1000
+                for position in range(backend.warmup_prefill_tokens)
+            ],
+            backend.warmup_decode_tokens,
+        )
+        for index in range(backend.warmup_requests)
+    ]
+    result = await replay(engine, planned, request_timeout_s=backend.request_timeout_s)
+    if result.errors:
+        kind, message = next(iter(result.errors.values()))
+        raise EngineError(f"a warm-up request failed with {kind}: {message}")

@@ -1,0 +1,119 @@
+"""Vidur's own random forest, as it comes, on this project's bundle: the baseline.
+
+Only where it gets its data from is overridden: the bundle in place of a hub. It knows the layers'
+kernels alone: no embedding, lm_head, sampler or QK-norm, no host, no padding to captured graphs.
+Its tables of predictions are kept as CSV beside the data (never as pickles), by the bundle's and
+the settings' hash."""
+
+import contextlib
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from sklearn.ensemble import RandomForestRegressor
+from vidur.config.config import RandomForrestExecutionTimePredictorConfig
+from vidur.execution_time_predictor.random_forrest_execution_time_predictor import (
+    RandomForrestExecutionTimePredictor,
+)
+
+from gpu_timing_assets.core.bundle import ATTENTION, MLP
+from gpu_timing_assets.core.directories import atomic_directory
+from gpu_timing_assets.engine_loop.graph_mode import EAGER
+from gpu_timing_assets.simulators.vidur_ext.engine_step import EngineStep, LoopTime
+from gpu_timing_assets.simulators.vidur_ext.predictors import PredictorType
+
+FOREST_SEED = 0
+
+
+@dataclass
+class StockPredictorConfig(RandomForrestExecutionTimePredictorConfig):
+    """`kernels_dir` holds `mlp.csv` and `attention.csv`; `tables_dir` keeps what the trained
+    forests predict."""
+
+    kernels_dir: str = ""
+    tables_dir: str = ""
+    # Vidur's defaults search 27 forests with 10 folds for each of 12 operators: half an hour on two
+    # cores. One of them is taken.
+    num_estimators: list[int] = field(default_factory=lambda: [250])
+    max_depth: list[int] = field(default_factory=lambda: [32])
+    min_samples_split: list[int] = field(default_factory=lambda: [2])
+
+    @staticmethod
+    def get_type() -> PredictorType:
+        return PredictorType(PredictorType.STOCK)
+
+
+class StockPredictor(RandomForrestExecutionTimePredictor):
+    """Times a step by Vidur's formula; a result is there when its kernels are done."""
+
+    asynchronous = False
+
+    def _get_estimator(self) -> RandomForestRegressor:
+        # Vidur leaves it open, and trains another forest each time
+        return RandomForestRegressor(random_state=FOREST_SEED)
+
+    def _load_predictions_from_hf(self) -> dict[str, dict[tuple[int, ...], float]]:  # type: ignore[override]
+        """The tables that an earlier simulation kept. Raises FileNotFoundError if there are none:
+        Vidur then trains."""
+        directory = Path(self._config.tables_dir)
+        files = sorted(directory.glob("*.csv"))
+        if not files:
+            raise FileNotFoundError(
+                f"no tables of predictions in {directory} yet: they are made now"
+            )
+        tables = {}
+        for file in files:
+            frame = pd.read_csv(file)
+            values = frame.pop("prediction").tolist()
+            tables[file.stem] = dict(
+                zip(map(tuple, frame.to_numpy().tolist()), values, strict=True)
+            )
+        return tables
+
+    def _train_models(self):  # type: ignore[no-untyped-def]
+        self._cache_dir = tempfile.mkdtemp(prefix="vidur-")
+        return super()._train_models()
+
+    def _predict_from_models(self, models):  # type: ignore[no-untyped-def]
+        try:
+            tables = super()._predict_from_models(models)
+        finally:
+            shutil.rmtree(self._cache_dir, ignore_errors=True)
+        with atomic_directory(Path(self._config.tables_dir)) as scratch:
+            for name, table in tables.items():
+                frame = pd.DataFrame(
+                    list(table), columns=[f"x{i}" for i in range(len(next(iter(table))))]
+                )
+                frame.assign(prediction=list(table.values())).to_csv(
+                    scratch / f"{name}.csv", index=False
+                )
+        return tables
+
+    def _get_input_files(self) -> tuple[str, str, str, str]:  # type: ignore[override]
+        kernels = Path(self._config.kernels_dir)
+        return str(MLP.find(kernels)), str(ATTENTION.find(kernels)), "", ""
+
+    def get_execution_time(self, step: EngineStep, pipeline_stage: int) -> LoopTime:  # type: ignore[override]
+        begin = step.scheduled_at
+        duration = super().get_execution_time(step, pipeline_stage).total_time
+        step.graph_mode = EAGER
+        step.schedule_end = begin
+        step.ready = step.result = begin + duration
+        return LoopTime(step.result - begin)
+
+
+def silence() -> contextlib.AbstractContextManager[None]:
+    """Keeps Vidur's log (it calls the missing hub an error) out of ours."""
+    import logging
+
+    @contextlib.contextmanager
+    def quiet():  # type: ignore[no-untyped-def]
+        logging.disable(logging.ERROR)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
+
+    return quiet()

@@ -1,0 +1,241 @@
+"""Runs with a known answer: made from token times, in memory or as directories."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gpu_timing_assets.compare.gate.load import Run
+from gpu_timing_assets.config.comparison import ComparisonPreset
+from gpu_timing_assets.config.experiment import ExperimentConfig
+from gpu_timing_assets.core.data_root import DataRoot
+from gpu_timing_assets.core.engine_params import EngineParams, ModelDimensions
+from gpu_timing_assets.core.metadata import (
+    RUN_META_FILE,
+    WORKLOAD_META_FILE,
+    RunMeta,
+    WorkloadMeta,
+    write_json,
+)
+from gpu_timing_assets.core.tables import (
+    ENGINE_BATCHES,
+    ENGINE_STEPS,
+    REQUEST_METRICS,
+    TOKEN_METRICS,
+    run_tables_from_token_times,
+)
+
+MS = 1_000_000
+SHA = "5" * 64
+DIMENSIONS = ModelDimensions(
+    hidden_size=64,
+    intermediate_size=128,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=16,
+    vocab_size=1000,
+    tie_word_embeddings=True,
+    max_position_embeddings=4096,
+)
+
+
+def configuration(**comparison: Any) -> ExperimentConfig:
+    """Only what a comparison reads: its own preset."""
+    return ExperimentConfig.model_construct(
+        comparison=ComparisonPreset(**{"bootstrap_resamples": 200, **comparison})
+    )
+
+
+def engine_params(**changes: Any) -> dict[str, Any]:
+    params = EngineParams(
+        engine="vllm",
+        engine_version="0.26.0",
+        device_name="H100",
+        model_dimensions=DIMENSIONS,
+        dtype="bfloat16",
+        max_model_len=4096,
+        max_num_seqs=64,
+        max_num_batched_tokens=2048,
+        enable_chunked_prefill=True,
+        async_scheduling=True,
+        enable_prefix_caching=False,
+        num_kv_blocks=1000,
+        kv_block_size=16,
+        attention_backend="FLASH_ATTN",
+        graph_mode="FULL_AND_PIECEWISE",
+        graph_capture_sizes=(1, 2, 4),
+    )
+    return params.model_copy(update=changes).model_dump(mode="json")
+
+
+def metadata(run_id: str, run_type: str = "real", **changes: Any) -> RunMeta:
+    defaults: dict[str, Any] = {
+        "model": "tiny",
+        "hardware": "h100",
+        "backend": "vllm" if run_type == "real" else "vidur",
+        "workload_id": "chat",
+        "workload_sha256": SHA,
+        "started_at": "2026-01-01T00:00:00Z",
+        "ended_at": "2026-01-01T00:01:00Z",
+        "params": engine_params(),
+        "details": {} if run_type == "real" else {"predictor": "engine", "variant": None},
+    }
+    return RunMeta(run_id=run_id, run_type=run_type, **{**defaults, **changes})
+
+
+def tables(
+    arrival_ns: Sequence[int],
+    token_times_ns: Sequence[Sequence[int]],
+    planned: Sequence[int] | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Request and token tables; a request without token times failed. `planned` are the output
+    tokens asked for."""
+    counts = [len(times) for times in token_times_ns]
+    lengths = pd.DataFrame(
+        {
+            "request_id": np.arange(len(counts)),
+            "num_prefill_tokens": np.arange(len(counts)) + 8,
+            "num_decode_tokens": planned
+            if planned is not None
+            else [max(count, 1) for count in counts],
+        }
+    )
+    owner = np.repeat(np.arange(len(counts)), counts)
+    times = np.concatenate(
+        [np.asarray(times, dtype=np.int64) for times in token_times_ns]
+        or [np.zeros(0, dtype=np.int64)]
+    )
+    requests, tokens = run_tables_from_token_times(
+        lengths, np.asarray(arrival_ns, dtype=np.int64), owner, times
+    )
+    return requests, tokens
+
+
+def run_in_memory(
+    label: str,
+    arrival_ns: Sequence[int],
+    token_times_ns: Sequence[Sequence[int]],
+    *,
+    run_type: str = "real",
+    planned: Sequence[int] | None = None,
+    variant: str | None = None,
+    predictor: str = "engine",
+) -> Run:
+    requests, tokens = tables(arrival_ns, token_times_ns, planned)
+    details = {} if run_type == "real" else {"predictor": predictor, "variant": variant}
+    return Run(
+        label,
+        Path(label),
+        metadata(label, run_type, details=details),
+        requests,
+        tokens[["request_id", "token_index", "token_time_ns"]],
+        None,
+        None,
+    )
+
+
+def write_run(
+    directory: Path,
+    arrival_ns: Sequence[int],
+    token_times_ns: Sequence[Sequence[int]],
+    *,
+    run_type: str = "real",
+    planned: Sequence[int] | None = None,
+    with_steps: bool = True,
+    **changes: Any,
+) -> Path:
+    """A run's directory. Its steps are the moments at which tokens came, its batches the requests
+    that got one then."""
+    requests, tokens = tables(arrival_ns, token_times_ns, planned)
+    directory.mkdir(parents=True)
+    REQUEST_METRICS.write(requests, directory)
+    TOKEN_METRICS.write(tokens, directory)
+    if with_steps:
+        step = np.unique(tokens["token_time_ns"], return_inverse=True)[1]
+        batches = pd.DataFrame(
+            {
+                "step": step,
+                "request_id": tokens["request_id"],
+                "num_scheduled_tokens": 1,
+                "num_computed_tokens": tokens["token_index"],
+            }
+        )
+        ENGINE_BATCHES.write(
+            batches.sort_values(["step", "request_id"]).drop_duplicates(["step", "request_id"]),
+            directory,
+        )
+        results = np.unique(tokens["token_time_ns"])
+        ENGINE_STEPS.write(
+            pd.DataFrame(
+                {
+                    "step": np.arange(len(results)),
+                    "schedule_begin_ns": results - MS,
+                    "schedule_end_ns": results - MS // 2,
+                    "result_ns": results,
+                    "num_prefill_tokens": 0,
+                    "num_prefill_requests": 0,
+                    "num_decode_requests": np.bincount(step),
+                    "kv_tokens": 0,
+                    "graph_mode": "full",
+                }
+            ),
+            directory,
+        )
+    write_json(directory / RUN_META_FILE, metadata(directory.name, run_type, **changes))
+    return directory
+
+
+def write_workload(data: DataRoot, workload_id: str = "chat", sha256: str = SHA) -> None:
+    directory = data.workload_dir(workload_id)
+    directory.mkdir(parents=True, exist_ok=True)
+    write_json(
+        directory / WORKLOAD_META_FILE,
+        WorkloadMeta(
+            workload_id=workload_id,
+            workload_sha256=sha256,
+            num_requests=1,
+            num_prefill_tokens=1,
+            num_decode_tokens=1,
+            duration_ns=1,
+            seed=0,
+            tokenizer={},
+            source={},
+            config_sha256="0",
+        ),
+    )
+
+
+def served(
+    requests: int = 40,
+    seed: int = 0,
+    jitter: float = 0.1,
+    jitter_seed: int = 0,
+) -> tuple[list[int], list[list[int]]]:
+    """`(arrivals, token times)` of a plausible run: one workload per `seed`, its timing varied by
+    `jitter_seed`."""
+    workload, noise = np.random.default_rng(seed), np.random.default_rng(1000 + jitter_seed)
+    arrivals = np.cumsum(workload.exponential(30 * MS, requests)).astype(int)
+    counts = workload.integers(1, 30, requests)
+    times = []
+    for arrival, count in zip(arrivals, counts, strict=True):
+        ttft = 20 * MS * noise.gamma(1 / jitter**2, jitter**2)
+        gaps = 5 * MS * noise.gamma(1 / jitter**2, jitter**2, count - 1)
+        times.append((arrival + np.cumsum(np.concatenate([[ttft], gaps]))).astype(int).tolist())
+    return arrivals.tolist(), times
+
+
+def scaled(
+    arrivals: Sequence[int], times: Sequence[Sequence[int]], factor: float
+) -> list[list[int]]:
+    """Every latency since arrival times `factor`."""
+    return [
+        [round(arrival + (time - arrival) * factor) for time in row]
+        for arrival, row in zip(arrivals, times, strict=True)
+    ]
+
+
+def shifted(times: Sequence[Sequence[int]], shift_ns: int) -> list[list[int]]:
+    return [[time + shift_ns for time in row] for row in times]

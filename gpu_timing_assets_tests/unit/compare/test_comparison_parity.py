@@ -1,0 +1,302 @@
+"""The gate: runs that are not comparable are refused, knob by knob."""
+
+import pytest
+
+from gpu_timing_assets.compare import ComparisonInputs
+from gpu_timing_assets.compare.compare import compare
+from gpu_timing_assets.compare.gate.parity import (
+    gate,
+    judged_simulation,
+    parity,
+    parity_table,
+    sift,
+)
+from gpu_timing_assets.core.errors import (
+    GpuTimingError,
+    IncomparableRunsError,
+    UnfinishedArtifactError,
+)
+from gpu_timing_assets.core.metadata import RunMeta
+from gpu_timing_assets_tests.unit.compare.synthetic_runs import (
+    DIMENSIONS,
+    MS,
+    configuration,
+    engine_params,
+    metadata,
+    served,
+    write_run,
+)
+
+
+def simulation(**changes) -> RunMeta:
+    return metadata("sim", "vidur", params=engine_params(**changes))
+
+
+@pytest.mark.parametrize(
+    ("knob", "value"),
+    [
+        ("max_num_batched_tokens", 512),
+        ("max_num_seqs", 128),
+        ("enable_chunked_prefill", False),
+        ("async_scheduling", False),
+        ("enable_prefix_caching", True),
+        ("num_kv_blocks", 3400),
+        ("kv_block_size", 32),
+        ("attention_backend", "TRITON_ATTN"),
+        ("graph_mode", "NONE"),
+        ("graph_capture_sizes", (1, 2)),
+        ("tensor_parallel_size", 2),
+        ("dtype", "float16"),
+        ("engine_version", "0.25.0"),
+        ("scheduling_policy", "priority"),
+        ("kv_cache_dtype", "fp8"),
+        ("max_model_len", 1024),
+        ("native_library", "_C_AVX2"),
+        ("model_dimensions", DIMENSIONS.model_copy(update={"head_dim": 32})),
+    ],
+)
+def test_a_knob_that_differs_refuses_and_is_named(knob, value) -> None:
+    with pytest.raises(
+        IncomparableRunsError, match=rf"{knob}[.\w]* is .* in the real run, .* in sim"
+    ):
+        gate([metadata("real")], [simulation(**{knob: value})], allow_mismatch=False)
+    overridden, listed = gate(
+        [metadata("real")], [simulation(**{knob: value})], allow_mismatch=True
+    )
+    assert len(overridden) == 1
+    assert listed == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"workload_sha256": "6" * 64},
+        {"workload_id": "other"},
+        {"model": "other"},
+        {"hardware": "a100"},
+    ],
+)
+def test_another_workload_model_or_hardware_refuses(changes) -> None:
+    with pytest.raises(IncomparableRunsError, match=next(iter(changes))):
+        gate([metadata("real")], [metadata("sim", "vidur", **changes)], allow_mismatch=False)
+
+
+def test_all_mismatches_are_named_at_once() -> None:
+    with pytest.raises(IncomparableRunsError, match=r"max_num_seqs.*num_kv_blocks"):
+        gate(
+            [metadata("real")], [simulation(max_num_seqs=1, num_kv_blocks=1)], allow_mismatch=False
+        )
+
+
+def test_a_knob_that_one_side_does_not_record_refuses() -> None:
+    params = engine_params()
+    del params["num_kv_blocks"]
+    with pytest.raises(
+        IncomparableRunsError, match="num_kv_blocks is 1000 in the real run, not recorded in sim"
+    ):
+        gate([metadata("real")], [metadata("sim", "vidur", params=params)], allow_mismatch=False)
+
+
+def test_a_run_from_before_a_knob_was_recorded_equals_one_that_had_nothing_to_record_for_it() -> (
+    None
+):
+    older = engine_params()
+    del older["native_library"]
+    for one, other in ((older, engine_params()), (engine_params(), older)):
+        assert (
+            parity([metadata("real", params=one)], [metadata("sim", "vidur", params=other)]) == []
+        )
+    with pytest.raises(
+        IncomparableRunsError, match="native_library is not recorded in the real run, _C in sim"
+    ):
+        gate(
+            [metadata("real", params=older)],
+            [simulation(native_library="_C")],
+            allow_mismatch=False,
+        )
+
+
+def test_what_does_not_decide_timing_is_listed_and_does_not_refuse() -> None:
+    changed = simulation(device_name="H100 PCIe", attention_backend_version="3", other={"seed": 1})
+    overridden, listed = gate([metadata("real")], [changed], allow_mismatch=False)
+    assert overridden == []
+    assert len(listed) == 3
+
+
+@pytest.mark.parametrize(
+    ("blocks", "refuses"), [(1020, False), (980, False), (1021, True), (979, True)]
+)
+def test_kv_blocks_may_differ_by_the_tolerance_and_are_listed(blocks, refuses) -> None:
+    overridden, listed = gate(
+        [metadata("real")],
+        [simulation(num_kv_blocks=blocks)],
+        allow_mismatch=True,
+        kv_blocks_tolerance_pct=2.0,
+    )
+    assert (len(overridden), len(listed)) == ((1, 0) if refuses else (0, 1))
+
+
+def test_repeats_must_agree_even_in_what_is_only_listed_for_a_simulation() -> None:
+    with pytest.raises(IncomparableRunsError, match="device_name"):
+        gate(
+            [metadata("real-0"), metadata("real-1", params=engine_params(device_name="A10"))],
+            [simulation()],
+            allow_mismatch=False,
+        )
+
+
+def test_equal_runs_differ_in_nothing() -> None:
+    assert parity([metadata("real-0"), metadata("real-1")], [simulation()]) == []
+    table = parity_table([metadata("real")], [simulation()])
+    assert set(table["parity"]) == {"equal"}
+    assert {"num_kv_blocks", "workload_sha256", "model_dimensions.head_dim"} <= set(table["knob"])
+
+
+def sims() -> list[RunMeta]:
+    old = engine_params(max_num_seqs=8)
+    return [
+        metadata("old-stock", "vidur", params=old, details={"predictor": "stock", "variant": None}),
+        metadata("kernel", "vidur", details={"predictor": "kernel", "variant": None}),
+        metadata(
+            "old-variant",
+            "vidur",
+            params=old,
+            details={"predictor": "engine", "variant": "recorded_batches"},
+        ),
+        metadata("engine", "vidur"),
+    ]
+
+
+def test_what_is_not_judged_and_not_comparable_is_left_out_and_said() -> None:
+    sifted = sift([metadata("real")], sims(), allow_mismatch=False)
+    assert sifted.kept == (1, 3)
+    assert sifted.overridden == []
+    assert [text.split(":")[0] for text in sifted.left_out] == [
+        "old-stock is left out, it is not comparable",
+        "old-variant is left out, it is not comparable",
+    ]
+    assert "max_num_seqs is 64 in the real run, 8 in old-stock" in sifted.left_out[0]
+    everything = sift([metadata("real")], sims(), allow_mismatch=True)
+    assert everything.kept == (0, 1, 2, 3)
+    assert len(everything.overridden) == 2
+
+
+def test_another_simulation_does_not_stand_in_for_the_judged_one() -> None:
+    assert judged_simulation(sims()) == 3
+    assert judged_simulation(sims()[:3]) == 0
+    with pytest.raises(IncomparableRunsError, match="8 in old-stock"):
+        sift([metadata("real")], sims()[:3], allow_mismatch=False)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Writes a real run and a simulation with changed metadata, and compares them."""
+
+    def make(real=None, simulated=None, **comparison):
+        arrivals, times = served(requests=4)
+        inputs = ComparisonInputs(
+            (write_run(tmp_path / "real", arrivals, times, **(real or {})),),
+            (write_run(tmp_path / "sim", arrivals, times, run_type="vidur", **(simulated or {})),),
+        )
+        return compare(
+            configuration(bootstrap_resamples=100, **comparison), inputs, tmp_path / "out"
+        )
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("real", "simulated", "error", "message"),
+    [
+        (
+            {"status": "invalid", "details": {"invalid_reasons": ["late by 9 ms"]}},
+            {},
+            UnfinishedArtifactError,
+            "late by 9",
+        ),
+        ({"status": "failed"}, {}, UnfinishedArtifactError, "has status 'failed'"),
+        ({}, {"status": "invalid"}, UnfinishedArtifactError, "has status 'invalid'"),
+        ({"backend": "transformers"}, {}, IncomparableRunsError, "not comparable under load"),
+        (
+            {"params": engine_params(comparable_under_load=False)},
+            {},
+            IncomparableRunsError,
+            "not comparable under load",
+        ),
+        (
+            {"backend": "null_engine"},
+            {},
+            IncomparableRunsError,
+            "measures the client and no engine",
+        ),
+        ({}, {"workload_sha256": "6" * 64}, IncomparableRunsError, "workload_sha256"),
+        (
+            {},
+            {"details": {"predictor": "engine", "variant": "recorded_batches"}},
+            IncomparableRunsError,
+            "add a plain one",
+        ),
+    ],
+)
+def test_what_is_not_comparable_is_refused_and_leaves_no_report(
+    runs, tmp_path, real, simulated, error, message
+) -> None:
+    with pytest.raises(error, match=message) as refused:
+        runs(real, simulated)
+    assert isinstance(refused.value, GpuTimingError)
+    assert refused.value.exit_code != 0
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_override_is_said_at_the_top_of_the_report(runs) -> None:
+    result = runs(
+        {"status": "invalid", "details": {"invalid_reasons": ["late <b>"]}},
+        {"params": engine_params(num_kv_blocks=7)},
+        allow_mismatch=True,
+    )
+    top = result.report.read_text().split("<table")[0]
+    assert "not comparable; the gate was overridden" in top
+    assert "num_kv_blocks is 1000 in the real run, 7 in sim" in top
+    assert "late &lt;b&gt;" in top
+    assert "num_kv_blocks is 1000" in result.summary.read_text().split("| simulation |")[0]
+    assert "num_kv_blocks is 1000 in the real run, 7 in sim" in result.notes
+
+
+def test_a_plain_reference_is_comparable_where_no_two_requests_overlap(tmp_path) -> None:
+    from gpu_timing_assets.compare.compare import refuse_single_request_backend
+    from gpu_timing_assets.compare.gate.align import align
+    from gpu_timing_assets.compare.gate.load import load_run
+
+    def aligned(name, arrivals):
+        times = [[arrival + 5 * MS, arrival + 9 * MS] for arrival in arrivals]
+        real = write_run(tmp_path / name / "real", arrivals, times, backend="transformers")
+        meta = metadata("real", backend="transformers")
+        sim = write_run(tmp_path / name / "sim", arrivals, times, run_type="vidur")
+        return align(
+            [load_run(real, meta, "real")], [load_run(sim, metadata("sim", "vidur"), "engine")]
+        )
+
+    assert refuse_single_request_backend(aligned("apart", [0, 10 * MS]), allow_mismatch=False) == []
+    with pytest.raises(IncomparableRunsError, match="its requests overlap"):
+        refuse_single_request_backend(aligned("together", [0, 8 * MS]), allow_mismatch=False)
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        ((), ("sim",)),
+        (("real",), ()),
+        (("sim",), ("sim",)),
+        (("real",), ("real",)),
+        (("real", "real"), ("sim",)),
+        (("nowhere",), ("sim",)),
+    ],
+)
+def test_directories_on_the_wrong_side_or_missing_are_refused(tmp_path, inputs) -> None:
+    arrivals, times = served(requests=2)
+    write_run(tmp_path / "real", arrivals, times)
+    write_run(tmp_path / "sim", arrivals, times, run_type="vidur")
+    real, simulated = (tuple(tmp_path / name for name in names) for names in inputs)
+    with pytest.raises(GpuTimingError):
+        compare(configuration(), ComparisonInputs(real, simulated), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

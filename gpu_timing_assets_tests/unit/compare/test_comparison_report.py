@@ -1,0 +1,269 @@
+"""What a comparison leaves on disk: the same for the same inputs, whole or not there, and readable
+without a network."""
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from gpu_timing_assets.compare import (
+    ComparisonInputs,
+    check_outcomes,
+    error_table_markdown,
+    load_result,
+    run,
+)
+from gpu_timing_assets.compare.checks import CHECK_NAMES
+from gpu_timing_assets.compare.show.write_tables import DEFINITIONS
+from gpu_timing_assets.core.errors import ArtifactError, GpuTimingError
+from gpu_timing_assets_tests.unit.compare.synthetic_runs import (
+    configuration,
+    scaled,
+    served,
+    write_run,
+)
+
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory) -> ComparisonInputs:
+    """Two real runs, one of which lost a request, three simulations, and two with a part
+    substituted."""
+    root = tmp_path_factory.mktemp("runs")
+    arrivals, times = served(requests=30)
+    _, again = served(requests=30, jitter_seed=1)
+    planned = [len(row) for row in times]
+    again[7] = []
+    real = (
+        write_run(root / "real-0", arrivals, times, model=HOSTILE),
+        write_run(root / "real-1", arrivals, again, planned=planned, model=HOSTILE),
+    )
+    simulated = []
+    for predictor, variant, factor in (
+        ("engine", None, 1.04),
+        ("kernel", None, 0.5),
+        ("stock", None, 0.3),
+        ("engine", "recorded_batches", 1.03),
+        ("engine", "recorded_step_times", 1.01),
+    ):
+        name = f"sim-{predictor}-{variant or 'plain'}"
+        details = {"predictor": predictor, "variant": variant, "extrapolated": predictor == "stock"}
+        simulated.append(
+            write_run(
+                root / name.replace("_", "-"),
+                arrivals,
+                scaled(arrivals, times, factor),
+                model=HOSTILE,
+                run_type="vidur",
+                details=details,
+            )
+        )
+    return ComparisonInputs(real, tuple(simulated))
+
+
+@pytest.fixture(scope="module")
+def result(inputs, tmp_path_factory):
+    return run(configuration(), inputs, tmp_path_factory.mktemp("one") / "chat")
+
+
+def test_the_same_inputs_give_the_same_bytes_in_another_process(inputs, result, tmp_path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from gpu_timing_assets.compare import "
+        "ComparisonInputs, run\n"
+        "from gpu_timing_assets_tests.unit.compare.synthetic_runs import configuration\n"
+        "real, simulated = (tuple(map(Path, side.split(':'))) for side in sys.argv[1:3])\n"
+        "run(configuration(), ComparisonInputs(real, simulated), Path(sys.argv[3]))"
+    )
+    sides = [":".join(map(str, side)) for side in (inputs.real_run_dirs, inputs.sim_run_dirs)]
+    subprocess.run(
+        [sys.executable, "-c", code, *sides, str(tmp_path / "chat")],
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    for one in sorted(path for path in result.directory.rglob("*") if path.is_file()):
+        relative = one.relative_to(result.directory)
+        if relative.name != "run_meta.json":
+            assert one.read_bytes() == (tmp_path / "chat" / relative).read_bytes(), relative
+
+
+def test_the_report_is_one_file_that_asks_no_network_and_escapes_what_it_shows(result) -> None:
+    page = result.report.read_text()
+    assert len(page) < 5 * 2**20
+    assert page.count("window.vegaEmbed=") == 1
+    own = re.sub(
+        r"<script type=\"module\">\nconst n=.*?</script>", "", page, count=1, flags=re.DOTALL
+    )
+    assert len(own) < len(page) - 500_000
+    assert not re.search(r"(src|href)=[\"'](?!#)", own)
+    assert not re.search(r"@import|url\(|fetch\(", own)
+    assert "<img" not in own
+    assert "&lt;/script&gt;&lt;img" in own
+
+
+def test_every_figure_is_there_as_page_picture_and_drawing(result) -> None:
+    names = {
+        "errors",
+        "attribution",
+        "cdf",
+        "qq",
+        "percentiles",
+        "requests",
+        "over_time",
+        "grouped",
+    }
+    assert set(result.figures) == names
+    for name in names:
+        assert (result.directory / "figs" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert "<svg" in (result.directory / "figs" / f"{name}.svg").read_text()[:500]
+        assert f'id="chart-{name}"' in result.report.read_text()
+        assert 'src="vega.js"' in (result.directory / "figs" / f"{name}.html").read_text()
+
+
+def test_every_column_of_every_table_has_a_definition_and_back(result) -> None:
+    with (result.directory / "tables" / "definitions.csv").open() as file:
+        defined = {
+            (row["table"], row["column"]) for row in csv.DictReader(file) if row["definition"]
+        }
+    found = set()
+    for name, path in result.tables.items():
+        with path.open() as file:
+            found |= {(name, column) for column in next(csv.reader(file))}
+    assert found == defined
+    assert set(DEFINITIONS) == set(result.tables)
+
+
+def test_the_verdict_of_the_page_stands_in_the_table(result) -> None:
+    primary = [row for row in result.verdicts if row.simulation == "engine"]
+    assert result.primary_simulation == "engine"
+    assert len(primary) == 22
+    page = result.report.read_text()
+    for row in primary:
+        assert f"{row.error_pct:+.1f} %" in page
+    assert {row.simulation for row in result.verdicts} == {"engine", "kernel", "stock"}
+    table = error_table_markdown(result)
+    assert table.count("\n") == 2 + len(result.verdicts)
+    assert sum(result.counts().values()) == 22
+
+
+def test_failed_requests_are_listed_and_the_notes_say_so(result) -> None:
+    assert (
+        "request_id,run_id,side,reason\n7,real-1,real,failed"
+        in result.tables["excluded_requests"].read_text()
+    )
+    assert any("1 request failed" in note for note in result.notes)
+    assert any(
+        "stock reached beyond what its profiling bundle measured" in note for note in result.notes
+    )
+
+
+def test_attribution_and_batches_are_in_the_summary(result) -> None:
+    summary = result.summary.read_text()
+    assert "By layer: Largest share" in summary
+    assert "The first batch that differs" in summary
+
+
+def test_the_timeline_has_both_engines_on_one_clock(result) -> None:
+    events = json.loads(result.timeline.read_text())["traceEvents"]
+    assert {event["pid"] for event in events} == {1, 2}
+    names = [event["args"]["name"] for event in events if event["name"] == "process_name"]
+    assert names == ["real: real-0", "simulated: engine"]
+    for process in (1, 2):
+        own = [event for event in events if event["pid"] == process]
+        steps = [event for event in own if event["name"] == "decode step"]
+        assert steps
+        assert all(event["dur"] >= 0 for event in steps)
+        assert re.fullmatch(r"\d+:1( \d+:1)*", steps[0]["args"]["batch"])
+        opened = [event["id"] for event in own if event["ph"] == "b"]
+        assert sorted(opened) == sorted(event["id"] for event in own if event["ph"] == "e")
+        assert len(set(opened)) == 29
+    arrivals = [
+        {
+            event["name"]: event["ts"]
+            for event in events
+            if event["ph"] == "b"
+            and event["pid"] == process
+            and event["name"].startswith("request")
+        }
+        for process in (1, 2)
+    ]
+    assert arrivals[0] == arrivals[1]
+
+
+def test_checks_follow_the_verdict(result) -> None:
+    outcomes = {outcome.name: outcome for outcome in check_outcomes(result)}
+    assert tuple(outcomes) == CHECK_NAMES
+    for metric in ("TTFT", "ITL", "TPOT", "E2E", "throughput", "goodput"):
+        verdicts = {
+            row.verdict
+            for row in result.verdicts
+            if (row.simulation, row.metric) == ("engine", metric)
+        }
+        outcome = outcomes[f"{metric.lower()}_error"]
+        assert outcome.passed == (not verdicts & {"warn", "fail"})
+        assert outcome.severity == ("error" if "fail" in verdicts or outcome.passed else "warn")
+    assert outcomes["parity"].passed
+    assert not outcomes["real_runs_complete"].passed
+    assert outcomes["real_runs_complete"].severity == "warn"
+    assert outcomes["simulations_complete"].passed
+    json.dumps([outcome.metadata for outcome in outcomes.values()])
+
+
+def test_what_is_read_back_is_what_was_returned(result) -> None:
+    assert load_result(result.directory) == result
+
+
+def damage(directory, file, old, new) -> None:
+    text = (directory / file).read_text()
+    assert old in text
+    (directory / file).write_text(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("token_metrics.csv", "\n0,0,", "\n0,5,"),
+        ("request_metrics.csv", ",ok\n", ",OK\n"),
+        ("run_meta.json", '"run_type": "real"', '"run_type": "unreal"'),
+        ("engine_steps.csv", "kv_tokens", "tokens"),
+        ("engine_batches.csv", "\n0,0,1,0", "\n0,0,0,0"),
+    ],
+)
+def test_bad_input_names_its_file_and_leaves_what_was_there(
+    result, tmp_path, file, old, new
+) -> None:
+    arrivals, times = served(requests=3)
+    inputs = ComparisonInputs(
+        (write_run(tmp_path / "real", arrivals, times),),
+        (write_run(tmp_path / "sim", arrivals, times, run_type="vidur"),),
+    )
+    damage(tmp_path / "real", file, old, new)
+    out = tmp_path / "out"
+    with pytest.raises(ArtifactError, match=re.escape(str(tmp_path / "real" / file))):
+        run(configuration(), inputs, out)
+    assert not out.exists()
+    out.mkdir()
+    (out / "earlier").write_text("an earlier report")
+    with pytest.raises(GpuTimingError):
+        run(configuration(), inputs, out)
+    assert (out / "earlier").read_text() == "an earlier report"
+    assert sorted(
+        path.name for path in tmp_path.iterdir() if not path.name.startswith(".lock")
+    ) == ["out", "real", "sim"]
+
+
+def test_one_request_of_one_token_gives_a_report(tmp_path) -> None:
+    inputs = ComparisonInputs(
+        (write_run(tmp_path / "real", [0], [[5_000_000]], with_steps=False),),
+        (write_run(tmp_path / "sim", [0], [[5_000_000]], run_type="vidur", with_steps=False),),
+    )
+    result = run(configuration(), inputs, tmp_path / "out")
+    assert {row.verdict for row in result.verdicts if row.metric in ("ITL", "TPOT")} == {
+        "undefined"
+    }
+    assert "one real run" in " ".join(result.notes)
+    assert result.report.stat().st_size > 0

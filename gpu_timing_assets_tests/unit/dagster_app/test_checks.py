@@ -1,0 +1,77 @@
+"""Checks belong to the workload that was judged, and a real run without a valid repeat stops what
+lies below it."""
+
+import dagster as dg
+import pytest
+
+from gpu_timing_assets.compare.checks import CHECK_NAMES
+from gpu_timing_assets.core.metadata import RunMeta
+from gpu_timing_assets.dagster_app.checks import (
+    RUNS_VALID,
+    comparison_check_specs,
+    real_run_check_result,
+    real_run_check_specs,
+)
+from gpu_timing_assets.dagster_app.partitions import WORKLOADS
+
+
+def meta(status: str, *reasons: str) -> RunMeta:
+    return RunMeta(
+        run_id="r",
+        run_type="real",
+        status=status,
+        model="m",
+        hardware="cpu",
+        backend="vllm",
+        started_at="",
+        ended_at="",
+        details={"invalid_reasons": list(reasons)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("metas", "passed", "severity"),
+    [
+        ([meta("complete"), meta("complete")], True, None),
+        ([meta("complete"), meta("invalid", "late")], False, dg.AssetCheckSeverity.WARN),
+        ([meta("invalid", "late"), meta("invalid", "late")], False, dg.AssetCheckSeverity.ERROR),
+    ],
+)
+def test_a_real_run_is_judged_by_its_repeats(
+    metas: list[RunMeta], passed: bool, severity: dg.AssetCheckSeverity | None
+):
+    result = real_run_check_result(metas)
+    assert result.passed is passed
+    if severity is not None:
+        assert result.severity == severity
+        assert result.description == "late"
+
+
+@pytest.mark.parametrize(
+    ("metas", "goes_on"),
+    [([meta("complete"), meta("invalid")], True), ([meta("invalid", "late")], False)],
+)
+def test_what_lies_below_waits_for_one_valid_repeat(metas: list[RunMeta], goes_on: bool):
+    ran = []
+
+    @dg.asset(partitions_def=WORKLOADS, check_specs=real_run_check_specs())
+    def real_run() -> dg.MaterializeResult:
+        return dg.MaterializeResult(check_results=[real_run_check_result(metas)])
+
+    @dg.asset(partitions_def=WORKLOADS, deps=[real_run])
+    def comparison() -> None:
+        ran.append("comparison")
+
+    key = WORKLOADS.get_partition_keys()[0]
+    result = dg.materialize([real_run, comparison], partition_key=key, raise_on_error=False)
+    assert result.success is goes_on
+    assert bool(ran) is goes_on
+    evaluation = result.get_asset_check_evaluations()[0]
+    assert evaluation.check_name == RUNS_VALID
+    assert evaluation.partition == key
+
+
+def test_every_outcome_of_the_comparison_has_a_described_check():
+    specs = comparison_check_specs()
+    assert [spec.name for spec in specs] == list(CHECK_NAMES)
+    assert all(spec.description and not spec.blocking for spec in specs)

@@ -1,0 +1,112 @@
+"""The five commands: what they refuse, in one line and with which exit code, and what they
+print."""
+
+from pathlib import Path
+
+import pytest
+
+from gpu_timing_assets.cli import COMMANDS, run_command
+from gpu_timing_assets.config.experiment import GROUPS, preset_names
+from gpu_timing_assets.core.errors import PresetError, UnfinishedArtifactError
+
+
+@pytest.fixture(autouse=True)
+def data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GPU_TIMING_DATA_ROOT", str(tmp_path / "data"))
+    monkeypatch.delenv("GPU_TIMING_TARGET", raising=False)
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["workload=chat_poison"], "did you mean chat_poisson"),
+        (["workloads=chat_poisson"], "did you mean workload"),
+        (["chat_poisson"], "not of the form key=value"),
+        (["workload=../../etc"], "not allowed"),
+        (["data_root=/tmp", "workload=chat,poisson"], "not allowed"),
+        (["hardware.repeatz=3"], "did you mean hardware.repeats"),
+        (["workload.workload_id=../escape"], "workload_id"),
+    ],
+)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_wrong_override_is_one_clear_line(
+    name: str, words: list[str], says: str, capsys: pytest.CaptureFixture[str], data_root: Path
+):
+    assert run_command(name, words) == PresetError.exit_code
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.count("\n") == 1
+    assert output.err.startswith(f"{name}: ")
+    assert says in output.err
+    assert not data_root.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("real-bench", "workload-spec workload=chat_poisson"),
+        ("compare-runs", "workload_meta.json"),
+        ("show-comparison", "run its stage again"),
+    ],
+)
+def test_a_missing_input_names_what_makes_it(
+    name: str, says: str, capsys: pytest.CaptureFixture[str]
+):
+    assert run_command(name, []) == UnfinishedArtifactError.exit_code
+    assert says in capsys.readouterr().err
+
+
+def test_without_a_real_run_the_comparison_names_the_command(capsys: pytest.CaptureFixture[str]):
+    assert run_command("workload-spec", ["workload=smoke"]) == 0
+    assert run_command("compare-runs", ["workload=smoke"]) == UnfinishedArtifactError.exit_code
+    assert "run real-bench workload=smoke" in capsys.readouterr().err
+
+
+def test_workload_spec_prints_where_its_result_lies(
+    capsys: pytest.CaptureFixture[str], data_root: Path
+):
+    assert run_command("workload-spec", ["workload=smoke"]) == 0
+    assert f"workload: {data_root / 'workloads' / 'smoke'}" in capsys.readouterr().out
+
+
+def test_from_run_repeats_a_stage_from_its_snapshot(
+    capsys: pytest.CaptureFixture[str], data_root: Path
+):
+    assert run_command("workload-spec", ["workload=smoke", "workload.seed=41"]) == 0
+    directory = data_root / "workloads" / "smoke"
+    before = (directory / "trace_lengths.csv").read_bytes()
+    assert run_command("workload-spec", ["--from-run", str(directory)]) == 0
+    assert (directory / "trace_lengths.csv").read_bytes() == before
+    assert '"seed": 41' in (directory / "config.json").read_text()
+
+
+def test_from_run_takes_no_overrides(capsys: pytest.CaptureFixture[str]):
+    assert run_command("vidur-sim", ["workload=smoke", "--from-run", "x"]) == PresetError.exit_code
+    assert "--from-run" in capsys.readouterr().err
+
+
+def test_from_run_of_a_directory_without_a_snapshot(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert run_command("vidur-sim", ["--from-run", str(tmp_path)]) == 3
+    assert "config.json is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_lists_the_presets(name: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit, match="0"):
+        run_command(name, ["--help"])
+    text = capsys.readouterr().out
+    for group in GROUPS:
+        assert all(preset in text for preset in preset_names(group))
+
+
+def test_several_workloads_in_one_engine_start(capsys: pytest.CaptureFixture[str], data_root: Path):
+    for workload_id in ("smoke", "chat_poisson"):
+        assert run_command("workload-spec", [f"workload={workload_id}"]) == 0
+    target = ["backend=null_engine", "hardware.repeats=1", "hardware.max_lateness_p99_ms=5000"]
+    assert run_command("real-bench", [*target, "--workloads", "smoke,chat_poisson"]) == 0
+    names = sorted(path.name for path in (data_root / "real_runs").glob("[!.]*"))
+    assert [name.split("--")[0] for name in names] == ["chat_poisson", "smoke"]
+    assert len({name.rsplit("--", 1)[-1] for name in names}) == 1

@@ -1,0 +1,99 @@
+"""The definitions load fast and light, and every way to name the assets works."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from gpu_timing_assets.core.data_root import PROJECT_ROOT
+from gpu_timing_assets.definitions import defs
+
+ASSETS = {
+    "workload_spec",
+    "real_run",
+    "profiling_bundle",
+    "sim_run",
+    "comparison",
+    "fidelity_matrix",
+}
+DAGSTER = str(Path(sys.executable).with_name("dagster"))
+HEAVY = ("torch", "vllm", "vidur", "pandas", "altair", "hydra", "transformers", "scipy", "numpy")
+
+
+def run(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "DAGSTER_HOME"}
+    return subprocess.run(
+        [*words],
+        cwd=PROJECT_ROOT,
+        env={**environment, **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def loaded_by(module: str, names: tuple[str, ...]) -> list[str]:
+    code = (
+        f"import {module}, sys, json; "
+        f"print(json.dumps([name for name in {names} if name in sys.modules]))"
+    )
+    done = run(sys.executable, "-c", code)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_loading_the_definitions_imports_nothing_heavy():
+    assert loaded_by("gpu_timing_assets.definitions", HEAVY) == []
+
+
+def test_the_commands_import_neither_dagster_nor_anything_heavy():
+    assert loaded_by("gpu_timing_assets.cli", (*HEAVY, "dagster")) == []
+
+
+def test_definitions_validate_is_quick():
+    begin = time.monotonic()
+    done = run(DAGSTER, "definitions", "validate", "-m", "gpu_timing_assets.definitions")
+    assert done.returncode == 0, done.stderr
+    # 2 s alone on two cores; the bound of 4 s is for such a machine, tests may share it
+    assert time.monotonic() - begin < (4 if os.getloadavg()[0] < 1.5 else 12)
+
+
+def test_asset_selections_parse():
+    """hydra-core 1.3 brings an antlr4 that breaks every `--select`."""
+    done = run(DAGSTER, "asset", "list", "-m", "gpu_timing_assets.definitions", "--select", "*")
+    assert set(done.stdout.split()) == ASSETS, done.stderr
+
+
+def test_the_page_tells_what_each_asset_is():
+    for spec in defs.resolve_all_asset_specs():
+        assert spec.description, spec.key
+        assert len(spec.description) <= 110, spec.key
+        assert spec.group_name != "default", spec.key
+        assert spec.owners, spec.key
+        assert spec.kinds, spec.key
+        assert {"stage", "runs-on"} <= set(spec.tags), spec.key
+
+
+@pytest.mark.parametrize("asset", ["real_run", "profiling_bundle"])
+def test_gpu_assets_share_one_pool(asset: str):
+    node = defs.resolve_asset_graph().get(dg.AssetKey(asset))
+    assert node.pools == {"a100"}
+
+
+def test_nothing_starts_by_itself():
+    repository = defs.get_repository_def()
+    assert {schedule.default_status for schedule in repository.schedule_defs} == {
+        dg.DefaultScheduleStatus.STOPPED
+    }
+    running = {
+        sensor.name
+        for sensor in repository.sensor_defs
+        if sensor.default_status == dg.DefaultSensorStatus.RUNNING
+    }
+    assert running == {"failure_report"}

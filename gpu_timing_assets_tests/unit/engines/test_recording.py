@@ -1,0 +1,72 @@
+"""Reading the engine's recording: a small one, written by hand."""
+
+import json
+
+import pytest
+
+from gpu_timing_assets.core.errors import EngineError
+from gpu_timing_assets.engines.vllm.recording import describe_steps, read_header, read_recording
+
+RECORDS = [
+    ["header", {"num_kv_blocks": 7}],
+    ["s", 0, 100, 110, [["w0r0.0-9f3a", 5, 0]]],
+    ["s", 1, 120, 130, [["w0r0.0-9f3a", 1, 5], ["w0r0.1-77aa", 1, 0]]],
+    ["u", 0, 140, 150],
+    # step 2 scheduled nothing and was not recorded
+    ["s", 3, 200, 210, [["w0r0.1-77aa", 1, 1], ["w0r0.0-9f3a", 7, 0]]],
+    ["u", 1, 190, 195],
+]
+
+
+@pytest.fixture
+def recording(tmp_path):
+    path = tmp_path / "recording.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in RECORDS))
+    return path
+
+
+def test_the_header_is_what_the_engine_resolved(recording) -> None:
+    assert read_header(recording) == {"num_kv_blocks": 7}
+
+
+@pytest.mark.parametrize("content", [None, "", "vllm died\n"])
+def test_a_recording_that_was_never_begun_is_an_engine_that_did_not_start(
+    tmp_path, content
+) -> None:
+    path = tmp_path / "recording.jsonl"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(EngineError, match="its scheduler did not start"):
+        read_header(path)
+
+
+def test_a_step_has_both_of_its_spans_and_one_without_a_result_is_kept(recording) -> None:
+    steps, _ = read_recording(recording)
+    assert steps["step"].tolist() == [0, 1, 3]
+    assert steps["schedule_begin_ns"].tolist() == [100, 120, 200]
+    assert steps["update_end_ns"].fillna(-1).tolist() == [150, 195, -1]
+
+
+def test_requests_have_the_names_that_the_client_gave_them(recording) -> None:
+    _, batches = read_recording(recording)
+    assert batches["request"].tolist() == ["w0r0.0", "w0r0.0", "w0r0.1", "w0r0.1", "w0r0.0"]
+    assert batches["num_scheduled_tokens"].tolist() == [5, 1, 1, 1, 7]
+    assert batches["num_computed_tokens"].tolist() == [0, 5, 0, 1, 0]
+
+
+def test_a_step_is_described_by_what_is_in_it(recording) -> None:
+    steps, batches = read_recording(recording)
+    batches = batches.assign(request_id=batches["request"].str.split(".").str[1].astype(int))
+    described = describe_steps(steps, batches, {0: 5, 1: 1}, "FULL_AND_PIECEWISE", (1, 2, 4))
+    # a prompt of one token is a prefill; a request computed again after a preemption too
+    assert described["num_prefill_tokens"].tolist() == [5, 1, 7]
+    assert described["num_prefill_requests"].tolist() == [1, 1, 1]
+    assert described["num_decode_requests"].tolist() == [0, 1, 1]
+    assert described["kv_tokens"].tolist() == [5, 6 + 1, 2 + 7]
+    assert described["graph_mode"].tolist() == ["eager", "piecewise", "eager"]
+
+
+def test_steps_of_other_requests_are_left_out(recording) -> None:
+    steps, batches = read_recording(recording)
+    mine = batches[batches["request"] == "w0r0.1"].assign(request_id=1)
+    assert describe_steps(steps, mine, {1: 1}, "NONE", ())["step"].tolist() == [1, 3]

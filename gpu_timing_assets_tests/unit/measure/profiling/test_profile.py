@@ -1,0 +1,393 @@
+"""`vidur-profile`: when it measures, when it does not, and what it files. The parts are made by
+formula, no engine starts."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gpu_timing_assets.config.experiment import ExperimentConfig, compose
+from gpu_timing_assets.core.bundle import (
+    BURST_BATCHES,
+    BURST_REQUESTS,
+    BURST_STEPS,
+    LAYER_OPERATORS,
+)
+from gpu_timing_assets.core.errors import (
+    ArtifactError,
+    DeviceError,
+    EngineError,
+    GpuTimingError,
+    PresetError,
+    ProfilingBundleError,
+)
+from gpu_timing_assets.core.machine import NATIVE_LIBRARIES, cpu_instruction_set
+from gpu_timing_assets.core.metadata import read_json, write_json
+from gpu_timing_assets.measure.profiling import ProfilingInputs, run, validate_profiling_root
+from gpu_timing_assets.measure.profiling.cpu_overheads import write_cpu_overheads
+from gpu_timing_assets.measure.profiling.kernel_process import read_part
+from gpu_timing_assets.measure.profiling.parts import (
+    ATTENTION_PART,
+    BURSTS_DIR,
+    HEAD_PART,
+    LINEARS_PART,
+    SESSION_FILE,
+    parts_dir,
+)
+from gpu_timing_assets.measure.profiling.stage import installed_vllm_version
+from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import (
+    _integers,
+    burst_tables,
+    engine_params,
+    kernel_tables,
+    kernel_times,
+    target_config,
+    write_bundle,
+)
+
+STATISTICS = ("min", "max", "mean", "median", "std")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> ExperimentConfig:
+    config = target_config(tmp_path_factory.mktemp("unused"))
+    # measured on this machine's CPU, so that no GPU is asked for
+    return config.model_copy(update={"hardware": compose(["hardware=cpu"]).hardware})
+
+
+@pytest.fixture
+def config(base: ExperimentConfig, tmp_path: Path) -> ExperimentConfig:
+    return base.model_copy(update={"data_root": str(tmp_path)})
+
+
+@pytest.fixture
+def out(config: ExperimentConfig) -> Path:
+    return config.data.profiling_root(config.hardware.name, config.model.name)
+
+
+class Measurement:
+    """A launcher that measures by formula: writes the parts that the two processes write, and
+    counts itself."""
+
+    def __init__(self, config: ExperimentConfig, fail_in: str | None = None) -> None:
+        self.started: list[str] = []
+        self._config, self._fail_in = config, fail_in
+        # by the engine that is installed here: a bundle of another version is measured anew
+        here = {
+            "engine_version": installed_vllm_version(config),
+            "native_library": NATIVE_LIBRARIES[cpu_instruction_set()],
+        }
+        self._params = engine_params(config).model_copy(update=here)
+
+    def __call__(self, command: Sequence[str], env: Mapping[str, str]) -> int:
+        name, parts = command[2].rsplit(".", 1)[1], Path(command[3]).parent
+        self.started.append(name)
+        if name == self._fail_in:
+            raise EngineError("interrupted")
+        (self._bursts if name == "burst_process" else self._kernels)(parts)
+        return 0
+
+    def _bursts(self, parts: Path) -> None:
+        directory = parts / BURSTS_DIR
+        directory.mkdir()
+        tables = burst_tables(self._params, kernel_times(self._params))
+        for table, frame in zip((BURST_STEPS, BURST_REQUESTS, BURST_BATCHES), tables, strict=True):
+            table.write(_integers(frame), directory)
+        write_json(
+            parts / SESSION_FILE,
+            {
+                "params": self._params.model_dump(mode="json"),
+                "env": {},
+                "engine_start_s": 1.0,
+                "bursts_s": 2.0,
+            },
+        )
+
+    def _kernels(self, parts: Path) -> None:
+        mlp, attention, head = kernel_tables(self._params)
+
+        def timing(row, operator: str) -> dict[str, object]:
+            return {"operator": operator} | {
+                statistic: row[f"time_stats.{operator}.{statistic}"] for statistic in STATISTICS
+            }
+
+        write_json(
+            parts / LINEARS_PART,
+            {
+                "rows": [
+                    [int(row["num_tokens"]), timing(row, operator)]
+                    for _, row in mlp.iterrows()
+                    for operator in LAYER_OPERATORS
+                ],
+                "duration_s": 3.0,
+            },
+        )
+        write_json(
+            parts / HEAD_PART,
+            {
+                "rows": [
+                    [int(row["num_requests"]), timing(row, operator)]
+                    for _, row in head.iterrows()
+                    for operator in ("lm_head", "sampler")
+                ],
+                "duration_s": 4.0,
+            },
+        )
+        write_json(
+            parts / ATTENTION_PART,
+            {
+                "rows": [
+                    [
+                        int(row["batch_size"]),
+                        int(row["prefill_chunk_size"]),
+                        int(row["kv_cache_size"]),
+                        timing(row, "attn_prefill" if row["prefill_chunk_size"] else "attn_decode"),
+                        timing(row, "attn_kv_cache_save"),
+                    ]
+                    for _, row in attention.iterrows()
+                ],
+                "duration_s": 5.0,
+            },
+        )
+
+
+def test_a_profile_becomes_a_bundle_that_its_readers_accept(config, out) -> None:
+    meta = run(config, ProfilingInputs(), out, launch=Measurement(config))
+    assert validate_profiling_root(out, config) == meta
+    assert meta.duration_s["total"] == 15.0
+    assert (meta.model, meta.hardware, meta.engine_version) == (
+        "qwen3-tiny",
+        "cpu",
+        installed_vllm_version(config),
+    )
+    assert meta.quality
+    assert set(LAYER_OPERATORS) - {
+        "input_layernorm",
+        "post_attention_layernorm",
+        "add",
+        "embedding",
+    } <= set(meta.fitted_error_pct)
+    assert {path.name for path in out.iterdir()} >= {
+        "bundle_meta.json",
+        "run_meta.json",
+        "config.json",
+        "engine.json",
+        "cpu_overheads.csv",
+    }
+
+
+def test_linear_kernels_are_predicted_on_points_that_the_fit_did_not_see(config, out) -> None:
+    meta = run(config, ProfilingInputs(), out, launch=Measurement(config))
+    assert (
+        max(
+            meta.fitted_error_pct[operator]["median"]
+            for operator in ("attn_pre_proj", "mlp_up_proj", "qk_norm")
+        )
+        < 0.01
+    )
+
+
+def test_a_valid_bundle_of_the_same_configuration_is_not_measured_again(config, out) -> None:
+    first = run(config, ProfilingInputs(), out, launch=Measurement(config))
+    again = Measurement(config)
+    assert run(config, ProfilingInputs(), out, launch=again) == first
+    assert again.started == []
+
+
+def test_a_bundle_of_another_version_of_the_engine_is_measured_anew(config, out) -> None:
+    older = Measurement(config)
+    older._params = older._params.model_copy(update={"engine_version": "0.1.0"})
+    run(config, ProfilingInputs(), out, launch=older)
+    again = Measurement(config)
+    assert run(
+        config, ProfilingInputs(), out, launch=again
+    ).engine_version == installed_vllm_version(config)
+    assert again.started
+
+
+def test_a_bundle_of_a_cpu_with_other_instructions_is_measured_anew(config, out) -> None:
+    elsewhere = Measurement(config)
+    elsewhere._params = elsewhere._params.model_copy(update={"native_library": "_C_ELSEWHERE"})
+    run(config, ProfilingInputs(), out, launch=elsewhere)
+    again = Measurement(config)
+    run(config, ProfilingInputs(), out, launch=again)
+    assert again.started
+
+
+def test_measurements_that_make_no_bundle_are_not_gone_on_with(config, out) -> None:
+    class TooFewSteps(Measurement):
+        def _bursts(self, parts: Path) -> None:
+            super()._bursts(parts)
+            steps = BURST_STEPS.read(parts / BURSTS_DIR)
+            BURST_STEPS.write(steps[steps["kind"] != "idle"], parts / BURSTS_DIR)
+
+    with pytest.raises(ProfilingBundleError, match="cannot be fitted"):
+        run(config, ProfilingInputs(), out, launch=TooFewSteps(config))
+    whole = Measurement(config)
+    run(config, ProfilingInputs(), out, launch=whole)
+    assert whole.started == ["burst_process", "kernel_process"]
+
+
+@pytest.mark.parametrize(
+    "override", ["backend.gpu_memory_utilization=0.5", "profiling.repeats=9", "model.seed=3"]
+)
+def test_another_configuration_is_measured(config, out, override) -> None:
+    run(config, ProfilingInputs(), out, launch=Measurement(config))
+    head, value = override.split("=")
+    group, key = head.split(".")
+    changed = config.model_copy(
+        update={
+            group: getattr(config, group).model_copy(
+                update={key: type(getattr(getattr(config, group), key))(value)}
+            )
+        }
+    )
+    again = Measurement(changed)
+    run(changed, ProfilingInputs(), out, launch=again)
+    assert again.started == ["burst_process", "kernel_process"]
+
+
+def test_what_does_not_change_a_measurement_does_not_repeat_it(config, out) -> None:
+    run(config, ProfilingInputs(), out, launch=Measurement(config))
+    changed = config.model_copy(
+        update={
+            "backend": config.backend.model_copy(
+                update={
+                    "request_timeout_s": 5.0,
+                    "early_stopping": True,
+                    "null_token_interval_ms": 3.0,
+                }
+            )
+        }
+    )
+    again = Measurement(changed)
+    run(changed, ProfilingInputs(), out, launch=again)
+    assert again.started == []
+
+
+def test_a_spoilt_bundle_is_measured_again(config, out) -> None:
+    run(config, ProfilingInputs(), out, launch=Measurement(config))
+    (out / "head.csv").unlink()
+    again = Measurement(config)
+    run(config, ProfilingInputs(), out, launch=again)
+    assert again.started == ["burst_process", "kernel_process"]
+
+
+def test_force_measures_everything_again(config, out) -> None:
+    run(config, ProfilingInputs(), out, launch=Measurement(config))
+    again = Measurement(config)
+    run(config, ProfilingInputs(), out, launch=again, force=True)
+    assert again.started == ["burst_process", "kernel_process"]
+
+
+def test_an_interrupted_profile_goes_on_with_the_parts_it_has(config, out) -> None:
+    with pytest.raises(EngineError):
+        run(config, ProfilingInputs(), out, launch=Measurement(config, fail_in="kernel_process"))
+    assert not out.exists()
+    rest = Measurement(config)
+    run(config, ProfilingInputs(), out, launch=rest)
+    assert rest.started == ["kernel_process"]
+    assert not list(out.parent.glob(".unfinished-*"))
+
+
+def test_the_parts_of_another_configuration_are_not_used(config, out) -> None:
+    with pytest.raises(EngineError):
+        run(config, ProfilingInputs(), out, launch=Measurement(config, fail_in="kernel_process"))
+    changed = config.model_copy(
+        update={"profiling": config.profiling.model_copy(update={"repeats": 9})}
+    )
+    whole = Measurement(changed)
+    run(changed, ProfilingInputs(), out, launch=whole)
+    assert whole.started == ["burst_process", "kernel_process"]
+
+
+@pytest.mark.parametrize("spoil", ["zero", "nan", "twice"])
+def test_a_measurement_that_cannot_be_is_not_filed(config, out, spoil) -> None:
+    class Spoilt(Measurement):
+        def _kernels(self, parts: Path) -> None:
+            super()._kernels(parts)
+            rows, duration = read_part(parts / HEAD_PART)
+            if spoil == "twice":
+                attention, _ = read_part(parts / ATTENTION_PART)
+                write_json(
+                    parts / ATTENTION_PART, {"rows": [*attention, attention[0]], "duration_s": 1.0}
+                )
+            else:
+                rows[0][1]["median"] = 0.0 if spoil == "zero" else float("nan")
+                (parts / HEAD_PART).write_text(json.dumps({"rows": rows, "duration_s": duration}))
+
+    with pytest.raises(
+        ArtifactError,
+        match={
+            "zero": "lm_head.median is zero",
+            "nan": "lm_head.median is empty",
+            "twice": r"attention.csv.*the same batch_size",
+        }[spoil],
+    ):
+        run(config, ProfilingInputs(), out, launch=Spoilt(config))
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("backend", ["transformers", "null_engine"])
+def test_only_vllm_can_be_profiled(config, out, backend) -> None:
+    changed = config.model_copy(update={"backend": compose([f"backend={backend}"]).backend})
+    with pytest.raises(PresetError, match="use backend=vllm"):
+        run(changed, ProfilingInputs(), out, launch=Measurement(changed))
+    assert not out.parent.exists()
+
+
+def test_a_gpu_target_needs_its_gpu(config, out, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    changed = config.model_copy(update={"hardware": compose(["hardware=h100"]).hardware})
+    with pytest.raises(DeviceError, match="hardware=cpu"):
+        run(changed, ProfilingInputs(), out, launch=Measurement(changed))
+    assert not out.parent.exists()
+
+
+def test_an_engine_that_dies_leaves_no_bundle(config, out) -> None:
+    with pytest.raises(GpuTimingError):
+        run(config, ProfilingInputs(), out, launch=Measurement(config, fail_in="burst_process"))
+    assert not out.exists()
+    assert parts_dir(out, config.bundle_config_sha256, installed_vllm_version(config)).is_dir()
+
+
+def test_cpu_overheads_have_the_columns_of_vidurs_profiler(config, tmp_path) -> None:
+    params = engine_params(config)
+    steps, _, _ = burst_tables(params, kernel_times(params))
+    write_cpu_overheads(_integers(steps), kernel_tables(params)[2], config, tmp_path)
+    table = pd.read_csv(tmp_path / "cpu_overheads.csv")
+    names = [
+        f"{name}_{statistic}"
+        for name in ("schedule", "prepare_inputs_e2e", "process_model_outputs")
+        for statistic in STATISTICS
+    ]
+    assert {
+        "model_name",
+        "batch_size",
+        "tensor_parallel_degree",
+        "sampler_e2e_median",
+        *names,
+    } == set(table.columns)
+    assert table["batch_size"].is_unique
+    assert (table[[name for name in names if name.endswith("median")]] > 0).all(axis=None)
+    # the loop's formula: 0.05 ms + 0.002 ms a request
+    at_8 = table[table["batch_size"] == 8].iloc[0]
+    assert at_8["schedule_median"] == pytest.approx(0.066, rel=0.05)
+
+
+def test_a_bundle_measures_what_the_engine_resolved_not_the_preset(config, out) -> None:
+    run(config, ProfilingInputs(), out, launch=Measurement(config))
+    engine = read_json(out / "engine.json")
+    assert (engine["num_kv_blocks"], engine["graph_capture_sizes"]) == (257, [1, 2, 4, 8, 16, 32])
+    assert read_json(out / "run_meta.json")["params"] == engine
+
+
+def test_the_helper_bundle_is_one_that_profiling_would_file(tmp_path) -> None:
+    # the other tests stand on it
+    config = target_config(tmp_path)
+    root = write_bundle(config.data.profiling_root("h100", "qwen3-tiny"), config)
+    assert validate_profiling_root(root, config).failed_checks == []
+    shutil.rmtree(root)
