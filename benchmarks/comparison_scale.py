@@ -2,7 +2,8 @@
 
 Run it with the project's Python: `python benchmarks/comparison_scale.py [--tokens N] [--real-runs
 K] [--out DIRECTORY]`. It makes synthetic runs (seeded), compares them, and prints what it took and
-how large the report is. The bounds it is held to: under 60 s, under 2 GiB, under 5 MiB of HTML."""
+how large the report is. The bounds it is held to: under 60 s, under 2 GiB, under 5 MiB of HTML.
+"""
 
 import argparse
 import os
@@ -19,13 +20,14 @@ from gpu_timing_assets.compare.judge.bootstrap import error_intervals
 from gpu_timing_assets.compare.results import ComparisonInputs
 from gpu_timing_assets.config.comparison import ComparisonPreset
 from gpu_timing_assets.config.experiment import ExperimentConfig
-from gpu_timing_assets.core.metadata import RUN_META_FILE, RunMeta, write_json
-from gpu_timing_assets.core.tables import (
+from gpu_timing_assets.core.files import write_json
+from gpu_timing_assets.core.run import RUN_META_FILE, RunMeta
+from gpu_timing_assets.core.tables.run_tables import run_tables_from_token_times
+from gpu_timing_assets.core.tables.schemas import (
     ENGINE_BATCHES,
     ENGINE_STEPS,
     REQUEST_METRICS,
     TOKEN_METRICS,
-    run_tables_from_token_times,
 )
 
 TOKENS_PER_REQUEST = 200
@@ -34,7 +36,8 @@ STEP_NS = 8_000_000
 
 def write_run(directory: Path, run_type: str, requests: int, seed: int, scale: float) -> None:
     """A run of `requests` × 200 tokens with jittered steps; the workload is the same for every
-    seed."""
+    seed.
+    """
     workload, jitter = np.random.default_rng(1), np.random.default_rng(seed)
     tokens = workload.integers(100, 2 * TOKENS_PER_REQUEST - 100, requests)
     arrival = np.cumsum(workload.exponential(STEP_NS * 8, requests)).astype(np.int64)

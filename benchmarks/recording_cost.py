@@ -5,7 +5,8 @@ alternating.
 
 Takes about a minute a repeat on two cores. Overrides choose another target (`hardware=h100
 backend=vllm model=qwen3-0.6b`). Prints the ratio of the ITL's median, recorded over not recorded,
-and beside it what was measured on an H100 and ships."""
+and beside it what was measured on an H100 and ships.
+"""
 
 import argparse
 import itertools
@@ -16,8 +17,9 @@ from pathlib import Path
 from gpu_timing_assets import workload
 from gpu_timing_assets.config.experiment import compose
 from gpu_timing_assets.core.data_root import REFERENCE_DATA
-from gpu_timing_assets.core.metadata import RunMeta, read_complete_run, read_json
-from gpu_timing_assets.core.tables import read_run_tables
+from gpu_timing_assets.core.files import read_json
+from gpu_timing_assets.core.run import RunMeta, read_complete_run
+from gpu_timing_assets.core.tables.invariants import read_run_tables
 from gpu_timing_assets.measure import real_bench
 
 
@@ -45,7 +47,8 @@ def itl_p50_ms(data_root: Path, overrides: list[str], *, record: bool) -> list[f
 
 def reference_rows() -> list[str]:
     """Workloads of the reference data that were replayed both with and without a recording, on the
-    same target."""
+    same target.
+    """
     found: dict[tuple[str, str], dict[bool, list[float]]] = {}
     for path in sorted(REFERENCE_DATA.glob("*/real_runs*/*/run_meta.json")):
         meta: RunMeta = read_complete_run(path.parent)

@@ -6,7 +6,8 @@ streams at once.
 
 The engine is the null engine, which computes nothing and gives each request a token at fixed
 intervals, so that what is late is the client. Exits with 1 if the median p99 of the submissions'
-lateness is above 5 ms."""
+lateness is above 5 ms.
+"""
 
 import argparse
 import asyncio
@@ -28,7 +29,8 @@ def measure(
     rate_per_s: float, tokens: int, streams: int, seconds: float, seed: int
 ) -> tuple[float, float, float, float, float]:
     """Lateness p50, p99 and max in ms, the client's share of one CPU, and the mean number of
-    streams at once."""
+    streams at once.
+    """
     # by Little's law, streams = rate × duration of one
     interval_ms = streams / rate_per_s * 1e3 / tokens
     config = compose(["backend=null_engine", f"backend.null_token_interval_ms={interval_ms}"])

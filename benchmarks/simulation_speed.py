@@ -7,7 +7,8 @@ Side by side, alternating: predictor `engine`, from reading the bundle to writte
 own Sarathi scheduler with a predictor that always says the same (the mean step of `engine`), which
 is all that Vidur itself costs; and `stock` on the same bundle, with its tables trained beforehand
 (which is timed once). Takes the reference bundle of Qwen3-0.6B if it is there, a synthetic one
-otherwise. Exits with 1 if `engine` takes more than 1.5 × the bare loop."""
+otherwise. Exits with 1 if `engine` takes more than 1.5 × the bare loop.
+"""
 
 import argparse
 import statistics
@@ -31,7 +32,8 @@ from gpu_timing_assets.config.experiment import ExperimentConfig, compose
 from gpu_timing_assets.core.bundle import ENGINE_FILE
 from gpu_timing_assets.core.data_root import REFERENCE_DATA
 from gpu_timing_assets.core.engine_params import EngineParams
-from gpu_timing_assets.core.metadata import RunMeta, read_metadata
+from gpu_timing_assets.core.files import read_metadata
+from gpu_timing_assets.core.run import RunMeta
 from gpu_timing_assets.simulators import vidur_ext
 from gpu_timing_assets.simulators.vidur_ext import simulation
 from gpu_timing_assets.simulators.vidur_ext.engine_step import LoopTime

@@ -2,7 +2,8 @@
 memory.
 
 `python benchmarks/workload_scale.py [REQUESTS]` prints the figures and exits with 1 if a bound is
-broken."""
+broken.
+"""
 
 import os
 import subprocess
@@ -24,9 +25,9 @@ workload.run(config, workload.WorkloadInputs(), config.data.workload_dir("millio
 """
 READ = """
 from pathlib import Path
-from gpu_timing_assets.core.metadata import read_complete_workload
+from gpu_timing_assets.core.workload import read_complete_workload
 from gpu_timing_assets.core.prompts import WorkloadPrompts
-from gpu_timing_assets.core.tables import read_workload_tables
+from gpu_timing_assets.core.tables.invariants import read_workload_tables
 directory = Path("{root}/workloads/million")
 read_complete_workload(directory)
 lengths, intervals = read_workload_tables(directory)

@@ -2,7 +2,8 @@
 to do about it.
 
 Needs nothing but Python: before `make install` it judges the machine alone, after it the configured
-target too."""
+target too.
+"""
 
 import argparse
 import importlib.util

@@ -3,7 +3,8 @@
 
 Each takes Hydra overrides (`real-bench workload=chat_poisson hardware=h100 backend=vllm`) and
 prints where its result lies. They also run as `python -m gpu_timing_assets.cli real-bench …`, where
-the project is not installed."""
+the project is not installed.
+"""
 
 import argparse
 import sys
@@ -109,7 +110,8 @@ COMMANDS: dict[str, Command] = {
 
 def run_command(name: str, words: Sequence[str]) -> int:
     """Run one command; a fault that is the user's to mend is one line on stderr and its exit
-    code."""
+    code.
+    """
     arguments = _parser(name).parse_intermixed_args(list(words))
     try:
         for line in COMMANDS[name](_configuration(arguments), arguments):

@@ -17,17 +17,17 @@ from gpu_timing_assets import workload
 from gpu_timing_assets.config.experiment import ExperimentConfig, compose
 from gpu_timing_assets.core.data_root import REFERENCE_DATA
 from gpu_timing_assets.core.errors import GpuTimingError
-from gpu_timing_assets.core.metadata import read_complete_run
+from gpu_timing_assets.core.run import RealRunMeta, read_complete_run
 from gpu_timing_assets.simulators import vidur_ext
 
-# predictor and variant; the last two substitute what was recorded, to attribute the error of
+# predictor and substitution; the last two substitute what was recorded, to attribute the error of
 # `engine`
 SIMULATIONS = (
-    ("stock", None),
-    ("kernel", None),
-    ("engine", None),
-    ("engine", "recorded_batches"),
-    ("engine", "recorded_step_times"),
+    ("random_forest", None),
+    ("kernels_only", None),
+    ("engine_loop", None),
+    ("engine_loop", "recorded_batches"),
+    ("engine_loop", "recorded_step_times"),
 )
 SHOWN = (
     ("ITL", "p50"),
@@ -50,7 +50,9 @@ class ReferenceCase:
     real_run_dirs: tuple[Path, ...]
     bundles: str
 
-    def config(self, predictor: str = "engine", variant: str | None = None) -> ExperimentConfig:
+    def config(
+        self, predictor: str = "engine_loop", substitution: str | None = None
+    ) -> ExperimentConfig:
         chosen = [
             f"workload={self.workload_id}",
             f"model={self.model}",
@@ -59,7 +61,7 @@ class ReferenceCase:
         ]
         # the bundles cover 4,096 tokens of context, code completion asks for up to 7,180
         chosen += ["backend=vllm", "profiling=standard", "simulator.max_extrapolation=2"]
-        return compose([*chosen, f"simulator.variant={variant or 'null'}"])
+        return compose([*chosen, f"simulator.substitution={substitution or 'null'}"])
 
     @property
     def profiling_root(self) -> Path:
@@ -68,10 +70,11 @@ class ReferenceCase:
 
 def find_cases(bundles: str) -> list[ReferenceCase]:
     """Every workload with real runs and a bundle below `bundles` in the reference data, by target
-    and request rate."""
+    and request rate.
+    """
     found: dict[tuple[str, str, str], list[Path]] = defaultdict(list)
     for meta_file in sorted(REFERENCE_DATA.glob("*/real_runs/*/run_meta.json")):
-        meta = read_complete_run(meta_file.parent)
+        meta = read_complete_run(meta_file.parent, RealRunMeta)
         found[meta.hardware, meta.model, str(meta.workload_id)].append(meta_file.parent)
     cases = [ReferenceCase(*key, tuple(runs), bundles) for key, runs in found.items()]
     profiled = [case for case in cases if case.profiling_root.is_dir()]
@@ -79,16 +82,17 @@ def find_cases(bundles: str) -> list[ReferenceCase]:
 
 
 def run_case(case: ReferenceCase) -> comparison.ComparisonResult:
-    """Make the workload, simulate it with every predictor and variant, and compare.
+    """Make the workload, simulate it with every predictor and substitution, and compare.
 
     Raises `GpuTimingError`, for one if the workload's preset no longer makes the bytes that were
-    measured."""
+    measured.
+    """
     config = case.config()
     directory = config.data.workload_dir(case.workload_id)
     workload.run(config, workload.WorkloadInputs(), directory)
     simulated = []
-    for predictor, variant in SIMULATIONS:
-        chosen = case.config(predictor, variant)
+    for predictor, substitution in SIMULATIONS:
+        chosen = case.config(predictor, substitution)
         out = chosen.data.sim_run_dir(chosen.sim_run_id)
         vidur_ext.run(
             chosen, vidur_ext.SimInputs(directory, case.profiling_root, case.real_run_dirs[-1]), out
@@ -100,11 +104,15 @@ def run_case(case: ReferenceCase) -> comparison.ComparisonResult:
 
 def table_rows(case: ReferenceCase, result: comparison.ComparisonResult) -> Iterator[str]:
     """Markdown rows: one statistic with the real value, the noise of the real runs, and each
-    predictor's error."""
+    predictor's error.
+    """
     by_key = {(row.simulation, row.metric, row.statistic): row for row in result.verdicts}
     for metric, statistic in SHOWN:
-        rows = {name: by_key[name, metric, statistic] for name in ("stock", "kernel", "engine")}
-        engine = rows["engine"]
+        rows = {
+            name: by_key[name, metric, statistic]
+            for name in ("random_forest", "kernels_only", "engine_loop")
+        }
+        engine = rows["engine_loop"]
         errors = " | ".join(
             "–" if row.error_pct is None else f"{row.error_pct:+.1f}" for row in rows.values()
         )

@@ -2,7 +2,8 @@
 else of the disk.
 
 Only the folders of `SERVED` can be reached, only files that a report is made of, no links out of
-them and nothing that is unfinished; `python -m gpu_timing_assets.reports_server` runs it."""
+them and nothing that is unfinished; `python -m gpu_timing_assets.reports_server` runs it.
+"""
 
 from html import escape
 from pathlib import Path
@@ -20,7 +21,8 @@ SUFFIXES = {".html", ".md", ".csv", ".json", ".png", ".svg"}
 
 def reports(data_root: Path) -> list[str]:
     """The addresses of all reports, relative to the server's root, by name; their figures are
-    linked from them."""
+    linked from them.
+    """
     found = (
         file.relative_to(data_root).as_posix()
         for kind in SERVED
@@ -32,7 +34,8 @@ def reports(data_root: Path) -> list[str]:
 
 def _is_public(path: str) -> bool:
     """Whether a path is that of a finished artifact's file: scratch directories and locks begin
-    with a dot."""
+    with a dot.
+    """
     return Path(path).suffix in SUFFIXES and not any(
         part.startswith(".") for part in Path(path).parts
     )
@@ -40,7 +43,8 @@ def _is_public(path: str) -> bool:
 
 def application(data_root: Path) -> "Starlette":
     """The server's application. Only GET and HEAD, and only for this machine's own names (no DNS
-    rebinding)."""
+    rebinding).
+    """
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware

@@ -2,12 +2,12 @@
 comes from.
 
 Importing this package loads neither pandas nor Altair: `run` and `build_fidelity_matrix` import
-them when called."""
+them when called.
+"""
 
 from pathlib import Path
 
 from gpu_timing_assets.compare.checks import CheckOutcome, check_outcomes
-from gpu_timing_assets.compare.gate.find_runs import find_real_runs, find_sim_runs
 from gpu_timing_assets.compare.results import (
     ComparisonInputs,
     ComparisonResult,
@@ -28,8 +28,6 @@ __all__ = [
     "build_fidelity_matrix",
     "check_outcomes",
     "error_table_markdown",
-    "find_real_runs",
-    "find_sim_runs",
     "load_result",
     "run",
 ]
@@ -42,7 +40,8 @@ def run(config: ExperimentConfig, inputs: ComparisonInputs, out: Path) -> Compar
     Raises `IncomparableRunsError` where the runs are not of the same work under the same settings
     (unless `config.comparison.allow_mismatch`), `UnfinishedArtifactError` and `ArtifactError` for
     inputs that are missing, unfinished or malformed, naming file and row. `out` is then as it was
-    before."""
+    before.
+    """
     from gpu_timing_assets.compare.compare import compare
 
     return compare(config, inputs, out)
@@ -50,7 +49,8 @@ def run(config: ExperimentConfig, inputs: ComparisonInputs, out: Path) -> Compar
 
 def build_fidelity_matrix(data: DataRoot, out: Path) -> MatrixResult:
     """Write the page and the tables over all comparisons below `data` to `out`: see
-    `fidelity_matrix`."""
+    `fidelity_matrix`.
+    """
     from gpu_timing_assets.compare.fidelity_matrix import build
 
     return build(data, out)

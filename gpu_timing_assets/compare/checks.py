@@ -1,5 +1,6 @@
 """What an orchestrator shows as checks of a comparison: plain data, made from a finished
-comparison."""
+comparison.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -17,7 +18,8 @@ from gpu_timing_assets.compare.results import (
 @dataclass(frozen=True)
 class CheckOutcome:
     """`severity` is what a failed check amounts to; a passed one keeps it as what it would have
-    been."""
+    been.
+    """
 
     name: str
     passed: bool
@@ -44,7 +46,8 @@ def check_outcomes(result: ComparisonResult) -> tuple[CheckOutcome, ...]:
 
     A metric's check passes if each of its statistics passes or is below noise, warns if one warns,
     and is an error if one fails. Parity is an error if a mismatch was overridden. Completeness
-    warns where requests failed."""
+    warns where requests failed.
+    """
     return (
         *(
             _metric_check(result, metric)
@@ -86,8 +89,8 @@ def _metric_check(result: ComparisonResult, metric: str) -> CheckOutcome:
 
 
 def _parity_check(result: ComparisonResult) -> CheckOutcome:
-    overridden = list(result.meta.details["overridden"])
-    listed = list(result.meta.details["listed_mismatches"])
+    overridden = list(result.meta.overridden)
+    listed = list(result.meta.listed_mismatches)
     text = (
         "; ".join(overridden)
         if overridden
@@ -99,9 +102,9 @@ def _parity_check(result: ComparisonResult) -> CheckOutcome:
 
 
 def _completeness_check(result: ComparisonResult, side: str) -> CheckOutcome:
-    rows = [row for row in result.meta.details["completeness"] if row["side"] == side]
-    failed = sum(int(row["failed_requests"]) for row in rows)
-    requests = sum(int(row["requests"]) for row in rows)
+    rows = [row for row in result.meta.completeness if row.side == side]
+    failed = sum(row.failed_requests for row in rows)
+    requests = sum(row.requests for row in rows)
     name = "real_runs_complete" if side == "real" else "simulations_complete"
     description = f"{requests - failed} of {requests} requests in {len(rows)} runs finished"
     return CheckOutcome(

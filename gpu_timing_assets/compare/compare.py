@@ -1,7 +1,7 @@
 """One comparison, from the runs' directories to the report's: gate, align, judge, explain,
-write."""
+write.
+"""
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +24,15 @@ from gpu_timing_assets.config.comparison import ComparisonPreset
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.core.directories import atomic_directory
 from gpu_timing_assets.core.errors import IncomparableRunsError
-from gpu_timing_assets.core.metadata import CONFIG_FILE, RUN_META_FILE, RunMeta, write_json
+from gpu_timing_assets.core.files import CONFIG_FILE, file_sha256, write_json
 from gpu_timing_assets.core.provenance import environment, git_state, utc_now
+from gpu_timing_assets.core.run import (
+    RUN_META_FILE,
+    ComparedInput,
+    ComparisonMeta,
+    Completeness,
+    SimRunMeta,
+)
 
 
 def compare(config: ExperimentConfig, inputs: ComparisonInputs, out: Path) -> ComparisonResult:
@@ -89,7 +96,7 @@ def refuse_single_request_backend(aligned: Aligned, *, allow_mismatch: bool) -> 
     problems = []
     for series in aligned.real:
         meta = series.run.meta
-        alone = meta.backend == "transformers" or meta.params.get("comparable_under_load") is False
+        alone = not meta.params.comparable_under_load
         if meta.backend == "null_engine":
             problems.append(
                 f"{meta.run_id} ran on null_engine, which measures the client and no engine"
@@ -134,7 +141,7 @@ def _notes(aligned: Aligned, findings: Findings, preset: ComparisonPreset) -> li
             "the real runs made different numbers of tokens: each request is cut to the fewest"
         )
     for series in (*aligned.simulated, *aligned.substituted):
-        if series.run.meta.details.get("extrapolated"):
+        if isinstance(series.run.meta, SimRunMeta) and series.run.meta.extrapolated:
             notes.append(
                 f"{series.label} reached beyond what its profiling bundle measured: its times "
                 f"there are "
@@ -157,16 +164,15 @@ def _run_meta(
     overridden: list[str],
     listed: list[str],
     notes: tuple[str, ...],
-) -> RunMeta:
+) -> ComparisonMeta:
     first = aligned.real[0].run.meta
     commit, dirty = git_state()
     load = [
         float(((series.last_ns - aligned.grid.arrival_ns).sum() / 1e9) / series.duration_s)
         for series in aligned.real
     ]
-    return RunMeta(
+    return ComparisonMeta(
         run_id=comparison_id,
-        run_type="compare",
         model=first.model,
         hardware=first.hardware,
         backend=first.backend,
@@ -178,33 +184,29 @@ def _run_meta(
         git_dirty=dirty,
         env=environment(),
         workload_dir=first.workload_dir,
-        real_run_dir=str(inputs.real_run_dirs[0]),
-        sim_run_dir=str(inputs.sim_run_dirs[0]),
-        details={
-            "primary_simulation": findings.primary_simulation,
-            "simulations": [series.label for series in aligned.simulated],
-            "real_run_ids": [series.run.meta.run_id for series in aligned.real],
-            "inputs": [
-                _input(directory) for directory in (*inputs.real_run_dirs, *inputs.sim_run_dirs)
-            ],
-            "overridden": overridden,
-            "listed_mismatches": listed,
-            "notes": list(notes),
-            "completeness": aligned.completeness.to_dict("records"),
-            "mean_running_requests": sum(load) / len(load),
-            "host_time_ratio": {
-                row.run_id: row.host_time_ratio
-                for row in findings.tables["host_speed"].itertuples()
-            },
-            "confidence_pct": config.comparison.confidence_pct,
+        primary_simulation=findings.primary_simulation,
+        simulations=tuple(series.label for series in aligned.simulated),
+        real_run_ids=tuple(series.run.meta.run_id for series in aligned.real),
+        inputs=tuple(
+            _input(directory) for directory in (*inputs.real_run_dirs, *inputs.sim_run_dirs)
+        ),
+        overridden=tuple(overridden),
+        listed_mismatches=tuple(listed),
+        notes=notes,
+        completeness=tuple(
+            Completeness.model_validate(row) for row in aligned.completeness.to_dict("records")
+        ),
+        mean_running_requests=sum(load) / len(load),
+        host_time_ratio={
+            row.run_id: row.host_time_ratio for row in findings.tables["host_speed"].itertuples()
         },
+        confidence_pct=config.comparison.confidence_pct,
     )
 
 
-def _input(directory: Path) -> dict[str, str]:
-    """What was read, so that a later look can tell whether it changed since."""
-    return {
-        "path": str(directory),
-        "name": directory.name,
-        "run_meta_sha256": hashlib.sha256((directory / RUN_META_FILE).read_bytes()).hexdigest(),
-    }
+def _input(directory: Path) -> ComparedInput:
+    return ComparedInput(
+        path=str(directory),
+        name=directory.name,
+        run_meta_sha256=file_sha256(directory / RUN_META_FILE),
+    )

@@ -3,7 +3,8 @@ comparisons are not there.
 
 A comparison is `current` if the runs it read are those that would be compared now; `stale` if they
 changed, went or were joined by others; of one that is not there, `missing` says what to run,
-`refused` why the gate would refuse it."""
+`refused` why the gate would refuse it.
+"""
 
 import hashlib
 from collections.abc import Iterable
@@ -13,7 +14,6 @@ from typing import Any
 
 import pandas as pd
 
-from gpu_timing_assets.compare.gate.find_runs import find_real_runs, find_sim_runs, finished_runs
 from gpu_timing_assets.compare.gate.load import read_metas
 from gpu_timing_assets.compare.gate.parity import sift
 from gpu_timing_assets.compare.results import (
@@ -32,7 +32,9 @@ from gpu_timing_assets.config.comparison import ComparisonPreset
 from gpu_timing_assets.core.data_root import DataRoot
 from gpu_timing_assets.core.directories import atomic_directory
 from gpu_timing_assets.core.errors import ArtifactError, GpuTimingError
-from gpu_timing_assets.core.metadata import RUN_META_FILE, RunMeta
+from gpu_timing_assets.core.run import RUN_META_FILE
+from gpu_timing_assets.core.store import Store
+from gpu_timing_assets.core.target import Target, comparison_id
 
 PAGE_FILE = "fidelity_matrix.html"
 CURRENT, STALE, MISSING, REFUSED = "current", "stale", "missing", "refused"
@@ -52,36 +54,26 @@ SHOWN = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Subject:
     """What a comparison is of: one workload on one target."""
 
     workload_id: str
-    model: str
-    hardware: str
-    backend: str
+    target: Target
 
     @property
     def comparison_id(self) -> str:
-        return (
-            f"{self.workload_id}--{self.model}--{self.hardware}--{self.backend.replace('_', '-')}"
-        )
+        return comparison_id(self.workload_id, self.target)
 
 
 def build(data: DataRoot, out: Path) -> MatrixResult:
     """Write `fidelity_matrix.html` and `tables/` from everything below `data` to `out`."""
-    finished = [
-        load_result(path)
-        for path, meta in finished_runs(data.path / "comparisons")
-        if meta.run_type == "compare"
-    ]
-    rows = [_row(result, *_state(data, result), data) for result in finished]
+    store = Store(data)
+    finished = [load_result(run.directory) for run in store.comparisons]
+    rows = [_row(result, *_state(store, result)) for result in finished]
     there = {row["comparison_id"] for row in rows}
-    rows += [
-        _absent_row(data, subject)
-        for subject in _subjects(data)
-        if subject.comparison_id not in there
-    ]
+    absent = [subject for subject in _subjects(store) if subject.comparison_id not in there]
+    rows += [_absent_row(store, subject) for subject in absent]
     rows.sort(key=lambda row: row["comparison_id"])
     errors = pd.DataFrame(
         [
@@ -95,7 +87,7 @@ def build(data: DataRoot, out: Path) -> MatrixResult:
                 row.high_pct,
                 row.noise_pct,
                 row.verdict,
-                result.meta.details["mean_running_requests"],
+                result.meta.mean_running_requests,
             )
             for result in finished
             for row in result.verdicts
@@ -127,7 +119,7 @@ def build(data: DataRoot, out: Path) -> MatrixResult:
     return MatrixResult(directory=out, page=out / PAGE_FILE, rows=tuple(rows), tables=tables)
 
 
-def _row(result: ComparisonResult, state: str, why: str, data: DataRoot) -> dict[str, Any]:
+def _row(result: ComparisonResult, state: str, why: str) -> dict[str, Any]:
     meta, counts = result.meta, result.counts()
     judged = {
         (row.metric, row.statistic): row
@@ -143,9 +135,9 @@ def _row(result: ComparisonResult, state: str, why: str, data: DataRoot) -> dict
         "state": state,
         "why": why,
         "judged_simulation": result.primary_simulation,
-        "simulations": ", ".join(meta.details["simulations"]),
-        "real_runs": len(meta.details["real_run_ids"]),
-        "mean_running_requests": round(float(meta.details["mean_running_requests"]), 3),
+        "simulations": ", ".join(meta.simulations),
+        "real_runs": len(meta.real_run_ids),
+        "mean_running_requests": round(meta.mean_running_requests, 3),
         "passed": counts.get(PASS, 0),
         "below_noise": counts.get(BELOW_NOISE, 0),
         "warned": counts.get(WARN, 0),
@@ -160,14 +152,14 @@ def _row(result: ComparisonResult, state: str, why: str, data: DataRoot) -> dict
     }
 
 
-def _absent_row(data: DataRoot, subject: Subject) -> dict[str, Any]:
-    state, why = _why_absent(data, subject)
+def _absent_row(store: Store, subject: Subject) -> dict[str, Any]:
+    state, why = _why_absent(store, subject)
     return {
         "comparison_id": subject.comparison_id,
         "workload_id": subject.workload_id,
-        "model": subject.model,
-        "hardware": subject.hardware,
-        "backend": subject.backend,
+        "model": subject.target.model,
+        "hardware": subject.target.hardware,
+        "backend": subject.target.backend,
         "state": state,
         "why": why,
         "judged_simulation": None,
@@ -183,39 +175,21 @@ def _absent_row(data: DataRoot, subject: Subject) -> dict[str, Any]:
     }
 
 
-def _subjects(data: DataRoot) -> list[Subject]:
+def _subjects(store: Store) -> list[Subject]:
     """Every workload and target that has a run on either side, by name."""
-    found = set()
-    for _, meta in finished_runs(data.path / "real_runs", allow_invalid=True):
-        if meta.run_type == "real" and meta.workload_id:
-            found.add(Subject(meta.workload_id, meta.model, meta.hardware, meta.backend))
-    for _, meta in finished_runs(data.path / "vidur_runs"):
-        if meta.run_type == "vidur" and meta.workload_id and (backend := _backend_of(meta)):
-            found.add(Subject(meta.workload_id, meta.model, meta.hardware, backend))
-    return sorted(found, key=lambda subject: subject.comparison_id)
+    real = {Subject(run.meta.workload_id, run.meta.target) for run in store.real_runs}
+    simulated = {Subject(run.meta.workload_id, run.meta.target) for run in store.sim_runs}
+    return sorted(real | simulated)
 
 
-def _backend_of(simulation: RunMeta) -> str | None:
-    prefix = f"{simulation.workload_id}--{simulation.model}--{simulation.hardware}--"
-    if not simulation.run_id.startswith(prefix):
-        return None
-    return simulation.run_id.removeprefix(prefix).split("--")[0].replace("-", "_")
-
-
-def _why_absent(data: DataRoot, subject: Subject) -> tuple[str, str]:
-    target = (subject.workload_id, subject.model, subject.hardware, subject.backend)
+def _why_absent(store: Store, subject: Subject) -> tuple[str, str]:
+    work = (subject.workload_id, subject.target)
     try:
-        real, simulated = find_real_runs(data, *target), find_sim_runs(data, *target)
+        real, simulated = store.real_runs_of(*work), store.sim_runs_of(*work)
     except ArtifactError as error:
         return MISSING, str(error)
     if not real:
-        invalid = [
-            meta
-            for _, meta in finished_runs(data.path / "real_runs", allow_invalid=True)
-            if meta.status == "invalid"
-            and (meta.workload_id, meta.model, meta.hardware, meta.backend) == target
-        ]
-        if invalid:
+        if invalid := store.invalid_real_runs(*work):
             return REFUSED, f"its {len(invalid)} real runs are invalid: run real-bench again"
         return MISSING, "no real run of the workload as it is now: run real-bench"
     if not simulated:
@@ -231,35 +205,32 @@ def _why_absent(data: DataRoot, subject: Subject) -> tuple[str, str]:
     return MISSING, "both sides are there: run compare-runs"
 
 
-def _state(data: DataRoot, result: ComparisonResult) -> tuple[str, str]:
+def _state(store: Store, result: ComparisonResult) -> tuple[str, str]:
     """Whether the comparison is of what is there now, and what changed if not."""
-    meta = result.meta
-    inputs = meta.details["inputs"]
-    read = {entry["name"]: entry["run_meta_sha256"] for entry in inputs}
+    meta, data = result.meta, store.data
     # runs from elsewhere (the shipped reference data) were chosen by hand: no other of this data
     # root takes their place
-    elsewhere = {entry["name"] for entry in inputs if not _run_dir(data, entry["name"])}
+    elsewhere = {entry.name for entry in meta.inputs if not _run_dir(data, entry.name)}
     changed = [
-        entry["name"]
-        for entry in inputs
-        if _digest(_run_dir(data, entry["name"]) or Path(entry["path"])) != entry["run_meta_sha256"]
+        entry.name
+        for entry in meta.inputs
+        if _digest(_run_dir(data, entry.name) or Path(entry.path)) != entry.run_meta_sha256
     ]
     if changed:
         return STALE, f"{_names(changed)} changed or went since: run compare-runs"
-    target = (str(meta.workload_id), meta.model, meta.hardware, meta.backend)
+    work = (meta.workload_id, meta.target)
     try:
-        now = {
-            path.name for path in (*find_real_runs(data, *target), *find_sim_runs(data, *target))
-        }
+        now = {path.name for path in (*store.real_runs_of(*work), *store.sim_runs_of(*work))}
     except ArtifactError:
         return CURRENT, "the workload itself is not here: only the runs were checked"
-    if gone := sorted(read.keys() - now - elsewhere):
+    read = {entry.name for entry in meta.inputs}
+    if gone := sorted(read - now - elsewhere):
         return (
             STALE,
             f"{_names(gone)} would not be compared now (workload or settings changed): run "
-            f"compare-runs",
+            "compare-runs",
         )
-    if new := sorted(now - read.keys()):
+    if new := sorted(now - read):
         return STALE, f"{_names(new)} came since: run compare-runs"
     return CURRENT, ""
 

@@ -32,7 +32,8 @@ class Findings:
 
 def find_out(aligned: Aligned, preset: ComparisonPreset, *, primary: str) -> Findings:
     """Judge and explain the aligned runs; `primary` is the label of the simulation that is
-    judged."""
+    judged.
+    """
     rows = judge(aligned, preset)
     objective = Objective(preset.ttft_objective_ms, preset.tpot_objective_ms)
     batches, first_difference = batch_agreement(aligned)

@@ -1,5 +1,6 @@
 """What a comparison hands to whoever shows it: plain data, read from the comparison's directory,
-light to import."""
+light to import.
+"""
 
 import csv
 from dataclasses import dataclass, fields
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu_timing_assets.core.errors import ArtifactError
-from gpu_timing_assets.core.metadata import RunMeta, read_complete_run
+from gpu_timing_assets.core.run import ComparisonMeta, read_complete_run
 
 PASS, BELOW_NOISE, WARN, FAIL, UNDEFINED = "pass", "below noise", "warn", "fail", "undefined"
 VERDICTS = (PASS, BELOW_NOISE, WARN, FAIL, UNDEFINED)
@@ -21,7 +22,8 @@ VERDICT_TABLE = "verdict.csv"
 @dataclass(frozen=True)
 class ComparisonInputs:
     """The directories of the real runs (repeats of one workload on one target) and of the
-    simulations of them."""
+    simulations of them.
+    """
 
     real_run_dirs: tuple[Path, ...]
     sim_run_dirs: tuple[Path, ...]
@@ -34,7 +36,8 @@ class VerdictRow:
     `error_pct` is signed: 100 · (simulated − real) / real; `low_pct` and `high_pct` bound its
     bootstrap interval; `noise_pct` is how far two real runs lie apart by the same statistic. `None`
     where a figure is not defined: no interval from one request, no noise from one run, no error of
-    a real value of zero."""
+    a real value of zero.
+    """
 
     simulation: str
     metric: str
@@ -52,10 +55,11 @@ class VerdictRow:
 @dataclass(frozen=True)
 class ComparisonResult:
     """A comparison on disk. `tables` and `figures` map a file's stem to its path; `notes` are what
-    the report says above the figures (overridden mismatches, extrapolation, requests left out)."""
+    the report says above the figures (overridden mismatches, extrapolation, requests left out).
+    """
 
     directory: Path
-    meta: RunMeta
+    meta: ComparisonMeta
     verdicts: tuple[VerdictRow, ...]
     tables: dict[str, Path]
     figures: dict[str, Path]
@@ -76,8 +80,9 @@ class ComparisonResult:
     @property
     def primary_simulation(self) -> str:
         """The simulation that is judged: that of predictor `engine`, otherwise the first plain
-        one."""
-        return str(self.meta.details["primary_simulation"])
+        one.
+        """
+        return self.meta.primary_simulation
 
     def counts(self, simulation: str | None = None) -> dict[str, int]:
         """How many statistics got each verdict, of one simulation (the primary one by default)."""
@@ -89,7 +94,8 @@ class ComparisonResult:
 @dataclass(frozen=True)
 class MatrixResult:
     """The fidelity matrix on disk. `rows` is one dict a comparison (or one that is missing or
-    refused)."""
+    refused).
+    """
 
     directory: Path
     page: Path
@@ -99,20 +105,21 @@ class MatrixResult:
 
 def load_result(directory: Path) -> ComparisonResult:
     """Read a finished comparison back. Raises `UnfinishedArtifactError` if it is not finished."""
-    meta = read_complete_run(directory)
+    meta = read_complete_run(directory, ComparisonMeta)
     return ComparisonResult(
         directory=directory,
         meta=meta,
         verdicts=tuple(read_verdicts(directory / "tables" / VERDICT_TABLE)),
         tables={path.stem: path for path in sorted((directory / "tables").glob("*.csv"))},
         figures={path.stem: path for path in sorted((directory / "figs").glob("*.png"))},
-        notes=tuple(meta.details.get("notes", ())),
+        notes=meta.notes,
     )
 
 
 def read_verdicts(path: Path) -> list[VerdictRow]:
     """Raises `ArtifactError` naming the file and row where `verdict.csv` is not as this package
-    writes it."""
+    writes it.
+    """
     kinds = {field.name: field.type for field in fields(VerdictRow)}
     if not path.is_file():
         raise ArtifactError(f"{path} is missing: run compare-runs again")
@@ -140,10 +147,11 @@ def _cell(text: str, kind: Any) -> Any:
 
 def error_table_markdown(result: ComparisonResult) -> str:
     """The verdict of every simulation as a Markdown table, as `make demo` prints it and
-    `summary.md` holds it."""
+    `summary.md` holds it.
+    """
     lines = [
         "| simulation | metric | statistic | real | simulated | error | 95 % interval | noise | "
-        "verdict |".replace("95", f"{result.meta.details['confidence_pct']:g}"),
+        "verdict |".replace("95", f"{result.meta.confidence_pct:g}"),
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     for row in result.verdicts:

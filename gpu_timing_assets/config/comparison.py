@@ -9,7 +9,8 @@ from gpu_timing_assets.config.base import Preset
 
 class ComparisonPreset(Preset):
     """The thresholds of the verdicts and the objectives of goodput. An error inside the noise of
-    the real runs never fails."""
+    the real runs never fails.
+    """
 
     pass_pct: float = Field(default=5.0, gt=0)
     """Up to here the absolute error of a statistic passes."""

@@ -1,6 +1,7 @@
 """Which data type a model runs in on a piece of hardware, where its preset leaves that open."""
 
-from gpu_timing_assets.config.target import HardwarePreset, ModelPreset
+from gpu_timing_assets.config.hardware import HardwarePreset
+from gpu_timing_assets.config.model import ModelPreset
 from gpu_timing_assets.core.machine import cpu_instruction_set
 
 

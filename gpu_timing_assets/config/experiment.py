@@ -1,38 +1,51 @@
 """Hydra composition of the preset groups into one frozen configuration, and its snapshot in every
-output directory."""
+output directory.
+"""
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import ValidationError
 
+from gpu_timing_assets.config.backend import Backend, backend_presets
 from gpu_timing_assets.config.base import Preset
 from gpu_timing_assets.config.comparison import ComparisonPreset
+from gpu_timing_assets.config.hardware import HardwarePreset
+from gpu_timing_assets.config.model import ModelPreset
 from gpu_timing_assets.config.profiling import ProfilingPreset
-from gpu_timing_assets.config.simulator import SimulatorPreset
-from gpu_timing_assets.config.target import BackendPreset, HardwarePreset, ModelPreset
+from gpu_timing_assets.config.renamed import current, current_changes, upgrade_config
+from gpu_timing_assets.config.simulator import Simulator, simulator_presets
 from gpu_timing_assets.config.workload import WorkloadPreset
 from gpu_timing_assets.core.data_root import RESOURCES, DataRoot, check_name, default_data_root
 from gpu_timing_assets.core.errors import PresetError
-from gpu_timing_assets.core.metadata import CONFIG_FILE, config_sha256, read_json
+from gpu_timing_assets.core.files import CONFIG_FILE, config_sha256, read_json
+from gpu_timing_assets.core.target import Target, comparison_id
 
 PRESETS = RESOURCES / "presets"
 GROUPS = ("workload", "model", "hardware", "backend", "profiling", "simulator", "comparison")
 
 
+# what a plug-in adds to a group: presets by the name that they have there
+PLUGIN_GROUPS: Mapping[str, Callable[[], Mapping[str, type[Preset]]]] = {
+    "backend": backend_presets,
+    "simulator": simulator_presets,
+}
+
+
 class ExperimentConfig(Preset):
     """Everything that decides an experiment: one preset of each group, resolved."""
 
+    schema_version: Literal[2] = 2
     workload: WorkloadPreset
     model: ModelPreset
     hardware: HardwarePreset
-    backend: BackendPreset
+    backend: Backend
     profiling: ProfilingPreset
-    simulator: SimulatorPreset
+    simulator: Simulator
     comparison: ComparisonPreset
     data_root: str | None = None
 
@@ -41,55 +54,54 @@ class ExperimentConfig(Preset):
         return DataRoot(Path(self.data_root) if self.data_root else default_data_root())
 
     @property
-    def target_id(self) -> str:
-        """`<model>--<hardware>--<backend>`: the target's part of run and comparison ids."""
-        return f"{self.model.name}--{self.hardware.name}--{self.backend.name.replace('_', '-')}"
+    def target(self) -> Target:
+        return Target(self.model.name, self.hardware.name, self.backend.name)
 
     @property
     def sim_run_id(self) -> str:
-        variant = f"--{self.simulator.variant.replace('_', '-')}" if self.simulator.variant else ""
-        return f"{self.workload.workload_id}--{self.target_id}--{self.simulator.predictor}{variant}"
+        return f"{self.workload.workload_id}--{self.target.id}--{self.simulator.run_label}"
 
     @property
     def comparison_id(self) -> str:
-        return f"{self.workload.workload_id}--{self.target_id}"
+        return comparison_id(self.workload.workload_id, self.target)
+
+    @property
+    def profiling_root(self) -> Path:
+        return self.data.profiling_root(self.hardware.name, self.model.name)
 
     @property
     def bundle_config_sha256(self) -> str:
-        """Identity of what a profiling bundle measures: the target and the grids, not the
-        workload."""
-        backend = self.backend.model_dump(
-            mode="json",
-            exclude={
-                "early_stopping",
-                "record_steps",
-                "warmup_requests",
-                "warmup_prefill_tokens",
-                "warmup_decode_tokens",
-                "start_timeout_s",
-                "request_timeout_s",
-                "python",
-                "null_token_interval_ms",
-            },
-        )
+        """Identity of what a profiling bundle measures: target and grids, not the workload."""
+        limit = self.hardware.cpu_instruction_set
         return config_sha256(
             {
                 "model": self.model.model_dump(mode="json"),
-                "backend": backend,
-                "hardware": self.hardware.name,
-                **(
-                    {"cpu_instruction_set": limit}
-                    if (limit := self.hardware.cpu_instruction_set)
-                    else {}
+                "backend": self.backend.model_dump(
+                    mode="json", exclude=set(self.backend.not_profiled)
                 ),
+                "hardware": self.hardware.name,
+                **({"cpu_instruction_set": limit} if limit else {}),
                 "profiling": self.profiling.model_dump(mode="json"),
             }
         )
 
 
 def preset_names(group: str) -> list[str]:
-    """The presets of a group, from the file names in `resources/presets/<group>/`."""
-    return sorted(path.stem for path in (PRESETS / group).glob("*.yaml"))
+    """The presets of a group: the files in `resources/presets/<group>/`, and of engines and
+    simulators those plug-ins that come without one, with their defaults.
+    """
+    files = {path.stem for path in (PRESETS / group).glob("*.yaml")}
+    return sorted(files | set(_plugins_without_file(group)))
+
+
+def _plugins_without_file(group: str) -> list[str]:
+    if group not in PLUGIN_GROUPS:
+        return []
+    named = {
+        yaml.safe_load(path.read_text(encoding="utf-8")).get("name")
+        for path in (PRESETS / group).glob("*.yaml")
+    }
+    return [name for name in PLUGIN_GROUPS[group]() if name not in named]
 
 
 def compose(
@@ -100,24 +112,24 @@ def compose(
 
     `changes` is laid over the composed presets (`{"backend": {"max_num_seqs": 8}}`); of a part with
     a `kind`, such as the arrivals, another kind replaces all of it. Raises `PresetError` naming the
-    wrong preset or key and what is nearest to it."""
+    wrong preset or key and what is nearest to it.
+    """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    overrides = [_checked(override) for override in overrides]
+    checked = [_checked(override) for override in overrides]
     try:
         with initialize_config_dir(str(PRESETS)):
-            composed = OmegaConf.to_container(
-                hydra_compose("experiment", list(overrides)), resolve=True
+            composed: Any = OmegaConf.to_container(
+                hydra_compose("experiment", checked), resolve=True
             )
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-        raise PresetError(
-            f"the presets cannot be composed: {' '.join(str(error).split())}"
-        ) from None
-    return validate(_changed(composed, changes or {}), "the composed presets")
+        said = " ".join(str(error).split())
+        raise PresetError(f"the presets cannot be composed: {said}") from None
+    return validate(_changed(composed, current_changes(changes or {})), "the composed presets")
 
 
 def _changed(preset: Any, changes: Any) -> Any:
@@ -129,54 +141,67 @@ def _changed(preset: Any, changes: Any) -> Any:
 
 
 def validate(data: Any, where: str) -> ExperimentConfig:
-    """Raises `PresetError` naming the field, what is wrong with it and, for an unknown key, the
-    nearest known one."""
+    """Raises `PresetError` naming the field and what is wrong with it."""
     try:
-        return ExperimentConfig.model_validate(data)
+        return ExperimentConfig.model_validate(upgrade_config(data))
     except ValidationError as error:
         first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"])
+        # the name of the plug-in whose preset refused it says nothing that the group does not
+        parts = [
+            str(part)
+            for position, part in enumerate(first["loc"])
+            if position != 1 or first["loc"][0] not in PLUGIN_GROUPS
+        ]
         raise PresetError(
-            f"{where}: {path}: {first['msg']} (got {first.get('input')!r:.80})"
+            f"{where}: {'.'.join(parts)}: {first['msg']} (got {first.get('input')!r:.80})"
         ) from None
 
 
 def load_snapshot(directory: Path) -> ExperimentConfig:
     """The configuration that made `directory`, from its snapshot. Raises `PresetError` if it is not
-    valid here."""
+    valid here.
+    """
     return validate(read_json(directory / CONFIG_FILE), str(directory / CONFIG_FILE))
 
 
 def _checked(override: str) -> str:
     """The override as Hydra takes it: a known key that no preset file spells out is added. Raises
-    `PresetError`."""
+    `PresetError`.
+    """
     match = re.match(r"^(\+\+|\+|~)?([A-Za-z_][\w.@/]*)=(.*)$", override, re.DOTALL)
     if not match:
         raise PresetError(
             f"override {override!r} is not of the form key=value (for example "
-            f"workload=chat_poisson)"
+            "workload=chat_poisson)"
         )
-    key, value = match[2], match[3]
+    prefix, (key, value) = match[1] or "", current(match[2], match[3])
     if key in GROUPS:
-        check_name(value, key, r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-        if value not in (names := preset_names(key)):
-            raise PresetError(
-                f"there is no {key} preset {value!r}{_near(value, names)} (known: "
-                f"{', '.join(names)})"
-            )
-        return override
+        _check_preset(key, value)
+        if value in _plugins_without_file(key):
+            return f"++{key}={{name:{value}}}"
+        return f"{prefix}{key}={value}"
     head, *rest = key.split(".")
     if head not in (*GROUPS, "data_root"):
         raise PresetError(f"there is no key {key!r}{_near(head, [*GROUPS, 'data_root'])}")
-    if rest:
-        model = ExperimentConfig.model_fields[head].annotation
-        fields = list(getattr(model, "model_fields", {}))
-        if rest[0] not in fields:
-            raise PresetError(
-                f"there is no key {key!r}{_near(rest[0], fields, head)} (known: "
-                f"{', '.join(fields)})"
-            )
-    return override if match[1] else f"++{override}"
+    if rest and rest[0] not in (fields := _fields(head)):
+        known = ", ".join(fields)
+        raise PresetError(f"there is no key {key!r}{_near(rest[0], fields, head)} (known: {known})")
+    return f"{prefix or '++'}{key}={value}"
+
+
+def _check_preset(group: str, name: str) -> None:
+    check_name(name, group, r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    if name not in (names := preset_names(group)):
+        raise PresetError(
+            f"there is no {group} preset {name!r}{_near(name, names)} (known: {', '.join(names)})"
+        )
+
+
+def _fields(group: str) -> list[str]:
+    """The keys of a group's preset, of a plug-in group's presets all together."""
+    model: Any = ExperimentConfig.model_fields[group].annotation
+    models = PLUGIN_GROUPS[group]().values() if group in PLUGIN_GROUPS else [model]
+    return list(dict.fromkeys(name for one in models for name in one.model_fields))
 
 
 def _near(word: str, known: Sequence[str], prefix: str = "") -> str:

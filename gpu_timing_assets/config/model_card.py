@@ -3,14 +3,15 @@
 import json
 from pathlib import Path
 
-from gpu_timing_assets.config.target import ModelPreset
+from gpu_timing_assets.config.model import ModelPreset
 from gpu_timing_assets.core.engine_params import ModelDimensions
 from gpu_timing_assets.core.errors import PresetError
 
 
 def read_model_dimensions(model: ModelPreset) -> ModelDimensions:
     """From the card's `config.json`. Raises `PresetError` naming the file and field if it is
-    missing or not a Qwen3."""
+    missing or not a Qwen3.
+    """
     path = card_directory(model) / "config.json"
     try:
         card = json.loads(path.read_text(encoding="utf-8"))

@@ -11,7 +11,8 @@ class ProfilingPreset(Preset):
 
     Bursts: `burst_decode_batch_sizes` requests of `burst_context_tokens` decode together; then
     prompts arrive while others decode, and without a pause; then requests of uniformly drawn
-    lengths arrive in storms."""
+    lengths arrive in storms.
+    """
 
     name: str
     """The preset's own."""

@@ -1,5 +1,6 @@
 """How the graph is operated on this machine: environment variables, read once, with defaults that
-work."""
+work.
+"""
 
 import os
 import shlex
@@ -12,7 +13,8 @@ class Settings(BaseModel):
     backend=vllm"`).
 
     `executor` runs the steps: `multiprocess` on this machine, `celery` over workers (see
-    deploy/celery)."""
+    deploy/celery).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,7 +34,8 @@ class Settings(BaseModel):
 
 def load_settings() -> Settings:
     """`GPU_TIMING_TARGET`, `GPU_TIMING_EXECUTOR`, `GPU_TIMING_BACKFILL_CRON` and so on, over the
-    defaults."""
+    defaults.
+    """
     named = {
         name: os.environ[variable]
         for name in Settings.model_fields

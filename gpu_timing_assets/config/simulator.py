@@ -1,28 +1,45 @@
-"""How Vidur simulates the target."""
+"""The simulator and its options: what all share; each brings its own preset."""
 
-from typing import Literal
-
-from pydantic import Field
+from collections.abc import Mapping
+from typing import Annotated, Protocol
 
 from gpu_timing_assets.config.base import Preset
+from gpu_timing_assets.config.plugins import OneOf, Plugins
 
 
 class SimulatorPreset(Preset):
-    """Which time model Vidur's scheduler is given, and what of a real run is substituted for its
-    own."""
+    """Which simulator predicts the target's times, and how."""
 
-    predictor: Literal["stock", "kernel", "engine"] = "engine"
-    """`stock` is Vidur's random forest as it comes, `kernel` the kernels alone, `engine` kernels,
-    host, pipeline and edges."""
+    name: str
+    """Name of the simulator."""
 
-    variant: Literal["recorded_batches", "recorded_step_times"] | None = None
-    """What is substituted from a real run to attribute the error: `recorded_batches` runs the real
-    engine's batches through the time model, `recorded_step_times` gives the simulated scheduler the
-    real engine's step times."""
+    @property
+    def run_label(self) -> str:
+        """What tells this simulation from others of the same workload and target, in ids."""
+        return self.name.replace("_", "-")
 
-    seed: int = 0
-    """Of the draws from the bundle's distributions."""
+    @property
+    def needs_real_run(self) -> bool:
+        """Whether it reads what a real run recorded."""
+        return False
 
-    max_extrapolation: float = Field(default=1.0, ge=1.0)
-    """How far beyond the bundle's grid a step may reach, as a factor of its last point; above 1 the
-    run is marked as extrapolated."""
+
+class SimulatorPlugin(Protocol):
+    """What the configuration needs of a simulator's plug-in (see `simulators.base.Simulator`)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def preset(self) -> type[SimulatorPreset]: ...
+
+
+SIMULATORS: Plugins[SimulatorPlugin] = Plugins(
+    "simulator", "gpu_timing_assets.simulators", lambda plugin: plugin.name
+)
+
+
+def simulator_presets() -> Mapping[str, type[SimulatorPreset]]:
+    return {name: plugin.preset for name, plugin in SIMULATORS.all().items()}
+
+
+Simulator = Annotated[SimulatorPreset, OneOf(simulator_presets, "name")]

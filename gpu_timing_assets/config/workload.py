@@ -1,5 +1,6 @@
 """What a workload is made from: where its prompts come from, how long they are and when they
-arrive."""
+arrive.
+"""
 
 from typing import Annotated, Literal, Self
 
@@ -26,7 +27,8 @@ TraceFormat = Literal[
 
 class TraceSelection(Preset):
     """A trace file and which of its requests are taken. Requests outside the token bounds are left
-    out and counted."""
+    out and counted.
+    """
 
     format: TraceFormat
     """Whose columns the file has."""
@@ -79,7 +81,8 @@ class PromptFileSource(Preset):
     to `resources/prompts`.
 
     If more requests than prompts are wanted, the prompts are used again. Prompts outside the token
-    bounds are left out and counted."""
+    bounds are left out and counted.
+    """
 
     kind: Literal["prompt_file"]
 
@@ -104,7 +107,8 @@ class SyntheticSource(Preset):
 
 class TraceSource(TraceSelection):
     """Requests of a public trace, with its lengths and, if the arrivals are of kind `trace`, its
-    times."""
+    times.
+    """
 
     kind: Literal["trace"]
 
@@ -249,7 +253,8 @@ class RateStep(Preset):
 
 class StepArrivals(Preset):
     """A Poisson process whose rate changes in steps; the last step's rate, which may not be 0,
-    stays."""
+    stays.
+    """
 
     kind: Literal["steps"]
 
@@ -327,7 +332,8 @@ class WorkloadPreset(Preset):
     the lengths does not change the arrivals.
 
     The number of requests is `num_requests`, or what arrives in `duration_s` but at least
-    `min_requests`, or, with neither, what the prompt file or the trace has."""
+    `min_requests`, or, with neither, what the prompt file or the trace has.
+    """
 
     workload_id: str = Field(pattern=WORKLOAD_ID_PATTERN, max_length=200)
     """Names the workload everywhere: its partition, its directories, the runs of it."""

@@ -9,11 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from gpu_timing_assets.core.tables import Column, Table
-
-CLOSED_LOOP = Table(
-    "closed_loop.csv", (Column("request_id"), Column("user_id"), Column("think_time_ns"))
-)
+from gpu_timing_assets.core.tables.schemas import CLOSED_LOOP
 
 
 def read_closed_loop(workload_dir: Path) -> pd.DataFrame | None:
@@ -22,5 +18,6 @@ def read_closed_loop(workload_dir: Path) -> pd.DataFrame | None:
 
     A user sends its requests in the order of `request_id`: the first `think_time_ns` after the
     start, each other one `think_time_ns` after the completion of the one before. Raises
-    `ArtifactError` as every table's reader does."""
+    `ArtifactError` as every table's reader does.
+    """
     return CLOSED_LOOP.read(workload_dir) if CLOSED_LOOP.is_in(workload_dir) else None

@@ -1,5 +1,6 @@
 """Directories that appear under their name only when they are whole, and are written by one process
-at a time."""
+at a time.
+"""
 
 import fcntl
 import os
@@ -23,7 +24,8 @@ def exclusive_lock(
     """Hold an `flock` on `path` for the block; the kernel releases it when the process dies.
 
     Waits up to `timeout_s` for another process that holds it, and `report`s for whom. Raises
-    `BusyError` after that."""
+    `BusyError` after that.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _open_lock(path)
     try:
@@ -46,7 +48,8 @@ def exclusive_lock(
 
 def lock_holder(path: Path) -> str | None:
     """Who holds the `exclusive_lock` on `path`: `another process (pid 17: python -m …)`; None if
-    nobody does."""
+    nobody does.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
@@ -72,7 +75,8 @@ def _locked(descriptor: int) -> bool:
 
 def _open_lock(path: Path) -> int:
     """Open or make a lock file that every user of the machine may hold: a device has one lock,
-    whoever asks for it."""
+    whoever asks for it.
+    """
     try:
         # without O_CREAT: in a sticky directory the kernel refuses that for another user's file
         return os.open(path, os.O_RDWR)
@@ -96,7 +100,8 @@ def atomic_directory(target: Path, *, replace: bool = True) -> Iterator[Path]:
     a killed process left behind is removed by the next writer of the same target.
 
     Raises `BusyError` if another process is writing the same target, `FileExistsError` if `target`
-    exists and `replace` is false."""
+    exists and `replace` is false.
+    """
     scratch = target.parent / f"{SCRATCH_PREFIX}{target.name}"
     with exclusive_lock(target.parent / f"{LOCK_PREFIX}{target.name}", str(target)):
         shutil.rmtree(scratch, ignore_errors=True)

@@ -16,7 +16,8 @@ def existing_folder(path: Path) -> Path:
 
 def disk_fault(error: OSError, folder: Path | None = None) -> DiskFullError | None:
     """`error` for a person if a disk or a quota is full, else None; `folder` is where the results
-    were to go."""
+    were to go.
+    """
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return None
     return full_disk(folder or default_data_root())

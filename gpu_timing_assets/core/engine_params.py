@@ -1,11 +1,12 @@
 """Every resolved knob of an engine, under one name on the real and on the simulated side: `params`
-in `run_meta.json`."""
+in `run_meta.json`.
+"""
 
 from typing import Any
 
 from pydantic import Field
 
-from gpu_timing_assets.core.metadata import Metadata
+from gpu_timing_assets.core.files import Metadata
 
 
 class ModelDimensions(Metadata):
@@ -41,7 +42,8 @@ class EngineParams(Metadata):
     `graph_mode` is vLLM's `cudagraph_mode` (`NONE`, `FULL_AND_PIECEWISE`, …); `graph_capture_sizes`
     the batch sizes in tokens that were captured. `comparable_under_load` is false for a backend
     that serves one request at a time. `native_library` is the build of vLLM's CPU kernels that its
-    platform chose (`_C_AVX2`), null where there is one only."""
+    platform chose (`_C_AVX2`), null where there is one only.
+    """
 
     engine: str
     engine_version: str

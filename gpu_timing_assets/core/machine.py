@@ -1,5 +1,6 @@
 """What this machine has, as its kernel tells: nothing here needs a package, so that it can be asked
-before one is installed."""
+before one is installed.
+"""
 
 import platform
 import re
@@ -30,7 +31,8 @@ def cpu_model() -> str:
 
 def cpu_instruction_set(limit: InstructionSet | None = None) -> InstructionSet | None:
     """The widest of `INSTRUCTION_SETS` that the CPU has, at most `limit`; None without AVX2, which
-    is the least that vLLM takes."""
+    is the least that vLLM takes.
+    """
     flags = set((_cpuinfo("flags") or "").split())
     has: dict[InstructionSet, bool] = {
         "avx2": "avx2" in flags,
@@ -49,7 +51,8 @@ def native_library_of_cpu(limit: InstructionSet | None = None) -> str | None:
 
 def available_memory_bytes() -> int | None:
     """What a new process can take: the kernel's estimate, or what is left in a memory cgroup of
-    this process if that is less."""
+    this process if that is less.
+    """
     found = re.search(r"^MemAvailable:\s+(\d+) kB", _text(MEMINFO), re.MULTILINE)
     left = [int(found[1]) * 1024] if found else []
     for group in _memory_cgroups():
@@ -91,7 +94,8 @@ def slowdown() -> float:
     machine (about 0.3 s).
 
     An engine on a CPU is three busy processes: client, engine core, worker. Slow cores, few cores
-    and busy neighbours count alike."""
+    and busy neighbours count alike.
+    """
     work = [sys.executable, "-S", "-E", "-c", f"for _ in range({WORK_ROUNDS}): pass"]
     begin = time.monotonic()
     processes = [subprocess.Popen(work) for _ in range(WORK_PROCESSES)]

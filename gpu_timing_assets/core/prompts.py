@@ -5,7 +5,8 @@ A prompt with a text has its ids, as tokenised when the workload was made, in
 `prompt_token_ids.jsonl`: a replay needs no tokenizer. A prompt without a text is random tokens that
 its `token_seed` fixes; where it has `block_ids`, as traces with block hashes do, it begins with
 those blocks of `block_size_tokens` tokens, and a block's id fixes its tokens, so that prompts with
-the same first ids share a prefix."""
+the same first ids share a prefix.
+"""
 
 import hashlib
 import json
@@ -17,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpu_timing_assets.core.errors import ArtifactError
-from gpu_timing_assets.core.metadata import WORKLOAD_META_FILE, WorkloadMeta, read_metadata
-from gpu_timing_assets.core.tables import TRACE_LENGTHS
+from gpu_timing_assets.core.tables.schemas import TRACE_LENGTHS
+from gpu_timing_assets.core.workload import WORKLOAD_META_FILE, read_workload_meta
 
 PROMPTS_FILE = "prompts.jsonl"
 PROMPT_TOKEN_IDS_FILE = "prompt_token_ids.jsonl"
@@ -43,7 +44,8 @@ def prompt_token_ids(
     Token i of a sequence is mix(seed' + (i + 1)·golden) of SplitMix64 (Steele, Lea and Flood,
     OOPSLA 2014), scaled to 0 … `base_vocab_size` − 1 without `special_token_ids` (sorted, below
     `base_vocab_size`). The first tokens are those of the blocks, as many as fit; what the blocks do
-    not cover comes from `token_seed`."""
+    not cover comes from `token_seed`.
+    """
     covered = min(len(block_ids) * block_size_tokens, num_tokens)
     parts = [
         _tokens(
@@ -67,17 +69,18 @@ class WorkloadPrompts(Sequence[list[int]]):
 
     Raises `ArtifactError` naming file and line if `prompts.jsonl` or `prompt_token_ids.jsonl` is
     missing, malformed, not the one that `workload_meta.json` describes, or gives a prompt another
-    length than `trace_lengths.csv`."""
+    length than `trace_lengths.csv`.
+    """
 
     def __init__(self, workload_dir: Path) -> None:
         self._directory = workload_dir
-        meta = read_metadata(workload_dir / WORKLOAD_META_FILE, WorkloadMeta)
-        self._base_vocab_size = int(meta.tokenizer["base_vocab_size"])
-        self._special = [int(token) for token in meta.tokenizer.get("special_token_ids", ())]
+        meta = read_workload_meta(workload_dir)
+        self._base_vocab_size = meta.tokenizer.base_vocab_size
+        self._special = list(meta.tokenizer.special_token_ids)
         lengths = TRACE_LENGTHS.read(workload_dir)
         self._prompt_id: list[str] = lengths["prompt_id"].tolist()
         self._num_tokens: list[int] = lengths["num_prefill_tokens"].tolist()
-        hashes = meta.details.get("files_sha256", {})
+        hashes = meta.files_sha256
         # a million rows are kept as seeds alone where there is no more to them
         self._prompts: dict[str, int | dict[str, Any]] = {
             row["prompt_id"]: row
@@ -143,13 +146,15 @@ def read_prompt_token_ids(workload_dir: Path) -> list[list[int]]:
     `trace_lengths.csv`.
 
     Raises `ArtifactError` as `WorkloadPrompts` does, which is the lazy form of this for workloads
-    that are too large."""
+    that are too large.
+    """
     return list(WorkloadPrompts(workload_dir))
 
 
 def _seed(value: int, salt: int) -> int:
     """SplitMix64's finaliser on Python integers: spreads small neighbouring seeds over all 64
-    bits."""
+    bits.
+    """
     z = (value * _GOLDEN + salt) & _MASK
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK

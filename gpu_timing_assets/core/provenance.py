@@ -34,7 +34,8 @@ def utc_now() -> str:
 
 def git_state() -> tuple[str | None, bool | None]:
     """The project's commit and whether the tree differs from it; `$GPU_TIMING_GIT_COMMIT` where
-    there is no git."""
+    there is no git.
+    """
     if named := os.environ.get("GPU_TIMING_GIT_COMMIT"):
         return named, False
     if not shutil.which("git"):
@@ -65,7 +66,8 @@ def installed_versions() -> dict[str, str]:
 
 def visible_gpus() -> list[dict[str, str]]:
     """Each GPU's index, uuid, name, memory and driver as `nvidia-smi` tells them; empty where there
-    is none."""
+    is none.
+    """
     if not shutil.which("nvidia-smi"):
         return []
     fields = ["index", "uuid", "name", "memory.total", "driver_version"]

@@ -1,5 +1,6 @@
 """What starts runs without a person: a nightly backfill and a schedule, both off until switched
-on."""
+on.
+"""
 
 import warnings
 from collections.abc import Iterator

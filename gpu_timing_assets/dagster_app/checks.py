@@ -1,5 +1,6 @@
 """The assets' checks: named here, so that the page shows them before anything ran; judged by the
-stages."""
+stages.
+"""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from gpu_timing_assets.dagster_app.partitions import WORKLOADS
 if TYPE_CHECKING:
     from gpu_timing_assets.compare import ComparisonResult
     from gpu_timing_assets.core.bundle import BundleMeta
-    from gpu_timing_assets.core.metadata import RunMeta
+    from gpu_timing_assets.core.run import RealRunMeta
 
 RUNS_VALID = "runs_valid"
 BUNDLE_QUALITY = "bundle_quality"
@@ -84,7 +85,7 @@ def bundle_check_result(meta: "BundleMeta") -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.WARN,
         description="; ".join(failed)
         or f"{len(meta.quality)} of {len(meta.quality)} quality checks passed",
-        metadata={name: str(check.get("value")) for name, check in meta.quality.items()},
+        metadata={name: str(check.value) for name, check in meta.quality.items()},
     )
 
 
@@ -100,11 +101,9 @@ def real_run_check_specs() -> list[dg.AssetCheckSpec]:
     ]
 
 
-def real_run_check_result(metas: Sequence["RunMeta"]) -> dg.AssetCheckResult:
+def real_run_check_result(metas: Sequence["RealRunMeta"]) -> dg.AssetCheckResult:
     invalid = [meta for meta in metas if meta.status != "complete"]
-    reasons = sorted(
-        {str(reason) for meta in invalid for reason in meta.details.get("invalid_reasons", [])}
-    )
+    reasons = sorted({reason for meta in invalid for reason in meta.invalid_reasons})
     return dg.AssetCheckResult(
         check_name=RUNS_VALID,
         passed=not invalid,

@@ -3,7 +3,8 @@ end, good or bad.
 
 `python -m gpu_timing_assets.dagster_app.demo` examines the machine, runs `dagster asset
 materialize`, whose output goes to a log below the data root, follows the run in Dagster's own event
-log, and prints the error table or what went wrong."""
+log, and prints the error table or what went wrong.
+"""
 
 import argparse
 import re
@@ -188,7 +189,8 @@ def _materialize(instance: dg.DagsterInstance, workload_id: str, log: Path) -> t
 
 def _end(process: "subprocess.Popen[bytes]") -> int:
     """The exit code of the command, which is interrupted, as Ctrl-C does, if it is still at
-    work."""
+    work.
+    """
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
     try:
@@ -202,7 +204,8 @@ def _events(
     instance: dg.DagsterInstance, process: "subprocess.Popen[bytes]", log: Path
 ) -> Iterator[dg.EventLogEntry | None]:
     """The events of the run that `process` makes, as they come; None now and then while there is
-    none."""
+    none.
+    """
     run_id = cursor = None
     ended = False
     while True:
@@ -231,7 +234,8 @@ def _run_id(log: Path) -> str | None:
 
 class _Display:
     """One line that changes on a terminal; elsewhere a line when something new is done, and every
-    few seconds."""
+    few seconds.
+    """
 
     def __init__(self) -> None:
         self._terminal, self._last, self._asset = sys.stderr.isatty(), 0.0, ""
@@ -293,7 +297,7 @@ def _show_comparison(
     result = comparison.load_result(config.data.comparison_dir(config.comparison_id))
     print(comparison.error_table_markdown(result))
     print(
-        f"\n{chosen.workload_id} on {config.target_id}, {seconds:.0f} s\nreport: "
+        f"\n{chosen.workload_id} on {config.target.id}, {seconds:.0f} s\nreport: "
         f"{result.report}\nlog:    {log}"
     )
 

@@ -13,12 +13,13 @@ from gpu_timing_assets.dagster_app.stage import StageClock
 
 def describe_bundle(meta: BundleMeta, root: Path, clock: StageClock) -> dict[str, Any]:
     """Coverage, quality and fitted errors; each held-out error is a number too, so that Dagster
-    plots it over time."""
+    plots it over time.
+    """
     fits = [
-        {"operator": operator, **{name: float(value) for name, value in errors.items()}}
+        {"operator": operator, **errors.model_dump()}
         for operator, errors in meta.fitted_error_pct.items()
     ]
-    medians = [float(next(iter(errors.values()), 0.0)) for errors in meta.fitted_error_pct.values()]
+    medians = [errors.median for errors in meta.fitted_error_pct.values()]
     return {
         "covers": f"up to {meta.max_num_tokens} tokens a step, {meta.max_decode_batch_size} "
         f"decodes, "
@@ -27,15 +28,15 @@ def describe_bundle(meta: BundleMeta, root: Path, clock: StageClock) -> dict[str
             [
                 {
                     "check": name,
-                    "passed": bool(check["passed"]),
-                    "value": str(check.get("value")),
-                    "bound": str(check.get("bound")),
-                    "what": str(check.get("what", "")),
+                    "passed": check.passed,
+                    "value": str(check.value),
+                    "bound": str(check.bound),
+                    "what": check.what,
                 }
                 for name, check in meta.quality.items()
             ]
         ),
-        "fitted_errors_pct": metadata_table(_same_keys(fits)),
+        "fitted_errors_pct": metadata_table(fits),
         "fitted_errors": sparkline(medians, "error of each operator's fit, in the table's order"),
         "worst_fitted_error_pct": max(medians, default=0.0),
         "failed_quality_checks": len(meta.failed_checks),
@@ -47,8 +48,3 @@ def describe_bundle(meta: BundleMeta, root: Path, clock: StageClock) -> dict[str
         "directory": dg.MetadataValue.path(root),
         "stage_seconds": clock.seconds,
     }
-
-
-def _same_keys(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    names = dict.fromkeys(name for row in rows for name in row)
-    return [{name: row.get(name) for name in names} for row in rows]

@@ -23,8 +23,9 @@ NO_BREAK = "\u00a0"  # the page's narrow columns would break a figure from its u
 
 def describe_comparison(result: ComparisonResult, clock: StageClock) -> dict[str, Any]:
     """The verdict of the simulation that is judged; each error is a number too, so that Dagster
-    plots it over time."""
-    ratios = list(result.meta.details.get("host_time_ratio", {}).values())
+    plots it over time.
+    """
+    ratios = list(result.meta.host_time_ratio.values())
     judged = [row for row in result.verdicts if row.simulation == result.primary_simulation]
     return {
         "report": report_link(result.report),
@@ -43,8 +44,7 @@ def describe_comparison(result: ComparisonResult, clock: StageClock) -> dict[str
         ),
         "judged_simulation": result.primary_simulation,
         **({"host_time_ratio": sum(ratios) / len(ratios)} if ratios else {}),
-        "real_runs": len(result.meta.details.get("real_run_ids", ()))
-        or len(str(result.meta.real_run_dir).split(",")),
+        "real_runs": len(result.meta.real_run_ids),
         **(
             {"notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in result.notes))}
             if result.notes

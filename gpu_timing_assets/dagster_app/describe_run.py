@@ -7,23 +7,22 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from gpu_timing_assets.core.metadata import RunMeta
-from gpu_timing_assets.core.tables import read_run_tables
+from gpu_timing_assets.core.run import RealRunMeta, SimRunMeta
+from gpu_timing_assets.core.tables.invariants import read_run_tables
 from gpu_timing_assets.dagster_app.metadata_table import metadata_table
 from gpu_timing_assets.dagster_app.sparkline import sparkline
 from gpu_timing_assets.dagster_app.stage import StageClock
 
 
 def describe_real_runs(
-    run_dirs: Sequence[Path], metas: Sequence[RunMeta], clock: StageClock
+    run_dirs: Sequence[Path], metas: Sequence[RealRunMeta], clock: StageClock
 ) -> dict[str, Any]:
     """All repeats of one engine start; the numbers that are followed over time are the first
-    repeat's."""
+    repeat's.
+    """
     tables = [read_run_tables(directory) for directory in run_dirs]
-    first, lateness = metas[0], metas[0].details.get("submission_lateness_ms", {})
-    invalid = sorted(
-        {str(reason) for meta in metas for reason in meta.details.get("invalid_reasons", [])}
-    )
+    first = metas[0]
+    invalid = sorted({reason for meta in metas for reason in meta.invalid_reasons})
     rows = [
         {"run": directory.name.rsplit("-", 1)[-1], "status": meta.status, **latencies_ms(*table)}
         for directory, meta, table in zip(run_dirs, metas, tables, strict=True)
@@ -32,10 +31,10 @@ def describe_real_runs(
         "latencies": metadata_table(rows),
         **latencies_ms(*tables[0]),
         **_over_time(*tables[0]),
-        "lateness_p99_ms": float(lateness.get("p99", 0.0)),
-        "engine_start_s": float(first.details.get("engine_start_s", 0.0)),
-        "engine": f"{first.params.get('engine')} {first.params.get('engine_version')}",
-        "device": str(first.params.get("device_name")),
+        "lateness_p99_ms": first.submission_lateness_ms.p99,
+        "engine_start_s": first.engine_start_s,
+        "engine": f"{first.params.engine} {first.params.engine_version}",
+        "device": first.params.device_name,
         "repeats": len(run_dirs),
         "valid": not invalid,
         **({"invalid_reasons": "; ".join(invalid)} if invalid else {}),
@@ -44,23 +43,21 @@ def describe_real_runs(
     }
 
 
-def describe_sim_run(meta: RunMeta, directory: Path, clock: StageClock) -> dict[str, Any]:
+def describe_sim_run(meta: SimRunMeta, directory: Path, clock: StageClock) -> dict[str, Any]:
     requests, tokens = read_run_tables(directory)
     simulated_s = float(requests["completion_time_ns"].max()) / 1e9
-    wall_s = float(meta.details.get("wall_s", 0.0))
+    wall_s = meta.wall_s
     return {
-        "latencies": metadata_table(
-            [{"simulation": str(meta.details.get("predictor")), **latencies_ms(requests, tokens)}]
-        ),
+        "latencies": metadata_table([{"simulation": meta.label, **latencies_ms(requests, tokens)}]),
         **latencies_ms(requests, tokens),
         **_over_time(requests, tokens),
-        "predictor": str(meta.details.get("predictor")),
-        "variant": str(meta.details.get("variant") or "none"),
-        "steps": int(meta.details.get("steps", 0)),
+        "predictor": meta.label,
+        "substitution": meta.substitution or "none",
+        "steps": meta.num_steps or 0,
         "simulated_s": simulated_s,
         "wall_s": wall_s,
         "times_faster_than_real": simulated_s / wall_s if wall_s else 0.0,
-        "extrapolated": bool(meta.details.get("extrapolated", False)),
+        "extrapolated": meta.extrapolated,
         "directory": dg.MetadataValue.path(directory),
         "stage_seconds": clock.seconds,
     }

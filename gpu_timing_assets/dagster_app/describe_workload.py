@@ -5,8 +5,8 @@ from typing import Any
 
 import dagster as dg
 
-from gpu_timing_assets.core.metadata import WorkloadMeta
-from gpu_timing_assets.core.tables import read_workload_tables
+from gpu_timing_assets.core.tables.invariants import read_workload_tables
+from gpu_timing_assets.core.workload import WorkloadMeta
 from gpu_timing_assets.dagster_app.out_of_date import PRESET_SHA256, preset_sha256
 from gpu_timing_assets.dagster_app.sparkline import histogram, sparkline
 from gpu_timing_assets.dagster_app.stage import StageClock
@@ -32,7 +32,7 @@ def describe_workload(meta: WorkloadMeta, directory: Path, clock: StageClock) ->
         "duration_s": round(seconds, 3),
         "requests_per_s": round(meta.num_requests / seconds, 3) if seconds else 0.0,
         "workload_sha256": meta.workload_sha256,
-        "tokenizer": str(meta.tokenizer.get("name", "")),
+        "tokenizer": meta.tokenizer.name,
         "seed": meta.seed,
         PRESET_SHA256: preset_sha256(meta.workload_id),
         "directory": dg.MetadataValue.path(directory),

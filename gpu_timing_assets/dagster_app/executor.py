@@ -7,7 +7,8 @@ from gpu_timing_assets.config.settings import Settings
 
 def executor(settings: Settings) -> dg.ExecutorDefinition:
     """One step at a time in a run: a simulation beside a measurement on the same cores would be
-    measured too."""
+    measured too.
+    """
     if settings.executor == "celery":
         from dagster_celery import celery_executor
 
@@ -18,7 +19,8 @@ def executor(settings: Settings) -> dg.ExecutorDefinition:
 
 def _after_lost_runs(executor: dg.ExecutorDefinition) -> dg.ExecutorDefinition:
     """The executor, but a run begins by ending lost ones: on the command line no daemon frees the
-    pool slot that they hold."""
+    pool slot that they hold.
+    """
 
     def create(context: dg.InitExecutorContext) -> dg.Executor:
         from gpu_timing_assets.dagster_app.lost_runs import end_lost_runs

@@ -10,7 +10,8 @@ PARTITION_TAG = "dagster/partition"
 
 def failure_message(run: dg.DagsterRun, step_failures: Sequence[dg.DagsterEvent]) -> str:
     """A line for each failed step; a run that failed outside its steps (its worker was killed) says
-    so."""
+    so.
+    """
     partition = run.tags.get(PARTITION_TAG, "no partition")
     lines = [_step_line(event, partition) for event in step_failures]
     if not lines:

@@ -2,9 +2,10 @@
 overrides of its group.
 
 Presets are the files in `resources/presets`, overrides the fields of the presets' models with their
-types, so that a wrong name, key or type is refused before a run starts."""
+types, so that a wrong name, key or type is refused before a run starts.
+"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -12,7 +13,12 @@ import dagster as dg
 from pydantic import ConfigDict, Field
 
 from gpu_timing_assets.config.base import Preset
-from gpu_timing_assets.config.experiment import ExperimentConfig, compose, preset_names
+from gpu_timing_assets.config.experiment import (
+    PLUGIN_GROUPS,
+    ExperimentConfig,
+    compose,
+    preset_names,
+)
 from gpu_timing_assets.config.settings import load_settings
 from gpu_timing_assets.core.errors import PresetError
 from gpu_timing_assets.dagster_app.preset_schema import as_changes, override_schema
@@ -37,14 +43,17 @@ def _preset_field(group: str) -> dg.Field:
     return dg.Field(names, is_required=False, description=PRESET_HELP[group])
 
 
-def _group(name: str) -> type[Preset]:
-    preset: type[Preset] = ExperimentConfig.model_fields[name].annotation  # type: ignore[assignment]
-    return preset
+def _presets(group: str) -> Sequence[type[Preset]]:
+    """The model of a group's preset; of engines and simulators each one's."""
+    if group in PLUGIN_GROUPS:
+        return list(PLUGIN_GROUPS[group]().values())
+    preset: type[Preset] = ExperimentConfig.model_fields[group].annotation  # type: ignore[assignment]
+    return [preset]
 
 
 def _overrides_field(group: str) -> dg.Field:
     return dg.Field(
-        override_schema(_group(group), without=IDENTITIES),
+        override_schema(*_presets(group), without=IDENTITIES),
         is_required=False,
         description=OVERRIDES_HELP,
     )
@@ -90,7 +99,7 @@ class Choice:
         config = context.op_execution_context.op_config or {}
         return cls(
             {group: config["preset"]} if "preset" in config else {},
-            {group: as_changes(_group(group), config.get("overrides", {}))},
+            {group: as_changes(_presets(group), config.get("overrides", {}))},
         )
 
 
@@ -99,27 +108,29 @@ class Target(Choice):
     of its bundle.
 
     It is one resource and not a setting of each asset, because a simulation of another target than
-    the one that was measured compares with nothing."""
+    the one that was measured compares with nothing.
+    """
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         return cls(
             {group: config[group] for group in TARGET_GROUPS if group in config},
             {
-                group: as_changes(_group(group), changes)
+                group: as_changes(_presets(group), changes)
                 for group, changes in config.get("overrides", {}).items()
             },
         )
 
     @property
     def target_id(self) -> str:
-        return self.experiment().target_id
+        return self.experiment().target.id
 
     def experiment(
         self, workload_id: str | None = None, chosen: Choice = Choice()
     ) -> ExperimentConfig:
         """The composed experiment. Raises `PresetError` naming what does not exist or does not
-        validate."""
+        validate.
+        """
         presets = {
             **self.presets,
             **({"workload": workload_id} if workload_id else {}),

@@ -2,7 +2,8 @@
 was killed.
 
 A code server reports the death of a worker that it started. If it died with it, or if there was
-none (`dagster asset materialize`), Dagster leaves the run as started and its pool slots taken."""
+none (`dagster asset materialize`), Dagster leaves the run as started and its pool slots taken.
+"""
 
 import psutil
 from dagster import (
@@ -22,7 +23,8 @@ MESSAGE = "The run's worker is gone: its machine went down, or it was killed. Ma
 
 def worker_is_gone(instance: DagsterInstance, run: DagsterRun) -> bool:
     """Whether the process that this started run runs in has ended. False if it may run on another
-    machine."""
+    machine.
+    """
     if '"socket"' not in run.tags.get(GRPC_INFO_TAG, "") and not isinstance(
         instance.run_storage, SqliteRunStorage
     ):
@@ -58,7 +60,8 @@ def end_lost_runs(instance: DagsterInstance) -> list[str]:
 
 class RunLauncher(DefaultRunLauncher):
     """Dagster's own, which the daemon's run monitoring can ask whether a run's worker still
-    lives."""
+    lives.
+    """
 
     @property
     def supports_check_run_worker_health(self) -> bool:

@@ -1,5 +1,6 @@
 """Whether an asset's partition has to be made: it is missing, or what it was made from or by is not
-what is there now."""
+what is there now.
+"""
 
 import hashlib
 from functools import cache
@@ -44,7 +45,8 @@ class OutOfDate(dg.AutomationCondition[dg.AssetKey]):
     Stale: the code version (it holds the engine's or Vidur's version), the data version of
     something upstream (the workload's hash, the bundle's), or the workload's preset differs from
     what the materialization was made with. It is judged from the history alone, so nothing is
-    missed while the daemon is down."""
+    missed while the daemon is down.
+    """
 
     @property
     def name(self) -> str:

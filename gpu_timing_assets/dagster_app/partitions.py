@@ -1,5 +1,6 @@
 """One partition per workload preset: the preset's file name is the partition key and the
-`workload_id`."""
+`workload_id`.
+"""
 
 import dagster as dg
 
@@ -9,7 +10,8 @@ from gpu_timing_assets.core.data_root import WORKLOAD_ID_PATTERN, check_name
 
 def workload_partition_keys() -> list[str]:
     """Raises `PresetError` for a file name that cannot be a partition key (Dagster's page splits on
-    `/`, `,` and `...`)."""
+    `/`, `,` and `...`).
+    """
     return [
         check_name(name, "workload preset", WORKLOAD_ID_PATTERN)
         for name in preset_names("workload")

@@ -3,7 +3,8 @@ run's log as they come.
 
 Dagster's own subprocess client sends SIGINT on cancel and waits; a child that hangs in a kernel or
 in an import ignores that. So after `GRACE_S` the child is killed: its watchdog then ends the
-engine's processes."""
+engine's processes.
+"""
 
 import signal
 import subprocess

@@ -2,7 +2,8 @@
 good.
 
 `python -m gpu_timing_assets.dagster_app.prepare_history` does it for the instance of `DAGSTER_HOME`
-or `./dagster.yaml`."""
+or `./dagster.yaml`.
+"""
 
 import os
 from pathlib import Path

@@ -12,43 +12,55 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from gpu_timing_assets.config.base import Preset
+from gpu_timing_assets.config.plugins import OneOf
 
 BOUNDS = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le"), Lt: ("<", "lt")}
 
 
-def override_schema(preset: type[Preset], without: Sequence[str] = ("kind",)) -> dg.Shape:
-    """The fields of `preset` but those named in `without`, none of them required.
+def override_schema(*presets: type[Preset], without: Sequence[str] = ("kind",)) -> dg.Shape:
+    """The fields of all `presets` but those named in `without`, none of them required.
 
     A choice between kinds (of arrivals, lengths, sources) is a selector: `arrivals: {poisson:
-    {rate_per_s: 4}}`."""
+    {rate_per_s: 4}}`.
+    """
+    fields = _fields(presets)
     return dg.Shape(
         {
             name: dg.Field(
-                _config_type(info.annotation, f"{preset.__name__}.{name}"),
+                _config_type(_annotation(info), f"{presets[0].__name__}.{name}"),
                 is_required=False,
                 description=_help(info),
             )
-            for name, info in preset.model_fields.items()
+            for name, info in fields.items()
             if name not in without
         },
-        description=" ".join((preset.__doc__ or "").split()),
+        description=" ".join((presets[0].__doc__ or "").split()),
     )
 
 
-def as_changes(preset: type[Preset], overrides: Mapping[str, Any]) -> dict[str, Any]:
+def as_changes(presets: Sequence[type[Preset]], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """What `override_schema` let through, as the preset spells it: `arrivals: {kind: poisson,
     rate_per_s: 4}`."""
+    fields = _fields(presets)
+    return {name: _as_change(_annotation(fields[name]), value) for name, value in overrides.items()}
+
+
+def _fields(presets: Sequence[type[Preset]]) -> dict[str, FieldInfo]:
+    """Those of the first preset that has a name, where several have it."""
     return {
-        name: _as_change(preset.model_fields[name].annotation, value)
-        for name, value in overrides.items()
+        name: info for preset in reversed(presets) for name, info in preset.model_fields.items()
     }
 
 
+def _annotation(info: FieldInfo) -> Any:
+    """A field's type with the marker of the presets that it is one of, if it has one."""
+    for marker in info.metadata:
+        if isinstance(marker, OneOf):
+            return Annotated[info.annotation, marker]
+    return info.annotation
+
+
 def _config_type(annotation: Any, name: str) -> Any:
-    if get_origin(annotation) is Annotated:
-        return _config_type(get_args(annotation)[0], name)
-    if inner := _nullable(annotation):
-        return dg.Noneable(_config_type(inner, name))
     if kinds := _kinds(annotation):
         return dg.Selector(
             {
@@ -58,26 +70,34 @@ def _config_type(annotation: Any, name: str) -> Any:
                 for kind, preset in kinds.items()
             }
         )
+    if get_origin(annotation) is Annotated:
+        return _config_type(get_args(annotation)[0], name)
+    if inner := _nullable(annotation):
+        return dg.Noneable(_config_type(inner, name))
     if get_origin(annotation) is Literal:
         return dg.Enum(name, [dg.EnumValue(value) for value in get_args(annotation)])
     if get_origin(annotation) is tuple:
         return dg.Array(_config_type(get_args(annotation)[0], name))
+    if get_origin(annotation) is dict:
+        return dg.Map(*get_args(annotation))
     return override_schema(annotation) if issubclass(annotation, Preset) else annotation
 
 
 def _as_change(annotation: Any, value: Any) -> Any:
-    if get_origin(annotation) is Annotated:
-        return _as_change(get_args(annotation)[0], value)
     if value is None:
         return None
-    if inner := _nullable(annotation):
-        return _as_change(inner, value)
     if kinds := _kinds(annotation):
         [(kind, fields)] = value.items()
-        return {"kind": kind, **as_changes(kinds[kind], fields)}
+        return {"kind": kind, **as_changes([kinds[kind]], fields)}
+    if get_origin(annotation) is Annotated:
+        return _as_change(get_args(annotation)[0], value)
+    if inner := _nullable(annotation):
+        return _as_change(inner, value)
     if get_origin(annotation) is tuple:
         return [_as_change(get_args(annotation)[0], item) for item in value]
-    return as_changes(annotation, value) if isinstance(value, Mapping) else value
+    if isinstance(annotation, type) and issubclass(annotation, Preset):
+        return as_changes([annotation], value)
+    return value
 
 
 def _nullable(annotation: Any) -> Any | None:
@@ -87,8 +107,15 @@ def _nullable(annotation: Any) -> Any | None:
     return Union[others] if len(others) < len(options) else None  # noqa: UP007 (made of a tuple)
 
 
-def _kinds(annotation: Any) -> dict[str, type[Preset]]:
-    """The presets of a union by their `kind`."""
+def _kinds(annotation: Any) -> Mapping[str, type[Preset]]:
+    """The presets that a value is one of, by their `kind`."""
+    if get_origin(annotation) is Annotated:
+        for marker in get_args(annotation)[1:]:
+            if isinstance(marker, OneOf):
+                return marker.kinds()
+        return _kinds(get_args(annotation)[0])
+    if _nullable(annotation):
+        return {}
     return {
         get_args(option.model_fields["kind"].annotation)[0]: option
         for option in _options(annotation)

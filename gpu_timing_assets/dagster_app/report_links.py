@@ -9,7 +9,8 @@ from gpu_timing_assets.config.settings import load_settings
 
 def report_link(file: Path) -> dg.UrlMetadataValue:
     """A link that a browser opens while `make dev` or `make reports` runs; `file` is `<data
-    root>/<kind>/…`."""
+    root>/<kind>/…`.
+    """
     kinds = ("comparisons", "fidelity_matrix")
     position = next(i for i, part in reversed(list(enumerate(file.parts))) if part in kinds)
     return dg.MetadataValue.url(f"{load_settings().reports_url}/{'/'.join(file.parts[position:])}")

@@ -1,5 +1,6 @@
 """Small bar charts as Markdown images of less than 1,000 characters: Dagster's page shows those
-inline."""
+inline.
+"""
 
 from collections.abc import Sequence
 from urllib.parse import quote
@@ -12,7 +13,8 @@ HEIGHT = 30
 
 def sparkline(values: Sequence[float], caption: str) -> dg.MarkdownMetadataValue:
     """`values` as bars from zero, reduced to `MAX_BARS` by the largest of each group; `caption`
-    says what they are."""
+    says what they are.
+    """
     bars = _reduce([max(0.0, float(value)) for value in values])
     top = max(bars, default=0.0) or 1.0
     path = "".join(
@@ -29,7 +31,8 @@ def sparkline(values: Sequence[float], caption: str) -> dg.MarkdownMetadataValue
 
 def histogram(values: Sequence[float], bins: int = 24) -> list[float]:
     """How many of the values fall into each of `bins` equal parts between the smallest and the
-    largest."""
+    largest.
+    """
     if not values:
         return []
     low, high = min(values), max(values)

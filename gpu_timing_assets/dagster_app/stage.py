@@ -1,5 +1,6 @@
 """Runs a stage for an asset: a structured log line at its start and end, its duration, and faults
-in Dagster's terms."""
+in Dagster's terms.
+"""
 
 import multiprocessing
 import time
@@ -73,7 +74,8 @@ def end_with_the_run() -> None:
     its pool slot away.
 
     The engine's process then ends with the step's. In a run without processes of its own (a test, a
-    notebook) nothing is done: the parent there is a shell."""
+    notebook) nothing is done: the parent there is a shell.
+    """
     from gpu_timing_assets.engines.process_tree import die_with_parent
 
     parent = multiprocessing.parent_process()
@@ -88,7 +90,8 @@ def stage(context: dg.AssetExecutionContext, name: str, **facts: object) -> Iter
     """Log `stage=<name> event=start|end|failed key=value …` around the block.
 
     A `GpuTimingError` becomes a retry if it is worth one, and else a failure that is not retried
-    and whose metadata name the cause and the remedy."""
+    and whose metadata name the cause and the remedy.
+    """
     end_with_the_run()
     if (
         context.has_partition_key and context.assets_def.partitions_def is not None

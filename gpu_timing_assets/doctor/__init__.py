@@ -2,4 +2,5 @@
 before anything is measured.
 
 Works with a bare Python, so that a machine which can never run the engine hears it before anything
-is installed."""
+is installed.
+"""

@@ -27,7 +27,8 @@ class DemoWorkload:
 
 def demo_workload(config: "ExperimentConfig") -> DemoWorkload:
     """`chat_poisson`, or `chat_slow` where this machine's CPU, as slow as it is at this moment,
-    could not serve that."""
+    could not serve that.
+    """
     instructions = cpu_instruction_set(config.hardware.cpu_instruction_set)
     if config.hardware.device != "cpu" or instructions is None:
         return DemoWorkload(USUAL, "")

@@ -1,5 +1,6 @@
 """The doctor's examinations: of a machine before anything is installed, and of it with a target
-before that is measured."""
+before that is measured.
+"""
 
 import os
 from typing import TYPE_CHECKING, Literal
@@ -57,7 +58,8 @@ def examine(config: "ExperimentConfig", purpose: Purpose) -> list[Finding]:
 
 def preflight(config: "ExperimentConfig") -> None:
     """The first thing that a stage with an engine does. Raises the first finding that makes it
-    impossible."""
+    impossible.
+    """
     refuse(examine(config, "stage"))
 
 

@@ -12,7 +12,8 @@ Verdict = Literal["ok", "warning", "cannot"]
 @dataclass(frozen=True)
 class Finding:
     """`text` is what was found, `remedy` what to do about it, `fault` the kind of error that a
-    `cannot` is."""
+    `cannot` is.
+    """
 
     verdict: Verdict
     subject: str

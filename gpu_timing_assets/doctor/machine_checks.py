@@ -1,5 +1,6 @@
 """What can be asked of a machine that has nothing but Python: CPU, cores and their speed, memory,
-disk, ports, GPUs."""
+disk, ports, GPUs.
+"""
 
 import os
 import platform

@@ -8,7 +8,8 @@ launched; without, the loop waits for it at once.
     sync:   schedule k │ execute k              │ update k   │ gap │ schedule k+1 │ …
 
 A full CUDA graph starts on the GPU when its launch ends; a piecewise or eager step starts when its
-inputs are prepared and cannot end before its launch does."""
+inputs are prepared and cannot end before its launch does.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +37,8 @@ class EngineTiming:
 
     The first step of an engine that had nothing to do is another matter: it begins `wake_up_ms`
     late, its launch finds caches cold (`launch_after_idle`, by graph mode) and its result a client
-    that sleeps (`client_out_after_idle`)."""
+    that sleeps (`client_out_after_idle`).
+    """
 
     schedule: FittedTime
     update: FittedTime
@@ -132,7 +134,8 @@ def step_durations(steps: pd.DataFrame, params: EngineParams) -> pd.DataFrame:
     an update → next schedule), `interval_ms` (between results), and, asynchronous: `wait_ms`
     (launched → result of the step before begins to be processed), `launch_alone_ms` (launch with no
     step before it); synchronous: `execute_ms`. `previous_*` are of the step before in the same
-    burst."""
+    burst.
+    """
     steps = steps.sort_values(["burst", "step"]).reset_index(drop=True)
     follows = _follows(steps)
     derived = steps.assign(
@@ -180,7 +183,8 @@ def decode_kv_tokens(
     pairs: np.ndarray,
 ) -> np.ndarray:
     """Of `kv_tokens` of context in a step, those of its decoding requests: a chunk's context
-    follows from its pairs."""
+    follows from its pairs.
+    """
     chunk = prefill_tokens / np.maximum(prefill_requests, 1)
     context = np.where(
         prefill_tokens > 0,
@@ -262,7 +266,8 @@ def _fit_client_in(
     A running engine takes a request at the first schedule after it has come in, so each request
     bounds the edge from both sides: it had not come in at the schedule before, and had at its own.
     The level that most requests agree with is taken; the spread is that of requests to an idle
-    engine."""
+    engine.
+    """
     idle = fit_time(to_idle, ("num_prefill_tokens",), "in_ms")
     busy = requests[requests["kind"].isin(["inject", "storm"]) & (requests["num_in_flight"] > 0)]
     begins = np.sort(derived["schedule_begin_ns"].to_numpy())

@@ -1,5 +1,6 @@
 """Which rows of a bundle's bursts each fit stands on: the fits take them, and a profile counts them
-while it plays."""
+while it plays.
+"""
 
 from dataclasses import dataclass
 
@@ -11,7 +12,8 @@ IDLE_MS = 20.0
 @dataclass(frozen=True)
 class FitRows:
     """The rows of one fit; `kind` is the kind of burst that yields them, `what` names them for a
-    person."""
+    person.
+    """
 
     kind: str
     what: str
@@ -22,7 +24,8 @@ def fit_rows(durations: pd.DataFrame, requests: pd.DataFrame) -> dict[str, FitRo
     """From `engine_timing.step_durations` and the `burst_requests` of the same bursts.
 
     `mixed` is no fit of its own: without such steps the launches with prompt tokens are not known
-    beside decoding requests."""
+    beside decoding requests.
+    """
     with_prompt = durations["num_prefill_tokens"] > 0
     after_idle = durations[(durations["kind"] == "idle") & with_prompt]
     seen = with_client_delays(durations[durations["num_outputs"] > 0])
@@ -60,7 +63,8 @@ def fit_rows(durations: pd.DataFrame, requests: pd.DataFrame) -> dict[str, FitRo
 
 def with_client_delays(steps: pd.DataFrame) -> pd.DataFrame:
     """Of steps whose tokens the client saw: `out_first_ms` (result → first of them at the client)
-    and `out_spread_ms` (→ last)."""
+    and `out_spread_ms` (→ last).
+    """
     seen = steps.dropna(subset=["client_first_ns", "client_last_ns"])
     return seen.assign(
         out_first_ms=(seen["client_first_ns"] - seen["update_end_ns"]).astype(float).clip(1e3)

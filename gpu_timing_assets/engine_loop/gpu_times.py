@@ -3,7 +3,8 @@ bundle's bursts.
 
 A decode step replays one captured graph. A mixed step (prompt tokens, piecewise or eager) runs the
 attention of its decoding requests in one kernel with that of its prompts, where it takes longer
-than on its own; and a GPU at its power limit clocks down as prefill goes on."""
+than on its own; and a GPU at its power limit clocks down as prefill goes on.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -30,7 +31,8 @@ class GpuScale:
     mixed step without the attention of its decoding requests, by the milliseconds of mixed kernels
     right before it (0: it follows a decode step, or nothing); `mixed_decode_attention`: of that
     attention. `mixed_start_ms`: schedule's end → first kernel of a mixed step, on a GPU that is
-    free. `ratios`: spread of the full graphs that the GPU paced, shape (SAMPLE_SIZE,)."""
+    free. `ratios`: spread of the full graphs that the GPU paced, shape (SAMPLE_SIZE,).
+    """
 
     full: Surface
     mixed: Curve
@@ -54,7 +56,8 @@ def fit_gpu_scale(
     derived: pd.DataFrame, steady: pd.DataFrame, launch: dict[str, FittedTime]
 ) -> GpuScale:
     """From `engine_timing.derive_steps` of an asynchronous engine, its `steady_decode_steps` and
-    its launches by graph mode."""
+    its launches by graph mode.
+    """
     full, ratios = _fit_full(derived, steady, launch["full"])
     # a launch that never showed was always outlasted by the GPU
     launch_ms = pd.Series(
@@ -107,7 +110,8 @@ def fit_gpu_scale(
 
 def steady_decode_steps(derived: pd.DataFrame) -> pd.DataFrame:
     """Decode steps behind two others of the same burst; `ratio`: result interval / kernels;
-    `host_bound`: whether the host sets the pace of their padded size."""
+    `host_bound`: whether the host sets the pace of their padded size.
+    """
     full = derived["graph_mode"] == "full"
     two_before = (
         full.shift(1, fill_value=False)
@@ -154,7 +158,8 @@ def _fit_full(
 
 def _by_size_and_context(steps: pd.DataFrame, quantile: float) -> pd.DataFrame:
     """`ratio`'s quantile by padded size and bin of context, and that bin's median `context`;
-    without bins of too few steps."""
+    without bins of too few steps.
+    """
     context = steps["kv_tokens"] / steps["num_requests"]
     cells = steps.assign(context=context, bin=pd.cut(context, CONTEXT_BINS, labels=False)).groupby(
         ["padded_tokens", "bin"]
@@ -167,7 +172,8 @@ def _by_size_and_context(steps: pd.DataFrame, quantile: float) -> pd.DataFrame:
 
 def _mixed_behind_decode(steps: pd.DataFrame, full: Surface) -> pd.DataFrame:
     """Mixed steps that waited for a decode step, and whose result waited for the GPU alone; with
-    `own_ms`, their time on it."""
+    `own_ms`, their time on it.
+    """
     context = steps["kv_tokens"] / steps["num_requests"]
     graph_ms = steps["kernel_ms"] * [
         full(size, at) for size, at in zip(steps["padded_tokens"], context, strict=True)
@@ -197,7 +203,8 @@ def _mixed_behind_decode(steps: pd.DataFrame, full: Surface) -> pd.DataFrame:
 
 def _fit_in_a_row(steps: pd.DataFrame, scale: float, attention: float) -> Curve:
     """`GpuScale.mixed`: `scale` at 0, and beyond it what the steps show that follow each other
-    without a pause."""
+    without a pause.
+    """
     row = (~steps["mixed"] | steps["interval_ms"].isna()).cumsum()
     so_far_ms = (
         steps["kernel_ms"].where(steps["mixed"], 0.0).groupby(row).cumsum() - steps["kernel_ms"]

@@ -17,7 +17,8 @@ def graph_modes(
 
     The rule of vLLM 0.26's `CudagraphDispatcher`: a batch in which every request has one token
     replays a full graph (modes `FULL…`), any other a piecewise one (modes `…PIECEWISE`, `FULL`
-    replays full), up to the largest captured size; larger batches run eagerly."""
+    replays full), up to the largest captured size; larger batches run eagerly.
+    """
     tokens = num_prefill_tokens + num_decode_requests
     mode = cudagraph_mode.upper()
     if mode == "NONE" or not len(capture_sizes):

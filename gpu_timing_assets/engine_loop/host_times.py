@@ -3,7 +3,8 @@
 Every time is a linear function of what is in the step, fitted to the median (least absolute
 deviations), and the ratio of what was measured to it, kept as a sample: a simulation draws from
 that sample, because launches of the same step differ by a factor of two and the tail of TTFT is
-made of them."""
+made of them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ class FittedTime:
     `ratios`.
 
     `ratios`: shape (SAMPLE_SIZE,), sorted quantiles of measured / fitted. `num_rows`: how many
-    measurements."""
+    measurements.
+    """
 
     features: tuple[str, ...]
     coefficients: tuple[float, ...]
@@ -41,7 +43,8 @@ def fit_time(rows: pd.DataFrame, features: Sequence[str], target_ms: str) -> Fit
     step is not quicker).
 
     Solved by iteratively reweighted non-negative least squares. A feature that does not vary gets
-    coefficient 0. Raises ValueError for fewer than `MIN_ROWS` rows."""
+    coefficient 0. Raises ValueError for fewer than `MIN_ROWS` rows.
+    """
     if len(rows) < MIN_ROWS:
         raise ValueError(f"{len(rows)} measurements of {target_ms}, at least {MIN_ROWS} are needed")
     varying = [name for name in features if rows[name].nunique() > 1]

@@ -2,7 +2,8 @@
 
 Interpolation is linear in the counts themselves, never in their logarithms, which overestimates
 attention by 12 to 14 % between grid points. Beyond the last point of a grid the last segment's
-slope goes on."""
+slope goes on.
+"""
 
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gpu_timing_assets.core.bundle import ATTENTION, HEAD, MLP, compute_dir
+from gpu_timing_assets.core.bundle import compute_dir
 from gpu_timing_assets.core.engine_params import EngineParams
+from gpu_timing_assets.core.tables.schemas import ATTENTION, HEAD, MLP
 
 # what vLLM runs in each layer: both norms fused with the residual's addition, and Qwen3's norm of
 # queries and keys
@@ -31,7 +33,8 @@ LAYER_OPERATORS = {
 @dataclass(frozen=True)
 class Curve:
     """A piecewise linear function through measured points, extended by its last segment, or flat if
-    not `extend`."""
+    not `extend`.
+    """
 
     x: tuple[float, ...]
     y: tuple[float, ...]
@@ -61,7 +64,8 @@ class Curve:
 @dataclass(frozen=True)
 class Surface:
     """A function of two counts: a curve over the second for each measured value of the first,
-    linear in between."""
+    linear in between.
+    """
 
     x: tuple[float, ...]
     curves: tuple[Curve, ...]
@@ -91,7 +95,8 @@ class StepShape:
 
     `prefill_pairs` is the number of (query, key) pairs of its prompt tokens: chunk × context +
     chunk (chunk + 1) / 2, summed over requests. `decode_kv_tokens` is the context of its decoding
-    requests, summed. `num_outputs` is the number of requests whose next token is sampled."""
+    requests, summed. `num_outputs` is the number of requests whose next token is sampled.
+    """
 
     num_prefill_tokens: int
     num_prefill_requests: int
@@ -158,7 +163,8 @@ class KernelTimes:
 
     def dense_ms(self, tokens: int) -> float:
         """Embedding, linears, norms, activation, rotary embedding and the writing of the KV
-        cache."""
+        cache.
+        """
         if tokens not in self._dense_cache:
             layer = sum(
                 count * self._linear_curves[operator](tokens)
@@ -183,7 +189,8 @@ class KernelTimes:
 
     def prefill_attention_ms(self, tokens: int, num_requests: int, pairs: int) -> float:
         """Of `num_requests` chunks that are `tokens` long together, each taken as the mean of
-        them."""
+        them.
+        """
         if tokens == 0:
             return 0.0
         chunk = tokens / num_requests

@@ -5,10 +5,11 @@ from pathlib import Path
 from gpu_timing_assets.config.dtype import possible_dtypes
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.config.model_card import read_model_dimensions
-from gpu_timing_assets.core.bundle import ENGINE_FILE, BundleMeta, bundle_tables, check_measurements
+from gpu_timing_assets.core.bundle import BUNDLE_META_FILE, ENGINE_FILE, BundleMeta, bundle_tables
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import ArtifactError, ProfilingBundleError
-from gpu_timing_assets.core.metadata import BUNDLE_META_FILE, read_metadata
+from gpu_timing_assets.core.files import read_metadata
+from gpu_timing_assets.core.tables.invariants import check_measurements
 
 
 def validate_profiling_root(path: Path, config: ExperimentConfig) -> BundleMeta:
@@ -20,7 +21,8 @@ def validate_profiling_root(path: Path, config: ExperimentConfig) -> BundleMeta:
     table has missing columns, empty, zero or duplicated rows.
 
     Raises `ProfilingBundleError` naming the file, what is wrong and the command that makes a good
-    one."""
+    one.
+    """
     remedy = (
         f"make it with `vidur-profile model={config.model.name} hardware={config.hardware.name}`"
     )
@@ -32,48 +34,24 @@ def validate_profiling_root(path: Path, config: ExperimentConfig) -> BundleMeta:
         meta = read_metadata(path / BUNDLE_META_FILE, BundleMeta)
         params = read_metadata(path / ENGINE_FILE, EngineParams)
         dtypes = possible_dtypes(config.model, config.hardware)
-        for name, found, wanted in (
-            ("model", meta.model, config.model.name),
-            ("hardware", meta.hardware, config.hardware.name),
-            (
-                "tensor-parallel degree",
-                meta.tensor_parallel_size,
-                config.backend.tensor_parallel_size,
-            ),
-            ("max_num_seqs", params.max_num_seqs, config.backend.max_num_seqs),
-            (
-                "max_num_batched_tokens",
-                params.max_num_batched_tokens,
-                config.backend.max_num_batched_tokens,
-            ),
-            ("dtype", params.dtype, params.dtype if params.dtype in dtypes else dtypes[0]),
-            (
-                "enforce_eager",
-                params.other.get("enforce_eager", config.backend.enforce_eager),
-                config.backend.enforce_eager,
-            ),
-            (
-                "enable_prefix_caching",
-                params.enable_prefix_caching,
-                config.backend.enable_prefix_caching,
-            ),
-            # null leaves these to the engine
-            (
-                "max_model_len",
-                params.max_model_len,
-                config.backend.max_model_len or params.max_model_len,
-            ),
-            (
-                "async_scheduling",
-                params.async_scheduling,
-                _or(config.backend.async_scheduling, params.async_scheduling),
-            ),
-        ):
-            if found != wanted:
+        found = {
+            **params.other,
+            **params.model_dump(),
+            "model": meta.model,
+            "hardware": meta.hardware,
+            "tensor_parallel_size": meta.tensor_parallel_size,
+        }
+        wanted = {
+            "model": config.model.name,
+            "hardware": config.hardware.name,
+            "dtype": params.dtype if params.dtype in dtypes else dtypes[0],
+            **config.backend.profiled_settings(),
+        }
+        for name, value in wanted.items():
+            if found.get(name, value) != value:
                 raise ProfilingBundleError(
-                    f"{path} was profiled with {name} {found}, this experiment has {wanted}: "
-                    f"{remedy}, or name "
-                    "another profiling root"
+                    f"{path} was profiled with {name} {found[name]}, this experiment has {value}: "
+                    f"{remedy}, or name another profiling root"
                 )
         if meta.model_dimensions != read_model_dimensions(config.model):
             raise ProfilingBundleError(
@@ -87,7 +65,3 @@ def validate_profiling_root(path: Path, config: ExperimentConfig) -> BundleMeta:
     except ArtifactError as error:
         raise ProfilingBundleError(f"{error}: {remedy}") from None
     return meta
-
-
-def _or(value: bool | None, default: bool) -> bool:
-    return default if value is None else value

@@ -1,9 +1,12 @@
 """What the replay asks of an engine, whichever it is."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from gpu_timing_assets.config.backend import BackendPreset
+from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.core.engine_params import EngineParams
 
 
@@ -31,3 +34,16 @@ class Engine(Protocol):
         ...
 
     def shutdown(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class EnginePlugin:
+    """What an engine's package registers under the entry points `gpu_timing_assets.engines`.
+
+    `start(config, scratch, device_name)` starts it with its files in `scratch`. Raises
+    `DeviceError` if what it needs is not there, `EngineError` if it does not start.
+    """
+
+    name: str
+    preset: type[BackendPreset]
+    start: Callable[[ExperimentConfig, Path, str], Engine]

@@ -2,7 +2,8 @@
 side.
 
 The child reads a request file, writes into a scratch directory and, if it fails, says why in
-`failure.json` there."""
+`failure.json` there.
+"""
 
 import json
 import os
@@ -26,7 +27,8 @@ PIPES_VARIABLE = "DAGSTER_PIPES_CONTEXT"
 
 class Launcher(Protocol):
     """Starts a command with an environment, waits for its end, returns its exit code (−9: ended by
-    signal 9)."""
+    signal 9).
+    """
 
     def __call__(self, command: Sequence[str], env: Mapping[str, str]) -> int: ...
 
@@ -75,7 +77,8 @@ def engine_process_main(
     work: Callable[[dict[str, Any], Path, Callable[[str], None]], None],
 ) -> None:
     """The child's `main`: calls `work(request, scratch, report)` with its processes bound to ours,
-    and exits."""
+    and exits.
+    """
     parent_pid = os.getppid()
     # a cancelled run needs no tidying: the watchdog ends what is left, the kernel frees locks and
     # GPU memory

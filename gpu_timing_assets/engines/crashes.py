@@ -1,5 +1,6 @@
 """Why a process of an engine died, named for a person: from its exit code or from what it left on
-disk as it died."""
+disk as it died.
+"""
 
 import faulthandler
 import json
@@ -73,7 +74,8 @@ def fault_of_engine(
     scratch: Path, exit_codes: Sequence[int], what: str, memory_needed_bytes: int
 ) -> errors.GpuTimingError:
     """The fault of an engine of which a process has died: `exit_codes` of those known, `what` was
-    being done."""
+    being done.
+    """
     faults, logged = _text(scratch / FAULTS_FILE), _text(scratch / ERRORS_FILE)
     signals = [
         int(number) for text, number in _FAULTS.items() if f"Fatal Python error: {text}" in faults
@@ -89,7 +91,8 @@ def fault_of_engine(
 
 def fault_of_exit(code: int, scratch: Path, memory_needed_bytes: int) -> errors.GpuTimingError:
     """The fault of the engine's own process, which left no word in `scratch`, from its exit
-    code."""
+    code.
+    """
     if code < 0:
         return fault_of_signal(-code, "the engine's process", memory_needed_bytes)
     if code == errors.DiskFullError.exit_code:
@@ -101,7 +104,8 @@ def fault_of_exit(code: int, scratch: Path, memory_needed_bytes: int) -> errors.
 
 def fault_of_signal(number: int, who: str, memory_needed_bytes: int) -> errors.GpuTimingError:
     """Never worth a second start: an instruction that the CPU lacks, too little memory, an end that
-    somebody asked for."""
+    somebody asked for.
+    """
     name = signal.Signals(number).name
     if number == signal.SIGILL:
         return errors.DeviceError(
@@ -128,7 +132,8 @@ def fault_of_signal(number: int, who: str, memory_needed_bytes: int) -> errors.G
 
 def _first_exception(logged: str) -> str | None:
     """The first last line of a traceback that says more than that there was one: `ValueError:
-    …`."""
+    …`.
+    """
     found = re.findall(r"^(?:\S+ )*((?:\w+\.)*\w*(?:Error|Exception): .+)$", logged, re.MULTILINE)
     own = [
         line

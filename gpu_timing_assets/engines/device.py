@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from gpu_timing_assets.config.target import HardwarePreset
+from gpu_timing_assets.config.hardware import HardwarePreset
 from gpu_timing_assets.core.directories import exclusive_lock
 from gpu_timing_assets.core.errors import DeviceError
 from gpu_timing_assets.core.machine import cpu_model
@@ -50,7 +50,8 @@ def exclusive_device(
 
     `hardware.gpu_index` counts within `$CUDA_VISIBLE_DEVICES` where a scheduler or a user has set
     it. Waits up to `hardware.busy_timeout_s` for another engine of this project that holds one of
-    them, and `report`s it. Raises `BusyError` after that, `DeviceError` as `device_name`."""
+    them, and `report`s it. Raises `BusyError` after that, `DeviceError` as `device_name`.
+    """
     gpus = [] if hardware.device == "cpu" else _gpus(hardware, num_gpus)
     with ExitStack() as locks:
         for device, path in _locks(gpus).items():

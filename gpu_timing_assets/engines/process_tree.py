@@ -2,7 +2,8 @@
 
 vLLM starts processes of its own (engine core, workers) that outlive a parent killed with SIGKILL.
 So the process that owns the engine leads a process group, and a watchdog outside that group kills
-the whole group as soon as the owner or whoever started it is gone."""
+the whole group as soon as the owner or whoever started it is gone.
+"""
 
 import ctypes
 import os
@@ -21,7 +22,8 @@ def die_with_parent() -> None:
 
 def lead_process_group_with_watchdog(parent_pid: int) -> None:
     """Become the leader of a new process group that a watchdog kills once this process or
-    `parent_pid` is gone."""
+    `parent_pid` is gone.
+    """
     if os.getpgrp() != os.getpid():
         os.setpgid(0, 0)
     subprocess.Popen(

@@ -17,7 +17,8 @@ class PlannedRequest:
     """`name` is the request's id in the engine (no '-' in it).
 
     `arrival_ns` counts from the replay's start or, in a closed loop, from the end of request number
-    `after`."""
+    `after`.
+    """
 
     name: str
     arrival_ns: int
@@ -49,7 +50,8 @@ class ReplayResult:
 
     `arrival_ns`: shape (requests,), when each request was due; `submit_ns`: when it was sent, −1 if
     never. `token_request`, `token_ns`: shape (tokens,), in the order the tokens came. `errors`:
-    request → (type, message)."""
+    request → (type, message).
+    """
 
     start_ns: int
     arrival_ns: np.ndarray
@@ -73,7 +75,8 @@ async def replay(
     """Replay `planned` and wait until every request has ended.
 
     A request that fails or takes longer than `request_timeout_s` is noted in `errors`; an engine
-    that died raises."""
+    that died raises.
+    """
     arrival_ns = np.array([request.arrival_ns for request in planned], dtype=np.int64)
     submit_ns = np.full(len(planned), -1, dtype=np.int64)
     followers: dict[int, list[int]] = {}

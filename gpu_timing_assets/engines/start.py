@@ -1,22 +1,14 @@
 """Starting the engine that a preset names."""
 
 from pathlib import Path
+from typing import cast
 
+from gpu_timing_assets.config.backend import ENGINES
 from gpu_timing_assets.config.experiment import ExperimentConfig
-from gpu_timing_assets.engines.base import Engine
+from gpu_timing_assets.engines.base import Engine, EnginePlugin
 
 
 def start_engine(config: ExperimentConfig, scratch: Path, device_name: str) -> Engine:
     """Raises `DeviceError` if what it needs is not there, `EngineError` if it does not start."""
-    arguments = (config.model, config.hardware, config.backend, scratch, device_name)
-    if config.backend.name == "vllm":
-        from gpu_timing_assets.engines.vllm.engine import VllmEngine
-
-        return VllmEngine(*arguments)
-    if config.backend.name == "transformers":
-        from gpu_timing_assets.engines.transformers.engine import TransformersEngine
-
-        return TransformersEngine(*arguments)
-    from gpu_timing_assets.engines.null.engine import NullEngine
-
-    return NullEngine(*arguments)
+    plugin = cast(EnginePlugin, ENGINES[config.backend.name])
+    return plugin.start(config, scratch, device_name)

@@ -1,7 +1,8 @@
 """Requests before anything is measured, so that kernels are compiled, caches warm and graphs
-replayed once."""
+replayed once.
+"""
 
-from gpu_timing_assets.config.target import BackendPreset
+from gpu_timing_assets.config.backend import BackendPreset
 from gpu_timing_assets.core.errors import EngineError
 from gpu_timing_assets.engines.base import Engine
 from gpu_timing_assets.engines.replay import PlannedRequest, replay

@@ -1,5 +1,6 @@
 """The workload stage: from prompts, a public trace or length and arrival processes to one immutable
-directory."""
+directory.
+"""
 
 from gpu_timing_assets.core.closed_loop import read_closed_loop
 from gpu_timing_assets.core.prompts import read_prompt_token_ids as read_workload_prompts

@@ -4,7 +4,8 @@ decrease.
 Every process but the closed loop is a point process of which the first `count` arrivals are drawn;
 more arrivals of the same seed begin with the same ones. A rate that varies is a Poisson process of
 rate 1 whose time is stretched: arrival i is where the integral of the rate reaches the i-th
-unit-rate arrival."""
+unit-rate arrival.
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -43,7 +44,8 @@ def draw_arrivals(process: "ArrivalProcess", seed: int, count: int) -> Times:
     decreasing.
 
     Raises `WorkloadError` if they do not fit into 64 bits. For closed loops see `draw_closed_loop`;
-    times from a trace are read, not drawn."""
+    times from a trace are read, not drawn.
+    """
     stream = RandomStream(seed, "arrivals")
     if process.kind == "all_at_once":
         return np.zeros(count, dtype=np.int64)
@@ -68,7 +70,8 @@ class ClosedLoop:
 
     `user_id`, `think_time_ns`, `earliest_ns`: shape (requests,). A user's next request is sent
     `think_time_ns` after the last one's completion, the first `think_time_ns` after the start.
-    `earliest_ns` is when that would be if every request took no time."""
+    `earliest_ns` is when that would be if every request took no time.
+    """
 
     user_id: NDArray[np.int64]
     think_time_ns: Times
@@ -77,7 +80,8 @@ class ClosedLoop:
 
 def draw_closed_loop(process: "ClosedLoopArrivals", seed: int, count: int) -> ClosedLoop:
     """`count` requests, dealt to the users in turn: user u sends requests u, u + users, u + 2·users
-    …"""
+    …
+    """
     unit = (
         -log(RandomStream(seed, "think_times").uniform(count))
         if process.think_time == "exponential"
@@ -161,7 +165,8 @@ def _on_off(
     process: "OnOffArrivals", stream: RandomStream, phases: RandomStream, count: int
 ) -> Times:
     """Bursts of `on_rate_per_s` for `on_s`, then `off_rate_per_s` for `off_s`, again and again,
-    beginning with a burst."""
+    beginning with a burst.
+    """
     mass = _unit_rate_arrivals(stream, count)
     mass_per_cycle = process.on_s * process.on_rate_per_s + process.off_s * process.off_rate_per_s
     last_mass = float(mass[-1]) if count else 0.0
@@ -185,7 +190,8 @@ def _on_off(
 
 def _piecewise(mass: Floats, durations: Floats, rates: Floats) -> Times:
     """When a rate that is constant on each piece has integrated to `mass`; after the last piece its
-    rate stays."""
+    rate stays.
+    """
     masses = np.concatenate([[0.0], np.cumsum(durations * rates)])
     begins = np.concatenate([[0.0], np.cumsum(durations)])
     # the piece that ends at or after the mass: one with rate 0 gains no mass, and is never the

@@ -2,7 +2,8 @@
 gives the same bits.
 
 IEEE 754 fixes the result of those five; a math library's `log` or `exp` may differ in the last bit
-between versions and processors, and one such bit is enough to move a rounded nanosecond."""
+between versions and processors, and one such bit is enough to move a rounded nanosecond.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +91,8 @@ def log(x: Floats | float) -> Floats:
     """Natural logarithm of positive, finite `x`, any shape.
 
     With x = m·2^e and m in [√½, √2): ln x = e·ln 2 + 2·artanh((m − 1)/(m + 1)), the second by its
-    series."""
+    series.
+    """
     mantissa, exponent = np.frexp(np.asarray(x, dtype=np.float64))
     low = mantissa < 0.7071067811865476
     mantissa = np.where(low, mantissa * 2.0, mantissa)
@@ -118,7 +120,8 @@ def exp(x: Floats | float) -> Floats:
 
 def normal_quantile(probability: Floats) -> Floats:
     """The standard normal's inverse distribution function at 0 < `probability` < 1, any shape (AS
-    241, error 1e-16)."""
+    241, error 1e-16).
+    """
     centred = probability - 0.5
     inside = 0.425 * 0.425 - centred * centred
     centre = centred * _ratio(inside, _CENTRE)

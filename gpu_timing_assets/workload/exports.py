@@ -13,9 +13,9 @@ import pandas as pd
 
 from gpu_timing_assets.core.closed_loop import read_closed_loop
 from gpu_timing_assets.core.errors import WorkloadError
-from gpu_timing_assets.core.metadata import read_complete_workload
 from gpu_timing_assets.core.prompts import PROMPTS_FILE
-from gpu_timing_assets.core.tables import read_workload_tables
+from gpu_timing_assets.core.tables.invariants import read_workload_tables
+from gpu_timing_assets.core.workload import read_complete_workload
 from gpu_timing_assets.workload.arrivals import NS_PER_S
 
 # vLLM's default for `--timed-trace-chunk-hash-size`
@@ -30,7 +30,8 @@ def export_timed_trace(workload_dir: Path, path: Path) -> None:
 
     vLLM makes the tokens itself, from the hash ids: lengths, times and shared prefixes are the
     workload's, the tokens are not. Raises `ArtifactError` for an unfinished or changed workload,
-    `WorkloadError` for a closed loop."""
+    `WorkloadError` for a closed loop.
+    """
     lengths, arrivals = _planned(workload_dir)
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for prefill, decode, time_ns, chunks in zip(
@@ -59,7 +60,8 @@ def export_vidur_trace(workload_dir: Path, path: Path) -> None:
     The published version reads `Date`, `Time`, `PromptTokenCount` and `CompletionTokenCount`, and
     scales by default: set its `prefill_scale_factor`, `decode_scale_factor` and `time_scale_factor`
     to 1 and `max_tokens` to the context. Its repository reads `arrived_at`, `num_prefill_tokens`
-    and `num_decode_tokens`. Raises as `export_timed_trace`."""
+    and `num_decode_tokens`. Raises as `export_timed_trace`.
+    """
     lengths, arrivals = _planned(workload_dir)
     seconds = arrivals / NS_PER_S
     pd.DataFrame(
@@ -108,7 +110,8 @@ def _planned(
 
 def _chunk_ids(workload_dir: Path, lengths: pd.DataFrame) -> Iterator[list[int]]:
     """Ids of each request's chunks: a prompt's own, except where block ids, or the same prompt
-    again, share them."""
+    again, share them.
+    """
     with (workload_dir / PROMPTS_FILE).open(encoding="utf-8") as file:
         prompts = {row["prompt_id"]: row for row in map(json.loads, file)}
     chunks_a_block = (

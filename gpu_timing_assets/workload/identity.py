@@ -1,5 +1,6 @@
 """What a workload is made from, and what changed if a directory holds one made from something
-else."""
+else.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,12 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpu_timing_assets.core.errors import ArtifactError, WorkloadError
-from gpu_timing_assets.core.metadata import (
-    WORKLOAD_META_FILE,
-    WorkloadMeta,
-    config_sha256,
-    read_complete_workload,
-)
+from gpu_timing_assets.core.files import config_sha256
+from gpu_timing_assets.core.workload import WORKLOAD_META_FILE, WorkloadMeta, read_complete_workload
 from gpu_timing_assets.workload.input_files import file_sha256, resolve_input
 from gpu_timing_assets.workload.tokenizer import WorkloadTokenizer
 
@@ -27,7 +24,8 @@ GENERATOR_VERSION = 1
 @dataclass(frozen=True)
 class WorkloadIdentity:
     """`made_from`: the preset without its defaults (a field added later changes no identity), the
-    hashes of the files it names, the tokenizer's hash and the generator's version."""
+    hashes of the files it names, the tokenizer's hash and the generator's version.
+    """
 
     workload_id: str
     tokenizer: WorkloadTokenizer
@@ -61,13 +59,14 @@ def reuse_workload(directory: Path, identity: WorkloadIdentity, limit: int) -> W
 
     Raises `WorkloadError` if it was made from something else (saying what), if its requests are
     longer than `limit` tokens, or if the directory is no workload; `ArtifactError` if one of its
-    files was changed."""
+    files was changed.
+    """
     if not (directory / WORKLOAD_META_FILE).is_file():
         raise WorkloadError(
             f"{directory} exists but has no {WORKLOAD_META_FILE}: it is no workload; move it away"
         )
     meta = read_complete_workload(directory)
-    for name, expected in meta.details.get("files_sha256", {}).items():
+    for name, expected in meta.files_sha256.items():
         path = directory / name
         if not path.is_file() or file_sha256(path) != expected:
             raise ArtifactError(
@@ -75,14 +74,14 @@ def reuse_workload(directory: Path, identity: WorkloadIdentity, limit: int) -> W
                 f"workload again"
             )
     if meta.config_sha256 != identity.sha256:
-        changed = list(_differences("", meta.details.get("made_from", {}), identity.made_from))
+        changed = list(_differences("", meta.made_from, identity.made_from))
         raise WorkloadError(
             f"{directory} holds a workload made from something else "
             f"({'; '.join(changed) or 'of an older form'}): a "
             "workload never changes, so give the changed one another workload_id, or move the old "
             "directory away"
         )
-    longest = int(meta.details["longest_request_tokens"])
+    longest = meta.longest_request_tokens
     if longest > limit:
         raise WorkloadError(
             f"workload {meta.workload_id}: its longest request has {longest} tokens, the context "

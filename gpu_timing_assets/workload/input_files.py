@@ -1,5 +1,6 @@
 """Files a workload is made from: which paths may be read, and how they are opened, compressed or
-not."""
+not.
+"""
 
 import bz2
 import gzip
@@ -25,7 +26,8 @@ def resolve_input(path: str, data_root: Path) -> Path:
 
     Only files below `resources/`, the data root or a directory in `$GPU_TIMING_INPUT_ROOTS`
     (separated as in `$PATH`) are read, because presets can come from a web page. Raises
-    `WorkloadError` for others and for what is no file."""
+    `WorkloadError` for others and for what is no file.
+    """
     found = (PROMPTS_DIR / path).resolve()
     named = [
         Path(root) for root in os.environ.get(INPUT_ROOTS_VARIABLE, "").split(os.pathsep) if root
@@ -54,7 +56,8 @@ def open_input(path: Path) -> Iterator[IO[bytes]]:
     say which it is.
 
     Raises `WorkloadError` for an archive that is truncated or damaged, or a zip of more than one
-    file."""
+    file.
+    """
     damaged = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError)
     try:
         with path.open("rb") as raw:

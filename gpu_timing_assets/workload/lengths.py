@@ -1,5 +1,6 @@
 """How many tokens the prompts and the outputs have: a length process, a stream and a count give
-whole token counts."""
+whole token counts.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,8 @@ def draw_lengths(
     process: "LengthProcess", stream: "RandomStream", count: int, observed: Counts | None = None
 ) -> Counts:
     """`count` token counts, shape (count,), each at least 1. `observed` is what an `empirical`
-    process draws from."""
+    process draws from.
+    """
     if process.kind == "fixed":
         return np.full(count, process.tokens, dtype=np.int64)
     if process.kind == "uniform":

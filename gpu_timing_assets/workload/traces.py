@@ -2,7 +2,8 @@
 
 What is malformed is an error that names the file, the row (the header is row 1) and the field. What
 is well formed but cannot be served (no prompt or no output tokens), or was not asked for, is
-counted and named in the metadata."""
+counted and named in the metadata.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +34,8 @@ NAMED_ROWS = 10
 class TraceFormat:
     """What is known of a trace, whichever file it comes in. Times are in units of `time_unit_ns`;
     `time_unit_ns` is `None` where they are dates. `block_size_tokens` belongs to the block
-    hashes."""
+    hashes.
+    """
 
     name: str
     licence: str
@@ -96,7 +98,8 @@ class TraceRequests:
 
     `rows`: where each stands in the file. `times_ns`: from 0, never decreasing; `None` if the
     format has none. `texts`: prompts and answers, where the trace has them. `source`: what goes
-    into `workload_meta.json`."""
+    into `workload_meta.json`.
+    """
 
     path: Path
     format: str
@@ -188,7 +191,8 @@ def trace_candidates(
 ) -> Candidates:
     """The trace's first `count` requests (all if `None`) with their prompts: texts where it has
     them, else random tokens that share prefixes as its block hashes do. Raises `WorkloadError` if
-    it has fewer."""
+    it has fewer.
+    """
     total = len(trace.rows) if count is None else count
     if total > len(trace.rows):
         raise WorkloadError(
@@ -249,7 +253,8 @@ def _is_jsonl(path: Path) -> bool:
 
 def _spread_within_seconds(times_ns: Integers, seed: int) -> Integers:
     """Whole seconds become random times within them; the file's order stays, for the sorted times
-    are dealt in it."""
+    are dealt in it.
+    """
     offsets = (RandomStream(seed, "within_second").uniform(len(times_ns)) * NS_PER_S).astype(
         np.int64
     )
@@ -316,7 +321,8 @@ def _scaled_times(
     selection: "TraceSelection", path: Path, times_ns: Integers | None
 ) -> tuple[Integers | None, float | None]:
     """Times from 0, scaled so that n requests come at the target rate: n − 1 intervals of mean
-    1/rate."""
+    1/rate.
+    """
     if times_ns is None:
         return None, None
     since = times_ns - times_ns[0]

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from gpu_timing_assets.core.closed_loop import CLOSED_LOOP
-from gpu_timing_assets.core.metadata import (
-    CONFIG_FILE,
+from gpu_timing_assets.core.files import CONFIG_FILE, write_json
+from gpu_timing_assets.core.prompts import PROMPT_TOKEN_IDS_FILE, PROMPTS_FILE
+from gpu_timing_assets.core.tables.schemas import CLOSED_LOOP, TRACE_INTERVALS, TRACE_LENGTHS
+from gpu_timing_assets.core.workload import (
     WORKLOAD_META_FILE,
+    ClosedLoopMeta,
     WorkloadMeta,
     workload_sha256,
-    write_json,
 )
-from gpu_timing_assets.core.prompts import PROMPT_TOKEN_IDS_FILE, PROMPTS_FILE
-from gpu_timing_assets.core.tables import TRACE_INTERVALS, TRACE_LENGTHS
 from gpu_timing_assets.workload.arrivals import NS_PER_S, ClosedLoop
 from gpu_timing_assets.workload.identity import WorkloadIdentity
 from gpu_timing_assets.workload.input_files import file_sha256
@@ -79,25 +78,21 @@ def write_workload(
             for text in requests.prompts.texts
         )
         written.append(_write_lines(directory / PROMPT_TOKEN_IDS_FILE, lines))
-    details: dict[str, Any] = {}
+    closed_loop = None
     if requests.closed_loop is not None:
         loop = requests.closed_loop
-        written.append(
-            CLOSED_LOOP.write(
-                pd.DataFrame(
-                    {
-                        "request_id": request_id,
-                        "user_id": loop.user_id,
-                        "think_time_ns": loop.think_time_ns,
-                    }
-                ),
-                directory,
-            )
+        frame = pd.DataFrame(
+            {
+                "request_id": request_id,
+                "user_id": loop.user_id,
+                "think_time_ns": loop.think_time_ns,
+            }
         )
-        details["closed_loop"] = {
-            "users": int(loop.user_id.max()) + 1,
-            "mean_think_time_ns": int(loop.think_time_ns.sum()) // count,
-        }
+        written.append(CLOSED_LOOP.write(frame, directory))
+        closed_loop = ClosedLoopMeta(
+            users=int(loop.user_id.max()) + 1,
+            mean_think_time_ns=int(loop.think_time_ns.sum()) // count,
+        )
     write_json(directory / CONFIG_FILE, config)
     duration_ns = int(requests.arrival_time_ns[-1])
     total = requests.num_prefill_tokens + requests.num_decode_tokens
@@ -114,13 +109,11 @@ def write_workload(
         tokenizer=identity.tokenizer.describe(),
         source=requests.source,
         config_sha256=identity.sha256,
-        details={
-            **details,
-            "made_from": identity.made_from,
-            "longest_request_tokens": int(total.max()),
-            "mean_rate_per_s": count * NS_PER_S / duration_ns if duration_ns else None,
-            "files_sha256": {path.name: file_sha256(path) for path in written},
-        },
+        closed_loop=closed_loop,
+        made_from=identity.made_from,
+        longest_request_tokens=int(total.max()),
+        mean_rate_per_s=count * NS_PER_S / duration_ns if duration_ns else None,
+        files_sha256={path.name: file_sha256(path) for path in written},
     )
     write_page(
         directory,

@@ -2,7 +2,8 @@
 backfill, a report.
 
 Set GPU_TIMING_BROWSER_BACKEND=null_engine to look without an engine (there is then no simulation
-and no report)."""
+and no report).
+"""
 
 import os
 import subprocess

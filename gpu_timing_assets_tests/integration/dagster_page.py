@@ -112,7 +112,8 @@ class DagsterPage:
 
     def started_processes(self) -> list[psutil.Process]:
         """All live processes that came from this page, whoever their parent is now, but not the
-        page's own."""
+        page's own.
+        """
         marker, found = str(self.data), []
         for process in psutil.process_iter():
             try:
@@ -143,7 +144,8 @@ class DagsterPage:
 
     def _keeps_the_pages_books(self, process: psutil.Process) -> bool:
         """Python's resource tracker of the code server, which starts with the first run and
-        stays."""
+        stays.
+        """
         return process.ppid() in self.base_processes and "resource_tracker" in " ".join(
             process.cmdline()
         )

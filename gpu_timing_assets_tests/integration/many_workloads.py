@@ -1,5 +1,6 @@
 """A copy of the project with more small workloads: adding one is adding a preset file, nothing
-else."""
+else.
+"""
 
 import re
 import shutil
@@ -12,7 +13,8 @@ def project_with_workloads(
     folder: Path, count: int, *, only: bool = False
 ) -> tuple[Path, list[str]]:
     """The copy and the ids of its `count` new workloads, which are its `only` ones if that is asked
-    for."""
+    for.
+    """
     project = folder / "project"
     for name in ("gpu_timing_assets", "resources"):
         shutil.copytree(

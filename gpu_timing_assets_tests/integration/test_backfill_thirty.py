@@ -1,5 +1,6 @@
 """Thirty partitions through the queued run coordinator, two runs at a time, with an engine that
-answers at once."""
+answers at once.
+"""
 
 from itertools import pairwise
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from gpu_timing_assets.core.metadata import read_complete_run, read_complete_workload
+from gpu_timing_assets.core.run import read_complete_run
+from gpu_timing_assets.core.workload import read_complete_workload
 from gpu_timing_assets_tests.integration.dagster_page import dagster_page, wait_until
 from gpu_timing_assets_tests.integration.many_workloads import project_with_workloads
 

@@ -1,5 +1,6 @@
 """The set-up of deploy/celery as it is: Redis, PostgreSQL, two workers, the page; each step ran
-where its queue says."""
+where its queue says.
+"""
 
 import os
 import signal

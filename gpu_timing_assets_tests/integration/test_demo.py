@@ -2,7 +2,8 @@
 the cause, the remedy and the log.
 
 What goes wrong is planted in the demo's processes by a `sitecustomize` module, by a held lock or by
-other files under /proc."""
+other files under /proc.
+"""
 
 import os
 import re
@@ -78,7 +79,8 @@ def demo(tmp_path: Path) -> Demo:
 
 def screen(done: "subprocess.CompletedProcess[str]") -> str:
     """What is left on the terminal below the progress, with its line breaks made spaces; at most
-    ten lines."""
+    ten lines.
+    """
     lines = [
         line for line in (done.stdout + done.stderr).splitlines() if not re.match(r"\[\d/6\]", line)
     ]

@@ -3,7 +3,8 @@ result behind.
 
 The victims are what the kernel's OOM killer or a node's restart would hit: vLLM's engine core, the
 stage's engine process, the Dagster step, the run worker, Dagster's daemon, the whole machine;
-`cancel` is the page's own button."""
+`cancel` is the page's own button.
+"""
 
 import os
 import signal
@@ -18,7 +19,7 @@ import psutil
 import pytest
 
 from gpu_timing_assets.core.data_root import PROJECT_ROOT
-from gpu_timing_assets.core.metadata import read_complete_run
+from gpu_timing_assets.core.run import read_complete_run
 from gpu_timing_assets_tests.integration.dagster_page import (
     TERMINATE,
     DagsterPage,
@@ -138,7 +139,8 @@ def test_killing_the_machine_without_an_engine(tmp_path: Path):
 
 def kill_the_daemon(folder: Path, moment: str, target: str) -> None:
     """`dagster dev` ends with its daemon; the run that is under way is measured to its end by its
-    own worker."""
+    own worker.
+    """
     with dagster_page(folder, GPU_TIMING_TARGET=target) as page:
         run_id = start_measuring(page, moment)
         page.daemon().kill()
@@ -273,7 +275,8 @@ def processes_of_attempt(
     page: DagsterPage, engine: psutil.Process, victim: str
 ) -> list[psutil.Process]:
     """What has to be gone: the engine's processes, and the step's and the worker's if theirs is the
-    kill."""
+    kill.
+    """
     try:
         doomed = [engine, *engine.children(recursive=True)]
     except psutil.NoSuchProcess:

@@ -1,5 +1,6 @@
 """The engine and the kernels on a CPU with no more than AVX2, whatever this one has: by vLLM's own
-choice, and under emulation."""
+choice, and under emulation.
+"""
 
 import json
 import os
@@ -13,7 +14,8 @@ import pytest
 
 from gpu_timing_assets.config.experiment import ExperimentConfig, compose
 from gpu_timing_assets.core.data_root import PROJECT_ROOT, DataRoot
-from gpu_timing_assets.core.metadata import read_complete_run, read_json, write_json
+from gpu_timing_assets.core.files import read_json, write_json
+from gpu_timing_assets.core.run import read_complete_run
 from gpu_timing_assets.measure.profiling.kernel_process import read_part
 from gpu_timing_assets.measure.profiling.parts import (
     ATTENTION_PART,
@@ -65,7 +67,8 @@ class Lab:
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """A bundle, a real run, a simulation and their comparison, as a CPU with AVX2 alone makes
-    them."""
+    them.
+    """
     root = tmp_path_factory.mktemp("avx2")
     limits = (
         "hardware=cpu",
@@ -120,7 +123,8 @@ def test_a_bundle_of_a_lesser_cpu_is_not_taken_for_this_ones(lab: Lab) -> None:
 )
 def test_kernels_are_timed_on_an_emulated_cpu_without_avx512(lab: Lab, tmp_path: Path) -> None:
     """Haswell, as QEMU's user mode emulates it: an AVX-512 instruction ends the process with SIGILL
-    there."""
+    there.
+    """
     config = lab.config
     tiny = {
         "num_tokens": (1, 2, 4, 8),

@@ -1,5 +1,6 @@
 """The nightly backfill lived through: switched on in the page, ticked by the daemon's own clock, on
-the CPU engine."""
+the CPU engine.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from gpu_timing_assets.core.metadata import read_complete_run
+from gpu_timing_assets.core.run import read_complete_run
 from gpu_timing_assets_tests.integration.dagster_page import (
     LOCATION,
     DagsterPage,

@@ -1,5 +1,6 @@
 """What a person does on the page, through the page's own GraphQL, with an engine that answers at
-once."""
+once.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from gpu_timing_assets.core.metadata import read_complete_run
+from gpu_timing_assets.core.run import read_complete_run
 from gpu_timing_assets_tests.integration.dagster_page import (
     ASSET,
     CHECKS,

@@ -1,5 +1,6 @@
 """The whole graph on the real CPU engine, from the command that the README names, and what a person
-gets out of it."""
+gets out of it.
+"""
 
 import os
 import subprocess
@@ -11,20 +12,13 @@ import dagster as dg
 import pytest
 
 from gpu_timing_assets.config.experiment import load_snapshot
+from gpu_timing_assets.core.bundle import BUNDLE_META_FILE
 from gpu_timing_assets.core.data_root import PROJECT_ROOT, DataRoot
-from gpu_timing_assets.core.metadata import (
-    BUNDLE_META_FILE,
-    CONFIG_FILE,
-    RunMeta,
-    read_complete_run,
-    read_complete_workload,
-)
-from gpu_timing_assets.core.tables import (
-    ENGINE_BATCHES,
-    ENGINE_STEPS,
-    read_run_tables,
-    read_workload_tables,
-)
+from gpu_timing_assets.core.files import CONFIG_FILE
+from gpu_timing_assets.core.run import RunMeta, read_complete_run
+from gpu_timing_assets.core.tables.invariants import read_run_tables, read_workload_tables
+from gpu_timing_assets.core.tables.schemas import ENGINE_BATCHES, ENGINE_STEPS
+from gpu_timing_assets.core.workload import read_complete_workload
 
 pytestmark = pytest.mark.engine
 WORKLOAD = "chat_poisson"

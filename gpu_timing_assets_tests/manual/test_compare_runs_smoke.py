@@ -3,7 +3,8 @@ the other smoke tests.
 
 Run it as a script (`python gpu_timing_assets_tests/manual/test_compare_runs_smoke.py [key=value
 …]`, Hydra overrides choose workload and target) or by pytest, which skips it where there is nothing
-to compare. The report goes to a temporary directory and is left there to be looked at."""
+to compare. The report goes to a temporary directory and is left there to be looked at.
+"""
 
 import sys
 import tempfile

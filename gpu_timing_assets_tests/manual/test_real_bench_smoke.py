@@ -3,7 +3,8 @@ minute), or the GPU named.
 
 Run it as a script (`python gpu_timing_assets_tests/manual/test_real_bench_smoke.py [key=value …]`,
 Hydra overrides choose the target: `hardware=h100 backend=vllm model=qwen3-0.6b`), which keeps the
-runs in a temporary directory and says where; or by pytest, on the CPU."""
+runs in a temporary directory and says where; or by pytest, on the CPU.
+"""
 
 import sys
 import tempfile
@@ -11,8 +12,9 @@ from pathlib import Path
 
 from gpu_timing_assets import workload
 from gpu_timing_assets.config.experiment import compose
-from gpu_timing_assets.core.metadata import read_complete_run
-from gpu_timing_assets.core.tables import ENGINE_BATCHES, ENGINE_STEPS, read_run_tables
+from gpu_timing_assets.core.run import read_complete_run
+from gpu_timing_assets.core.tables.invariants import read_run_tables
+from gpu_timing_assets.core.tables.schemas import ENGINE_BATCHES, ENGINE_STEPS
 from gpu_timing_assets.measure import real_bench
 
 

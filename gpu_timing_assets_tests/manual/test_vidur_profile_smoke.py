@@ -4,7 +4,8 @@ named.
 Run it as a script (`python gpu_timing_assets_tests/manual/test_vidur_profile_smoke.py [key=value
 …]`, Hydra overrides choose the target: `hardware=h100 backend=vllm model=qwen3-0.6b
 profiling=quick`), which keeps the bundle in a temporary directory and says where; or by pytest, on
-the CPU."""
+the CPU.
+"""
 
 import sys
 import tempfile

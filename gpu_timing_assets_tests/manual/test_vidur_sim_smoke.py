@@ -3,7 +3,8 @@ for minutes.
 
 Run it as a script (`python gpu_timing_assets_tests/manual/test_vidur_sim_smoke.py [key=value …]`),
 which keeps the runs in a temporary directory and says where; or by pytest, which leaves out
-`stock`."""
+`stock`.
+"""
 
 import sys
 import tempfile
@@ -14,7 +15,7 @@ import pytest
 from gpu_timing_assets import workload
 from gpu_timing_assets.config.experiment import compose
 from gpu_timing_assets.core.data_root import REFERENCE_DATA
-from gpu_timing_assets.core.tables import read_run_tables
+from gpu_timing_assets.core.tables.invariants import read_run_tables
 from gpu_timing_assets.simulators import vidur_ext
 
 TARGET = (

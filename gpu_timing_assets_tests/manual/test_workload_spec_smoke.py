@@ -2,7 +2,8 @@
 only, about 30 s.
 
 `python gpu_timing_assets_tests/manual/test_workload_spec_smoke.py [DATA_ROOT]` keeps the workloads,
-and says where their pages lie; under pytest they are made in a temporary directory."""
+and says where their pages lie; under pytest they are made in a temporary directory.
+"""
 
 import sys
 import tempfile
@@ -12,7 +13,7 @@ import pytest
 
 from gpu_timing_assets.config.experiment import compose, preset_names
 from gpu_timing_assets.core.prompts import WorkloadPrompts
-from gpu_timing_assets.core.tables import read_workload_tables
+from gpu_timing_assets.core.tables.invariants import read_workload_tables
 from gpu_timing_assets.workload import WorkloadInputs, run
 from gpu_timing_assets.workload.exports import export_timed_trace
 from gpu_timing_assets.workload.tokenizer import load_tokenizer
@@ -39,7 +40,8 @@ def make(name: str, data_root: Path) -> Path:
 
 def check_in_vllm(workload_dir: Path, trace: Path) -> None:
     """vLLM's own reader of timed traces, with its default settings, gives the planned times and
-    lengths."""
+    lengths.
+    """
     from transformers import PreTrainedTokenizerFast
     from vllm.benchmarks.datasets.datasets import TimedTrace
 

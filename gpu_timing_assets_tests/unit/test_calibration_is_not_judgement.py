@@ -1,7 +1,8 @@
 """No fitted number comes from a workload that it is judged on.
 
 A bundle is measured with bursts of its own; the time model reads the bundle's tables and nothing
-else."""
+else.
+"""
 
 import ast
 import inspect
@@ -15,10 +16,15 @@ import pytest
 
 from gpu_timing_assets import engine_loop as timing_model
 from gpu_timing_assets.config.experiment import ExperimentConfig, compose, preset_names
-from gpu_timing_assets.core.bundle import BURST_BATCHES, BURST_REQUESTS, BURST_STEPS, host_dir
+from gpu_timing_assets.core.bundle import host_dir
 from gpu_timing_assets.core.data_root import REFERENCE_DATA
-from gpu_timing_assets.core.metadata import read_json
-from gpu_timing_assets.core.tables import REQUEST_METRICS
+from gpu_timing_assets.core.files import read_json
+from gpu_timing_assets.core.tables.schemas import (
+    BURST_BATCHES,
+    BURST_REQUESTS,
+    BURST_STEPS,
+    REQUEST_METRICS,
+)
 from gpu_timing_assets.engine_loop.engine_timing import fit_engine_timing
 from gpu_timing_assets.measure import profiling
 from gpu_timing_assets.measure.profiling.burst_plan import Burst

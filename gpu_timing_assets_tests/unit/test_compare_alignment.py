@@ -1,5 +1,6 @@
 """Alignment: which requests and tokens of which run are compared, and the latencies made from
-them."""
+them.
+"""
 
 import itertools
 import re
@@ -76,7 +77,8 @@ def test_a_request_that_failed_in_the_real_run_is_listed_and_left_out_of_both() 
 @st.composite
 def _runs(draw: st.DrawFn) -> tuple[list[int], list[list[list[int]]], list[int]]:
     """Arrivals, token times of two real runs and a simulation, planned tokens; with ties,
-    one-token, failed requests."""
+    one-token, failed requests.
+    """
     planned = draw(st.lists(st.integers(1, 6), min_size=1, max_size=6))
     arrivals = np.cumsum(
         draw(st.lists(st.integers(0, 20), min_size=len(planned), max_size=len(planned)))

@@ -1,5 +1,6 @@
 """The tables of a run: what a reader accepts, and that every fault is named with its file and
-row."""
+row.
+"""
 
 import gzip
 import lzma
@@ -11,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpu_timing_assets.core.errors import ArtifactError
-from gpu_timing_assets.core.tables import REQUEST_METRICS, TOKEN_METRICS, read_run_tables
+from gpu_timing_assets.core.tables.invariants import read_run_tables
+from gpu_timing_assets.core.tables.schemas import REQUEST_METRICS, TOKEN_METRICS
 from gpu_timing_assets_tests.unit.compare.synthetic_runs import MS, tables, write_run
 
 ARRIVALS = [0, 10 * MS, 20 * MS]

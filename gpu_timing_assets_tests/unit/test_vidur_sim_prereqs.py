@@ -23,7 +23,8 @@ from gpu_timing_assets.core.errors import (
     SimulationError,
     UnfinishedArtifactError,
 )
-from gpu_timing_assets.core.metadata import RUN_META_FILE, RunMeta, read_json, write_json
+from gpu_timing_assets.core.files import read_json, write_json
+from gpu_timing_assets.core.run import RUN_META_FILE, RunMeta
 from gpu_timing_assets.measure.profiling import validate_profiling_root
 from gpu_timing_assets.simulators.vidur_ext import SimInputs, run
 from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import (
@@ -83,7 +84,8 @@ def assert_refused(
     simulate, config: ExperimentConfig, error: type[GpuTimingError], *parts: str, **arguments
 ) -> None:
     """The simulation is refused with one line that says all of `parts`, and there is nothing like a
-    result."""
+    result.
+    """
     with pytest.raises(error) as refused:
         simulate(**arguments)
     for part in parts:

@@ -1,7 +1,8 @@
 """The same preset gives the same bytes: for ever, in any process, under any NumPy.
 
 A golden hash that changes is a broken promise to everybody who has a run of that workload. If the
-change is meant, raise `GENERATOR_VERSION` together with the hashes."""
+change is meant, raise `GENERATOR_VERSION` together with the hashes.
+"""
 
 import hashlib
 import json

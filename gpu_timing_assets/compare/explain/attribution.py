@@ -4,12 +4,14 @@ one layer at a time.
 With the real batches in place of the scheduler's, no scheduler error is left: what the error loses
 is the scheduler's share. With the real step times in place of the time model's, the same for the
 time model. What neither explains is the rest: host, pipeline, edges, and what scheduler and time
-model only do together. The shares add up to the error."""
+model only do together. The shares add up to the error.
+"""
 
 import pandas as pd
 
 from gpu_timing_assets.compare.gate.align import Aligned, Series
 from gpu_timing_assets.compare.judge.statistics import METRICS, Objective, error_pct, run_statistics
+from gpu_timing_assets.core.run import SimRunMeta
 
 SCHEDULER, TIME_MODEL, REST, UNSEPARATED = (
     "scheduler",
@@ -17,7 +19,7 @@ SCHEDULER, TIME_MODEL, REST, UNSEPARATED = (
     "rest (host, pipeline, edges)",
     "not separated",
 )
-LAYER_OF_VARIANT = {"recorded_batches": SCHEDULER, "recorded_step_times": TIME_MODEL}
+LAYER_OF_SUBSTITUTION = {"recorded_batches": SCHEDULER, "recorded_step_times": TIME_MODEL}
 
 
 def attribute(aligned: Aligned, objective: Objective) -> pd.DataFrame:
@@ -26,7 +28,8 @@ def attribute(aligned: Aligned, objective: Objective) -> pd.DataFrame:
 
     `share_pct` is the layer's part of the signed error, in percent of the real value; the layers of
     a statistic sum to `error_pct`. With one of the two substitutions missing, what it would have
-    told apart is `not separated`."""
+    told apart is `not separated`.
+    """
     columns = [
         "simulation",
         "metric",
@@ -55,7 +58,7 @@ def attribute(aligned: Aligned, objective: Objective) -> pd.DataFrame:
             if error is None or any(value is None for value in left.values()):
                 continue
             shares = {layer: error - value for layer, value in left.items() if value is not None}
-            remainder = REST if len(shares) == len(LAYER_OF_VARIANT) else UNSEPARATED
+            remainder = REST if len(shares) == len(LAYER_OF_SUBSTITUTION) else UNSEPARATED
             shares[remainder] = error - sum(shares.values())
             rows += [
                 (series.label, *key, layer, share, left.get(layer), error)
@@ -65,13 +68,17 @@ def attribute(aligned: Aligned, objective: Objective) -> pd.DataFrame:
 
 
 def _substituted(aligned: Aligned, series: Series) -> dict[str, Series]:
-    predictor = series.run.meta.details.get("predictor")
+    predictor = _predictor(series)
     return {
-        LAYER_OF_VARIANT[other.run.variant]: other
+        LAYER_OF_SUBSTITUTION[other.run.substitution]: other
         for other in aligned.substituted
-        if other.run.variant in LAYER_OF_VARIANT
-        and other.run.meta.details.get("predictor") == predictor
+        if other.run.substitution in LAYER_OF_SUBSTITUTION and _predictor(other) == predictor
     }
+
+
+def _predictor(series: Series) -> str | None:
+    meta = series.run.meta
+    return meta.predictor or meta.simulator if isinstance(meta, SimRunMeta) else None
 
 
 def largest_layers(table: pd.DataFrame, simulation: str) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """From which step on a simulated engine and the real one, or two real runs, put different requests
-into their batches."""
+into their batches.
+"""
 
 from dataclasses import dataclass
 from itertools import combinations
@@ -16,7 +17,8 @@ ENTRY = ["request_id", "num_scheduled_tokens", "num_computed_tokens"]
 @dataclass(frozen=True)
 class Agreement:
     """`first_different` counts the non-empty steps of a run from 0; `None` if all of both runs' are
-    equal."""
+    equal.
+    """
 
     first_different: int | None
     steps: tuple[int, int]
@@ -58,7 +60,8 @@ def batch_agreement(aligned: Aligned) -> tuple[pd.DataFrame, pd.DataFrame]:
     real run.
 
     `agreement`: one row a pair; `first_difference`: both batches of the first step that differs,
-    one row a request. Runs that did not record their batches are left out."""
+    one row a request. Runs that did not record their batches are left out.
+    """
     real = [series.run for series in aligned.real if series.run.batches is not None]
     pairs: list[tuple[Run, Run]] = list(combinations(real, 2))
     pairs += [
@@ -75,7 +78,7 @@ def batch_agreement(aligned: Aligned) -> tuple[pd.DataFrame, pd.DataFrame]:
             (
                 one.meta.run_id,
                 two.meta.run_id,
-                two.label if two.meta.run_type == "vidur" else "real",
+                two.label if two.meta.run_type == "simulated" else "real",
                 found.steps[0],
                 found.steps[1],
                 found.first_different,

@@ -1,5 +1,6 @@
 """Where in the workload the error lies: by phase, by load, by prompt and output length, and over
-the run's time."""
+the run's time.
+"""
 
 from collections.abc import Iterator
 
@@ -24,7 +25,8 @@ def phase_errors(aligned: Aligned) -> pd.DataFrame:
     """Mean E2E of a request, split at its first token: prefill (queueing too) and decode.
 
     `contribution_pct` is the phase's error in percent of the real E2E, so that the two add up to
-    the error of E2E: errors that cancel in the total show here."""
+    the error of E2E: errors that cancel in the total show here.
+    """
     rows = []
     real = {
         phase: [_phase(series, phase) for series in aligned.real]
@@ -68,7 +70,8 @@ def _phase(series: Series, phase: str) -> float:
 
 def grouped_errors(aligned: Aligned) -> pd.DataFrame:
     """Mean TTFT, TPOT and E2E of groups of requests: fifths by load, prompt and output length;
-    tenths of the time."""
+    tenths of the time.
+    """
     rows = []
     for name, values, group in _groupings(aligned):
         for number in np.unique(group):
@@ -119,7 +122,8 @@ def grouped_errors(aligned: Aligned) -> pd.DataFrame:
 
 def running_at_arrival(series: Series) -> np.ndarray:
     """How many requests had arrived and not finished when each request arrived; shape
-    (requests,)."""
+    (requests,).
+    """
     grid = series.grid
     arrived = np.searchsorted(np.sort(grid.arrival_ns), grid.arrival_ns, side="left")
     finished = np.searchsorted(np.sort(series.last_ns), grid.arrival_ns, side="right")

@@ -57,7 +57,8 @@ def _kolmogorov_smirnov(a: np.ndarray, b: np.ndarray) -> float:
 
 def real_per_request(aligned: Aligned, metric: str) -> np.ndarray:
     """The mean over the real runs of each request's `TTFT`, `TPOT` or `E2E`, in ms; shape
-    (requests,)."""
+    (requests,).
+    """
     return np.mean([per_request(series, metric) for series in aligned.real], axis=0)
 
 
@@ -72,7 +73,8 @@ def request_pairs(aligned: Aligned) -> pd.DataFrame:
 
     `bias_ms` is the mean of simulated − real, `bias_pct` the mean of its percentage; `mape_pct` the
     mean of the absolute percentage; `mape_noise_pct` the same between two real runs (the largest).
-    r is empty where a side does not vary."""
+    r is empty where a side does not vary.
+    """
     rows = []
     for metric in ("TTFT", "TPOT", "E2E"):
         real = real_per_request(aligned, metric)
@@ -125,7 +127,8 @@ def _mape(real: np.ndarray, simulated: np.ndarray) -> float:
 
 def request_table(aligned: Aligned) -> pd.DataFrame:
     """One row for each compared request and simulation: what the request was, and its latencies
-    (ms), real (mean over the runs) and simulated."""
+    (ms), real (mean over the runs) and simulated.
+    """
     grid = aligned.grid
     parts = []
     for series in aligned.simulated:

@@ -3,7 +3,8 @@
 Scheduling a step is Python alone: no kernel, no network, and with the requests of a step it takes a
 known time. So the time that a real run's steps took to schedule, against what the bundle says of
 steps of the same size, is a clock for the host. A machine that drifts shows here before anybody
-doubts the simulation, and a simulation cannot know of it."""
+doubts the simulation, and a simulation cannot know of it.
+"""
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,8 @@ def host_speed(aligned: Aligned, primary: str) -> pd.DataFrame:
 
     `real_us` and `profiled_us`: median time to schedule a step, of the same steps;
     `host_time_ratio`: median of their ratio, above 1 where the host was slower than when it was
-    profiled."""
+    profiled.
+    """
     simulated = aligned.simulation(primary).run.steps
     profiled = (
         _schedule_us(simulated)

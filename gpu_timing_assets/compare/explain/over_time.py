@@ -13,7 +13,8 @@ def load_over_time(aligned: Aligned) -> pd.DataFrame:
 
     `running_requests` is the mean over the window of the requests that have arrived and not
     finished; `batch_size` the mean requests in a step that was scheduled in the window, empty where
-    none was or steps were not recorded."""
+    none was or steps were not recorded.
+    """
     runs = (*aligned.real, *aligned.simulated)
     start = int(aligned.grid.arrival_ns.min())
     edges = np.linspace(start, max(int(series.last_ns.max()) for series in runs), WINDOWS + 1)

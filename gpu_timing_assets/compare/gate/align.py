@@ -3,7 +3,8 @@ arithmetic.
 
 A request counts if it finished in every run; one that failed anywhere is listed and left out
 everywhere. A request's series is cut to the tokens that the real runs made (the fewest of them,
-where they differ): a request that stopped early is compared on the tokens it has."""
+where they differ): a request that stopped early is compared on the tokens it has.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,13 +14,14 @@ import pandas as pd
 
 from gpu_timing_assets.compare.gate.load import Run
 from gpu_timing_assets.core.errors import ArtifactError, IncomparableRunsError
-from gpu_timing_assets.core.tables import REQUEST_METRICS
+from gpu_timing_assets.core.tables.schemas import REQUEST_METRICS
 
 
 @dataclass(frozen=True)
 class Grid:
     """The common requests, by id, and how many tokens of each count. All arrays have shape
-    (requests,)."""
+    (requests,).
+    """
 
     request_id: np.ndarray
     arrival_ns: np.ndarray
@@ -37,7 +39,8 @@ class Grid:
     @cached_property
     def interval_owner(self) -> np.ndarray:
         """Which request (its position) each interval between tokens belongs to; shape (sum of
-        tokens − requests,)."""
+        tokens − requests,).
+        """
         return np.repeat(np.arange(len(self)), self.tokens - 1)
 
 
@@ -85,7 +88,8 @@ class Series:
     @cached_property
     def itl_ms(self) -> np.ndarray:
         """Time between consecutive tokens of one request; one value for every token but the
-        first."""
+        first.
+        """
         within = np.ones(max(len(self.token_time_ns) - 1, 0), dtype=bool)
         within[self.grid.first_row[1:] - 1] = False
         return np.diff(self.token_time_ns)[within] / 1e6
@@ -107,7 +111,8 @@ class Aligned:
 
     `simulated` are the simulations to judge, `substituted` those with a part of a real run in place
     of a layer, which only say where an error comes from. `excluded` lists each request left out:
-    `request_id`, `run_id`, `side`, `reason`; `completeness` has one row a run."""
+    `request_id`, `run_id`, `side`, `reason`; `completeness` has one row a run.
+    """
 
     grid: Grid
     real: tuple[Series, ...]
@@ -125,7 +130,8 @@ def align(real: list[Run], simulated: list[Run]) -> Aligned:
 
     Raises `IncomparableRunsError` naming file and row where the runs do not hold the same requests
     with the same arrivals and lengths, or a simulation made fewer tokens than the real runs;
-    `ArtifactError` if no request is left."""
+    `ArtifactError` if no request is left.
+    """
     runs = [*real, *simulated]
     for run in runs[1:]:
         _refuse_other_requests(runs[0], run)
@@ -157,10 +163,10 @@ def align(real: list[Run], simulated: list[Run]) -> Aligned:
         grid=grid,
         real=tuple(Series(run, grid, _cut_tokens(run, cut)) for run in real),
         simulated=tuple(
-            Series(run, grid, _cut_tokens(run, cut)) for run in simulated if not run.variant
+            Series(run, grid, _cut_tokens(run, cut)) for run in simulated if not run.substitution
         ),
         substituted=tuple(
-            Series(run, grid, _cut_tokens(run, cut)) for run in simulated if run.variant
+            Series(run, grid, _cut_tokens(run, cut)) for run in simulated if run.substitution
         ),
         excluded=_excluded(real, simulated),
         completeness=_completeness(real, simulated, len(grid), cut),

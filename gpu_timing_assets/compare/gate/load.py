@@ -1,6 +1,8 @@
 """Runs as they lie on disk: metadata, request and token tables, and the engine's steps where they
-were recorded."""
+were recorded.
+"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,78 +10,86 @@ import pandas as pd
 
 from gpu_timing_assets.compare.results import ComparisonInputs
 from gpu_timing_assets.core.errors import ArtifactError, IncomparableRunsError
-from gpu_timing_assets.core.metadata import RunMeta, read_complete_run
-from gpu_timing_assets.core.tables import ENGINE_BATCHES, ENGINE_STEPS, Table, read_run_tables
+from gpu_timing_assets.core.run import (
+    RUN_META_FILE,
+    RealRunMeta,
+    SimRunMeta,
+    read_complete_run,
+    run_type_of,
+)
+from gpu_timing_assets.core.tables.invariants import read_run_tables
+from gpu_timing_assets.core.tables.schemas import ENGINE_BATCHES, ENGINE_STEPS
+from gpu_timing_assets.core.tables.table import Table
 
 
 @dataclass(frozen=True)
 class Run:
     """One run. `requests` and `tokens` are sorted by request and token; `steps` and `batches` are
-    `None` where the run did not record them."""
+    `None` where the run did not record them.
+    """
 
     label: str
     directory: Path
-    meta: RunMeta
+    meta: RealRunMeta | SimRunMeta
     requests: pd.DataFrame
     tokens: pd.DataFrame
     steps: pd.DataFrame | None
     batches: pd.DataFrame | None
 
     @property
-    def variant(self) -> str | None:
-        return self.meta.details.get("variant")
+    def substitution(self) -> str | None:
+        return self.meta.substitution if isinstance(self.meta, SimRunMeta) else None
 
 
 def read_metas(
     inputs: ComparisonInputs, *, allow_invalid: bool
-) -> tuple[list[RunMeta], list[RunMeta]]:
+) -> tuple[list[RealRunMeta], list[SimRunMeta]]:
     """The metadata of the real runs and of the simulations, in the order given.
 
     Raises `UnfinishedArtifactError` for one that is not finished, `IncomparableRunsError` where a
-    side is empty or a directory is not of that side. A real run that judged itself invalid passes
-    only with `allow_invalid`."""
-    sides = (("real", inputs.real_run_dirs), ("vidur", inputs.sim_run_dirs))
-    metas: dict[str, list[RunMeta]] = {"real": [], "vidur": []}
-    for run_type, directories in sides:
-        stage = "real-bench" if run_type == "real" else "vidur-sim"
-        if not directories:
+    side is empty, a directory is given twice or is not of that side. A real run that judged itself
+    invalid passes only with `allow_invalid`.
+    """
+    _check_side(inputs.real_run_dirs, "real", "real-bench")
+    _check_side(inputs.sim_run_dirs, "simulated", "vidur-sim")
+    real = [
+        read_complete_run(directory, RealRunMeta, allow_invalid=allow_invalid)
+        for directory in inputs.real_run_dirs
+    ]
+    return real, [read_complete_run(directory, SimRunMeta) for directory in inputs.sim_run_dirs]
+
+
+def _check_side(directories: Sequence[Path], run_type: str, stage: str) -> None:
+    if not directories:
+        raise IncomparableRunsError(
+            f"there is no finished {run_type} run to compare: make one with `{stage}`"
+        )
+    seen: set[Path] = set()
+    for directory in directories:
+        if directory.resolve() in seen:
             raise IncomparableRunsError(
-                f"there is no finished {run_type} run to compare: make one with `{stage}`"
+                f"{directory} was given twice: a run has no noise against itself"
             )
-        seen: set[Path] = set()
-        for directory in directories:
-            if directory.resolve() in seen:
-                raise IncomparableRunsError(
-                    f"{directory} was given twice: a run has no noise against itself"
-                )
-            seen.add(directory.resolve())
-            meta = read_complete_run(directory, allow_invalid=allow_invalid and run_type == "real")
-            if meta.run_type != run_type:
-                raise IncomparableRunsError(
-                    f"{directory} is a {meta.run_type!r} run, expected {run_type!r}: give it on "
-                    f"its own side"
-                )
-            metas[run_type].append(meta)
-    return metas["real"], metas["vidur"]
+        seen.add(directory.resolve())
+        if (directory / RUN_META_FILE).is_file() and (found := run_type_of(directory)) != run_type:
+            raise IncomparableRunsError(
+                f"{directory} is a {found!r} run, expected {run_type!r}: give it on its own side"
+            )
 
 
-def simulation_labels(metas: list[RunMeta]) -> list[str]:
-    """A short name for each simulation: its predictor and variant; the run's id where that would
-    name two."""
-    short = []
-    for meta in metas:
-        predictor = str(meta.details.get("predictor") or meta.run_id)
-        variant = meta.details.get("variant")
-        short.append(f"{predictor} + {str(variant).replace('_', ' ')}" if variant else predictor)
+def simulation_labels(metas: list[SimRunMeta]) -> list[str]:
+    """A short name for each simulation; the run's id where that would name two."""
+    short = [meta.label for meta in metas]
     return [
         meta.run_id if short.count(name) > 1 else name
         for name, meta in zip(short, metas, strict=True)
     ]
 
 
-def load_run(directory: Path, meta: RunMeta, label: str) -> Run:
+def load_run(directory: Path, meta: RealRunMeta | SimRunMeta, label: str) -> Run:
     """Raises `ArtifactError` naming file and row for a table that is missing, malformed or breaks
-    an invariant."""
+    an invariant.
+    """
     requests, tokens = read_run_tables(directory)
     if requests.empty:
         raise ArtifactError(f"{directory / 'request_metrics.csv'}: there is no request in it")
@@ -101,7 +111,8 @@ def load_run(directory: Path, meta: RunMeta, label: str) -> Run:
 
 def check_steps(directory: Path, steps: pd.DataFrame) -> None:
     """Raises `ArtifactError` naming file and row where steps do not ascend or a step ends before it
-    begins."""
+    begins.
+    """
     for bad, why in (
         (steps["step"].diff() <= 0, "does not follow the step before it"),
         (steps["schedule_begin_ns"].diff() < 0, "begins before the step before it"),
@@ -119,7 +130,8 @@ def check_steps(directory: Path, steps: pd.DataFrame) -> None:
 
 def check_batches(directory: Path, batches: pd.DataFrame, requests: pd.DataFrame) -> None:
     """Raises `ArtifactError` naming file and row where a request stands twice in a step or is not
-    the run's."""
+    the run's.
+    """
     for bad, why in (
         (batches.duplicated(["step", "request_id"]), "stands twice in its step"),
         (~batches["request_id"].isin(requests["request_id"]), "is not in request_metrics.csv"),

@@ -1,5 +1,6 @@
 """The gate before any figure: did both sides do the same work, on the same target, under the same
-knobs?"""
+knobs?
+"""
 
 import json
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from gpu_timing_assets.core.errors import IncomparableRunsError
-from gpu_timing_assets.core.metadata import RunMeta
+from gpu_timing_assets.core.run import RealRunMeta, SimRunMeta
 
 # Knobs that may differ between a real run and a simulation of it without making the figures
 # meaningless: they are listed in the report. Every other knob must be equal.
@@ -20,7 +21,8 @@ IDENTITY = ("workload_id", "workload_sha256", "model", "hardware")
 @dataclass(frozen=True)
 class Mismatch:
     """One knob that differs between the first real run and another run. `hard` ones refuse the
-    comparison."""
+    comparison.
+    """
 
     run_id: str
     knob: str
@@ -34,7 +36,7 @@ class Mismatch:
 
 
 def parity(
-    real: list[RunMeta], simulated: list[RunMeta], kv_blocks_tolerance_pct: float = 0.0
+    real: list[RealRunMeta], simulated: list[SimRunMeta], kv_blocks_tolerance_pct: float = 0.0
 ) -> list[Mismatch]:
     """Every knob that differs from the first real run's, of the other real runs and of the
     simulations, in that order.
@@ -43,20 +45,24 @@ def parity(
     (dimensions, dtype, engine version, scheduler knobs, KV blocks, attention backend, CUDA graphs,
     TP). A knob that one side does not record counts as different: what was not simulated cannot be
     assumed equal. KV blocks that differ by no more than the tolerance are listed and refuse
-    nothing."""
+    nothing.
+    """
     reference = real[0]
     found = []
     for other in (*real[1:], *simulated):
         # `other` holds what has no name of its own here; repeats of a real run must agree even
         # there
-        listed_only = LISTED_ONLY if other.run_type == "vidur" else ("comparable_under_load",)
+        listed_only = LISTED_ONLY if isinstance(other, SimRunMeta) else ("comparable_under_load",)
         pairs: list[tuple[str, Any, Any]] = [
             (name, getattr(reference, name), getattr(other, name)) for name in IDENTITY
         ]
-        if other.run_type == reference.run_type:
+        if isinstance(other, RealRunMeta):
             pairs.append(("backend", reference.backend, other.backend))
-        ours, theirs = _flat(reference.params), _flat(other.params)
-        if other.run_type == "vidur":
+        ours, theirs = (
+            _flat(reference.params.model_dump(mode="json")),
+            _flat(other.params.model_dump(mode="json")),
+        )
+        if isinstance(other, SimRunMeta):
             ours = {
                 key: value
                 for key, value in ours.items()
@@ -92,8 +98,8 @@ def _within(one: Any, two: Any, tolerance_pct: float) -> bool:
 
 
 def gate(
-    real: list[RunMeta],
-    simulated: list[RunMeta],
+    real: list[RealRunMeta],
+    simulated: list[SimRunMeta],
     *,
     allow_mismatch: bool,
     kv_blocks_tolerance_pct: float = 0.0,
@@ -120,7 +126,8 @@ def gate(
 @dataclass(frozen=True)
 class Sifted:
     """`kept` are the positions of the simulations that are compared; `left_out` says of each other
-    one why not."""
+    one why not.
+    """
 
     kept: tuple[int, ...]
     overridden: list[str]
@@ -129,8 +136,8 @@ class Sifted:
 
 
 def sift(
-    real: list[RunMeta],
-    simulated: list[RunMeta],
+    real: list[RealRunMeta],
+    simulated: list[SimRunMeta],
     *,
     allow_mismatch: bool,
     kv_blocks_tolerance_pct: float = 0.0,
@@ -139,7 +146,8 @@ def sift(
 
     An old simulation of another predictor then does not stand in the way of the one that is judged.
     Raises `IncomparableRunsError` if the judged one is refused, the real runs disagree, or every
-    simulation is a substituted one."""
+    simulation is a substituted one.
+    """
     judged = judged_simulation(simulated)
     gate(
         real,
@@ -170,35 +178,31 @@ def sift(
     return Sifted(tuple(kept), overridden, listed, left_out)
 
 
-def judged_simulation(simulated: list[RunMeta]) -> int:
-    """The position of the simulation that is judged: the plain one of predictor `engine`, otherwise
-    the first plain one.
+def judged_simulation(simulated: list[SimRunMeta]) -> int:
+    """The position of the simulation that is judged: the plain one of predictor
+    `engine_loop`, otherwise the first plain one.
 
     Raises `IncomparableRunsError` if there is no plain one.
     """
-    plain = [position for position, meta in enumerate(simulated) if not meta.details.get("variant")]
+    plain = [position for position, meta in enumerate(simulated) if not meta.substitution]
     if not plain:
         raise IncomparableRunsError(
             "every simulation given has a part of the real run substituted, which judges nothing: "
-            "add a plain one (`vidur-sim` with simulator.variant=null)"
+            "add a plain one (`vidur-sim` with simulator.substitution=null)"
         )
     return next(
-        (
-            position
-            for position in plain
-            if simulated[position].details.get("predictor") == "engine"
-        ),
+        (position for position in plain if simulated[position].predictor == "engine_loop"),
         plain[0],
     )
 
 
-def _reasons(meta: RunMeta) -> str:
-    return "; ".join(map(str, meta.details.get("invalid_reasons", []))) or "no reason given"
+def _reasons(meta: RealRunMeta) -> str:
+    return "; ".join(meta.invalid_reasons) or "no reason given"
 
 
 def parity_table(
-    real: list[RunMeta],
-    simulated: list[RunMeta],
+    real: list[RealRunMeta],
+    simulated: list[SimRunMeta],
     kv_blocks_tolerance_pct: float = 0.0,
 ) -> pd.DataFrame:
     """Every knob of every run beside the first real run's: the content of `tables/parity.csv`."""
@@ -207,9 +211,15 @@ def parity_table(
         for m in parity(real, simulated, kv_blocks_tolerance_pct)
     }
     rows = []
-    reference = {**{name: getattr(real[0], name) for name in IDENTITY}, **_flat(real[0].params)}
+    reference = {
+        **{name: getattr(real[0], name) for name in IDENTITY},
+        **_flat(real[0].params.model_dump(mode="json")),
+    }
     for run in (*real, *simulated):
-        values = {**{name: getattr(run, name) for name in IDENTITY}, **_flat(run.params)}
+        values = {
+            **{name: getattr(run, name) for name in IDENTITY},
+            **_flat(run.params.model_dump(mode="json")),
+        }
         for knob in [*IDENTITY, *sorted((reference.keys() | values.keys()) - set(IDENTITY))]:
             held = knob in reference and knob in values
             rows.append(

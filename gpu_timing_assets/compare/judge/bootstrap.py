@@ -7,7 +7,8 @@ drawn (McCarthy & Snowden 1985): drawing K of so few would understate how much t
 
 Nothing is sorted twice: a resample is a weight for every request. Each metric's values are put once
 into bins of the pooled sample, finest around the quantiles asked for, as a matrix requests × bins;
-weights × matrix gives every resample's histogram at once."""
+weights × matrix gives every resample's histogram at once.
+"""
 
 import numpy as np
 
@@ -21,7 +22,8 @@ Figures = dict[tuple[str, str], np.ndarray]
 
 def request_weights(requests: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
     """How often each request is drawn in each resample; shape (resamples, requests), rows sum to
-    `requests`."""
+    `requests`.
+    """
     weights = np.empty((resamples, requests), dtype=np.uint8)
     for row in weights:
         row[:] = np.bincount(rng.integers(0, requests, requests), minlength=requests)
@@ -40,7 +42,8 @@ def error_intervals(
     percent.
 
     A figure is left out where there is nothing to resample: one request, or, for the throughput (a
-    figure of a run as a whole, whose requests cannot be drawn), one real run."""
+    figure of a run as a whole, whose requests cannot be drawn), one real run.
+    """
     rng = np.random.default_rng(seed)
     runs = len(aligned.real)
     drawn_runs = rng.integers(0, runs, (resamples, max(runs - 1, 1)))
@@ -102,7 +105,8 @@ def weighted_statistics(
 
     `values`, `owner`: shape (values,), `owner` ascending. Exact, with linear interpolation between
     order statistics, where there are no more than `MAX_BINS` different values; otherwise a value
-    stands for its bin by the bin's mean. A resample that drew no value gives NaN."""
+    stands for its bin by the bin's mean. A resample that drew no value gives NaN.
+    """
     centres, bin_of = _bins(values)
     histogram = np.zeros((len(weights), len(centres)), dtype=np.float32)
     for start in range(0, weights.shape[1], REQUESTS_AT_ONCE):

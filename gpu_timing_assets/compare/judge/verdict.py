@@ -1,5 +1,6 @@
 """The verdict: each statistic real and simulated, its error, interval and noise, and whether that
-is good enough."""
+is good enough.
+"""
 
 from gpu_timing_assets.compare.gate.align import Aligned
 from gpu_timing_assets.compare.judge.bootstrap import error_intervals
@@ -16,7 +17,8 @@ from gpu_timing_assets.config.comparison import ComparisonPreset
 
 def verdict(error: float | None, noise: float | None, preset: ComparisonPreset) -> str:
     """`below noise` if the real runs differ at least as much, else by the preset's bounds on the
-    absolute error."""
+    absolute error.
+    """
     if error is None:
         return UNDEFINED
     if noise is not None and abs(error) <= noise:
@@ -30,7 +32,8 @@ def judge(aligned: Aligned, preset: ComparisonPreset) -> list[VerdictRow]:
     """One row for every simulation, metric and statistic.
 
     The real value is the mean over the real runs of each run's own statistic, so that a slow run
-    weighs no more than a fast one."""
+    weighs no more than a fast one.
+    """
     objective = Objective(preset.ttft_objective_ms, preset.tpot_objective_ms)
     real_runs = [run_statistics(series, objective) for series in aligned.real]
     intervals = error_intervals(

@@ -1,5 +1,6 @@
 """The page of the fidelity matrix: errors of everything at once, beside the noise and over the
-load."""
+load.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ def write_matrix_page(
     shown: tuple[tuple[str, str], ...],
 ) -> None:
     """Write the page. `errors`: one row a comparison, simulation, metric and statistic; `shown`:
-    the columns to draw."""
+    the columns to draw.
+    """
     frame = errors.assign(
         key=errors["metric"] + " " + errors["statistic"],
         row=errors["comparison_id"] + " · " + errors["simulation"],

@@ -3,7 +3,8 @@ statistics.
 
 Colours come from the page's theme (Okabe & Ito's palette, which the colour-blind can tell apart,
 one set for light and one for dark), so charts name the category and not its colour; lines differ by
-dash as well."""
+dash as well.
+"""
 
 import json
 import re
@@ -79,7 +80,8 @@ def theme(mode: str) -> dict[str, Any]:
 
 def specification(chart: alt.TopLevelMixin) -> dict[str, Any]:
     """The chart's Vega-Lite JSON, its views numbered in it alone: Altair counts them over all it
-    has made."""
+    has made.
+    """
     text = json.dumps(chart.to_dict(), sort_keys=True)
     for kind in ("view", "param", "concat", "layer"):
         names = list(dict.fromkeys(re.findall(rf'"({kind}_\d+)"', text)))
@@ -116,7 +118,8 @@ def series_dash(labels: list[str]) -> alt.StrokeDash:
 
 def value_scale(values: np.ndarray, domain: np.ndarray | None = None) -> alt.Scale:
     """Logarithmic where the values span more than a factor of 15; over the range of `domain` if
-    that is given."""
+    that is given.
+    """
     ends: Any = alt.Undefined if domain is None else [float(domain.min()), float(domain.max())]
     positive = values[values > 0]
     wide = len(positive) == len(values) and len(values) and positive.max() / positive.min() > 15
@@ -134,7 +137,8 @@ def quantile_curves(
     simulation by label.
 
     Zeros (tokens that came together) are drawn at the smallest positive value, so that a
-    logarithmic axis can show them."""
+    logarithmic axis can show them.
+    """
     runs = (*aligned.real, *aligned.simulated)
     curves = np.stack([np.quantile(series.latency_ms(metric), levels) for series in runs])
     positive = curves[curves > 0]
@@ -257,7 +261,8 @@ def percentile_chart(rows: list[VerdictRow], real_runs: pd.DataFrame) -> alt.Top
 
 def error_chart(rows: list[VerdictRow], preset: ComparisonPreset) -> alt.TopLevelMixin:
     """The judged simulation's errors with their intervals, over the real runs' noise and the bounds
-    that pass and warn."""
+    that pass and warn.
+    """
     frame = pd.DataFrame([vars(row) for row in rows if row.error_pct is not None])
     frame = frame.assign(
         key=frame["metric"] + " " + frame["statistic"], minus=-frame["noise_pct"].astype(float)
@@ -331,7 +336,8 @@ def verdict_shape() -> alt.Shape:
 
 def attribution_chart(table: pd.DataFrame, simulation: str) -> alt.TopLevelMixin:
     """Each layer's share of the error, side by side from zero; the tick is the whole error, their
-    sum."""
+    sum.
+    """
     chosen = table[
         (table["simulation"] == simulation)
         & (table["metric"].isin([metric.name for metric in LATENCIES]))
@@ -377,7 +383,8 @@ def attribution_chart(table: pd.DataFrame, simulation: str) -> alt.TopLevelMixin
 
 def qq_chart(aligned: Aligned) -> alt.TopLevelMixin:
     """Quantiles of the simulation over those of the real runs (their mean); the band spans the real
-    runs."""
+    runs.
+    """
     labels = [series.label for series in aligned.simulated]
     levels = np.concatenate([np.linspace(0.01, 0.99, 99), [0.995, 0.999]])
     panels = []
@@ -442,7 +449,8 @@ def request_chart(
     Down-sampled to `SCATTER_POINTS`.
 
     `table`: the comparison's `requests`; `load`: requests running at each one's arrival, shape
-    (requests,)."""
+    (requests,).
+    """
     requests = len(load)
     kept = np.unique(
         np.linspace(0, requests - 1, min(requests, SCATTER_POINTS // len(labels)))
@@ -663,7 +671,8 @@ def grouped_chart(table: pd.DataFrame, simulation: str) -> alt.TopLevelMixin:
 @dataclass(frozen=True)
 class Figure:
     """A chart under the name of its files, with the heading and the sentence that the report puts
-    over it."""
+    over it.
+    """
 
     name: str
     title: str

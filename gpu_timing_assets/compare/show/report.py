@@ -1,5 +1,6 @@
 """The pages a person reads: `report.html` (one file, no network), `summary.md`, and every figure as
-HTML, PNG and SVG."""
+HTML, PNG and SVG.
+"""
 
 import json
 import re
@@ -81,7 +82,8 @@ def write_report(
     notes: tuple[str, ...],
 ) -> None:
     """Write `report.html`, `summary.md` and `figs/` into `directory`; nothing in them depends on
-    when or where."""
+    when or where.
+    """
     figures = plots.figures(aligned, findings, preset)
     specifications = {figure.name: plots.specification(figure.chart) for figure in figures}
     bundle = vega_bundle()
@@ -114,7 +116,7 @@ def _content(
     return {
         "comparison_id": comparison_id,
         "meta": meta,
-        "params": meta.params,
+        "params": meta.params.model_dump(mode="json"),
         "preset": preset,
         "primary": findings.primary_simulation,
         "simulations": [series.label for series in aligned.simulated],
@@ -167,7 +169,8 @@ def _attribution_rows(findings: Findings) -> dict[str, Any]:
 
 def layer_sentence(findings: Findings) -> str | None:
     """Which layer holds most of the error, counted over the statistics of the latencies; `None`
-    without substitutions."""
+    without substitutions.
+    """
     frame = findings.tables["attribution"]
     chosen = frame[
         (frame["simulation"] == findings.primary_simulation)
@@ -190,7 +193,8 @@ def layer_sentence(findings: Findings) -> str | None:
 
 def _first_difference(findings: Findings) -> dict[str, Any] | None:
     """Both batches at the first step where the judged simulation and the first real run differ,
-    request by request."""
+    request by request.
+    """
     pairs = findings.tables["batch_agreement"]
     pair = pairs[
         (pairs["other"] == findings.primary_simulation) & pairs["first_different_step"].notna()
@@ -300,7 +304,8 @@ def _write_figures(
 
 def _numbered_from_zero(drawing: str) -> str:
     """The SVG with its clip paths and gradients numbered in it alone: Vega counts them over all it
-    has drawn."""
+    has drawn.
+    """
     order: dict[str, int] = {}
 
     def renumber(found: re.Match[str]) -> str:

@@ -4,7 +4,8 @@
 Times are microseconds since the run's start, as that format has it. Each process has the engine's
 steps on two alternating tracks (the next step is scheduled before the one before is done), how many
 requests a step held as a counter, and every request as an asynchronous slice from arrival to first
-to last token."""
+to last token.
+"""
 
 import json
 from collections.abc import Iterator
@@ -116,7 +117,8 @@ def _steps(series: Series, process: int) -> Iterator[Event]:
 
 def _batch_texts(batches: pd.DataFrame | None) -> dict[int, str]:
     """`request:tokens` of every step, by step; nothing for a run with more than `MAX_BATCH_ROWS` of
-    them."""
+    them.
+    """
     if batches is None or len(batches) > MAX_BATCH_ROWS:
         return {}
     ordered = batches.sort_values(["step", "request_id"], kind="stable")

@@ -229,7 +229,8 @@ DEFINITIONS: dict[str, dict[str, Definition]] = {
 
 def write_tables(tables: dict[str, pd.DataFrame], directory: Path) -> None:
     """Write each table, `metrics.csv` and `definitions.csv`. Raises `KeyError` for a column without
-    a definition."""
+    a definition.
+    """
     directory.mkdir()
     metrics = pd.DataFrame(
         [(m.name, m.unit, m.definition) for m in METRICS], columns=["metric", "unit", "definition"]

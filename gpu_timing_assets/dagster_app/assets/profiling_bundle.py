@@ -33,7 +33,7 @@ def profiling_bundle(
     from gpu_timing_assets.measure import profiling
 
     experiment = target.experiment()
-    with stage(context, "vidur-profile", target=experiment.target_id) as clock:
+    with stage(context, "vidur-profile", target=experiment.target.id) as clock:
         root = experiment.data.profiling_root(experiment.hardware.name, experiment.model.name)
         inputs, launch = profiling.ProfilingInputs(), pipes_launcher(context)
         meta = profiling.run(experiment, inputs, root, launch=launch, force=config.force)

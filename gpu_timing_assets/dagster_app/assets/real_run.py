@@ -31,19 +31,22 @@ from gpu_timing_assets.dagster_app.stage import stage
 def real_run(
     context: dg.AssetExecutionContext, target: dg.ResourceParam[Target]
 ) -> dg.MaterializeResult:
-    from gpu_timing_assets.core.metadata import read_complete_run
+    from gpu_timing_assets.core.run import RealRunMeta, read_complete_run
     from gpu_timing_assets.dagster_app.describe_run import describe_real_runs
     from gpu_timing_assets.measure import real_bench
 
     experiment = target.experiment(context.partition_key)
-    with stage(context, "real-bench", target=experiment.target_id) as clock:
+    with stage(context, "real-bench", target=experiment.target.id) as clock:
         inputs = real_bench.RealBenchInputs(
             workload_dirs=(experiment.data.workload_dir(context.partition_key),)
         )
         result = real_bench.run(
             experiment, inputs, experiment.data.path / "real_runs", launch=pipes_launcher(context)
         )
-    metas = [read_complete_run(directory, allow_invalid=True) for directory in result.run_dirs]
+    metas = [
+        read_complete_run(directory, RealRunMeta, allow_invalid=True)
+        for directory in result.run_dirs
+    ]
     return dg.MaterializeResult(
         metadata=describe_real_runs(result.run_dirs, metas, clock),
         check_results=[real_run_check_result(metas)],

@@ -1,0 +1,32 @@
+"""An engine that computes nothing: what remains of a replay's timing is the client's own."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from gpu_timing_assets.config.backend import BackendPreset
+from gpu_timing_assets.config.experiment import ExperimentConfig
+from gpu_timing_assets.engines.base import Engine, EnginePlugin
+
+
+class NullPreset(BackendPreset):
+    """Measures the client and the graph, not an engine."""
+
+    comparable_under_load: ClassVar[bool] = False
+
+    name: Literal["null_engine"] = "null_engine"
+    """Name of the engine."""
+
+    null_token_interval_ms: float = Field(default=0, ge=0)
+    """Milliseconds from one token to the next; 0: as fast as the client takes them."""
+
+
+def _start(config: ExperimentConfig, scratch: Path, device_name: str) -> Engine:
+    from gpu_timing_assets.engines.null.engine import NullEngine
+
+    assert isinstance(config.backend, NullPreset)
+    return NullEngine(config.model, config.hardware, config.backend, scratch, device_name)
+
+
+ENGINE = EnginePlugin("null_engine", NullPreset, _start)

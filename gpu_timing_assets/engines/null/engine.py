@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from gpu_timing_assets.config.dtype import resolved_dtype
+from gpu_timing_assets.config.hardware import HardwarePreset
+from gpu_timing_assets.config.model import ModelPreset
 from gpu_timing_assets.config.model_card import read_model_dimensions
-from gpu_timing_assets.config.target import BackendPreset, HardwarePreset, ModelPreset
 from gpu_timing_assets.core.engine_params import EngineParams
+from gpu_timing_assets.engines.null import NullPreset
 
 
 class NullEngine:
@@ -20,7 +22,7 @@ class NullEngine:
         self,
         model: ModelPreset,
         hardware: HardwarePreset,
-        backend: BackendPreset,
+        backend: NullPreset,
         scratch: Path,
         device_name: str,
     ) -> None:

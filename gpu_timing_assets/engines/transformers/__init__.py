@@ -1,0 +1,26 @@
+"""Hugging Face transformers, one request at a time: a reference for a single request."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from gpu_timing_assets.config.backend import BackendPreset
+from gpu_timing_assets.config.experiment import ExperimentConfig
+from gpu_timing_assets.engines.base import Engine, EnginePlugin
+
+
+class TransformersPreset(BackendPreset):
+    """Serves one request at a time: not comparable under load."""
+
+    comparable_under_load: ClassVar[bool] = False
+
+    name: Literal["transformers"] = "transformers"
+    """Name of the engine."""
+
+
+def _start(config: ExperimentConfig, scratch: Path, device_name: str) -> Engine:
+    from gpu_timing_assets.engines.transformers.engine import TransformersEngine
+
+    return TransformersEngine(config.model, config.hardware, config.backend, scratch, device_name)
+
+
+ENGINE = EnginePlugin("transformers", TransformersPreset, _start)

@@ -1,5 +1,6 @@
 """Hugging Face transformers, one request at a time: the plain reference for a single request, not
-for load."""
+for load.
+"""
 
 import asyncio
 import os
@@ -7,16 +8,19 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from gpu_timing_assets.config.backend import BackendPreset
 from gpu_timing_assets.config.dtype import resolved_dtype
+from gpu_timing_assets.config.hardware import HardwarePreset
+from gpu_timing_assets.config.model import ModelPreset
 from gpu_timing_assets.config.model_card import card_directory, read_model_dimensions
-from gpu_timing_assets.config.target import BackendPreset, HardwarePreset, ModelPreset
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import DeviceError
 
 
 class TransformersEngine:
     """See `gpu_timing_assets.engines.base.Engine`. Requests wait for each other in the order they
-    come."""
+    come.
+    """
 
     def __init__(
         self,
@@ -27,7 +31,8 @@ class TransformersEngine:
         device_name: str,
     ) -> None:
         """Load the model. Raises `DeviceError` if torch, transformers or the device is not
-        there."""
+        there.
+        """
         os.environ["HF_HUB_OFFLINE"] = "1"
         try:
             import torch

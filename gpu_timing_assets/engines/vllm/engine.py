@@ -1,5 +1,6 @@
 """vLLM behind `AsyncLLM`, started from the presets (tried with vLLM 0.26.0 on an H100 and 0.32.0 on
-a CPU)."""
+a CPU).
+"""
 
 import asyncio
 import os
@@ -9,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from gpu_timing_assets.config.dtype import resolved_dtype
+from gpu_timing_assets.config.hardware import HardwarePreset
+from gpu_timing_assets.config.model import ModelPreset
 from gpu_timing_assets.config.model_card import card_directory, read_model_dimensions
-from gpu_timing_assets.config.target import BackendPreset, HardwarePreset, ModelPreset
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import DeviceError, EngineCrashError, EngineError, GpuTimingError
 from gpu_timing_assets.core.machine import slowdown
 from gpu_timing_assets.engines.crashes import fault_of_engine, leave_reports_in
 from gpu_timing_assets.engines.memory import memory_needed_bytes
+from gpu_timing_assets.engines.vllm import VllmPreset
 from gpu_timing_assets.engines.vllm.recording import read_header
 from gpu_timing_assets.engines.vllm.recording_names import (
     ASYNC_SCHEDULER,
@@ -39,14 +42,15 @@ class VllmEngine:
         self,
         model: ModelPreset,
         hardware: HardwarePreset,
-        backend: BackendPreset,
+        backend: VllmPreset,
         scratch: Path,
         device_name: str,
     ) -> None:
         """Start the engine; `scratch` is where it records its steps.
 
         Raises `DeviceError` if vLLM or the target's device is not there, `EngineError` if vLLM
-        refuses the settings or does not start."""
+        refuses the settings or does not start.
+        """
         _set_environment(hardware, backend)
         limit_instruction_set(hardware.cpu_instruction_set)
         leave_reports_in(scratch)
@@ -153,7 +157,7 @@ class VllmEngine:
         )
 
 
-def _set_environment(hardware: HardwarePreset, backend: BackendPreset) -> None:
+def _set_environment(hardware: HardwarePreset, backend: VllmPreset) -> None:
     # a start takes as much longer as everything does here and now
     os.environ["VLLM_ENGINE_READY_TIMEOUT_S"] = str(
         int(backend.start_timeout_s * max(1.0, slowdown()))

@@ -14,7 +14,8 @@ from gpu_timing_assets.engine_loop.graph_mode import graph_modes
 
 def read_header(path: Path) -> dict[str, Any]:
     """The record of what the engine resolved. Raises `EngineError` if the engine never wrote
-    one."""
+    one.
+    """
     try:
         with path.open(encoding="utf-8") as lines:
             kind, header = json.loads(lines.readline())
@@ -31,7 +32,8 @@ def read_recording(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     `steps`: `step`, `schedule_begin_ns`, `schedule_end_ns`, `update_begin_ns`, `update_end_ns`
     (nullable). `batches`: `step`, `request` (the client's request id), `num_scheduled_tokens`,
-    `num_computed_tokens`."""
+    `num_computed_tokens`.
+    """
     scheduled, updated, batch_step, batch_request, batch_tokens, batch_computed = (
         [],
         [],
@@ -80,7 +82,8 @@ def describe_steps(
 
     `batches` has `request_id`; a request is in prefill until its prompt is computed (a recomputed
     one likewise, as long as more than one token is scheduled). `kv_tokens` are the tokens of
-    context that the step attends to, those of the step included."""
+    context that the step attends to, those of the step included.
+    """
     lengths = prompt_tokens if isinstance(prompt_tokens, pd.Series) else pd.Series(prompt_tokens)
     prompt = lengths.reindex(batches["request_id"]).to_numpy()
     tokens = batches["num_scheduled_tokens"].to_numpy()

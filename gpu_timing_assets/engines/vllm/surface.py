@@ -3,7 +3,8 @@ and which library is loaded.
 
 `REQUIRED` lists each name with the parameters that are passed to it. `check_surface` holds that
 list against the vLLM that is installed before anything is measured, so that a release that moved
-one is named and not met as a traceback in the middle."""
+one is named and not met as a traceback in the middle.
+"""
 
 import importlib
 import inspect
@@ -120,7 +121,8 @@ def required_names(device: str) -> dict[str, tuple[str, ...]]:
 
 def check_surface(device: str) -> None:
     """Raises `EngineError` naming vLLM's version and everything that this project needs of it and
-    does not find."""
+    does not find.
+    """
     import vllm
 
     missing = [
@@ -167,7 +169,8 @@ def _look_up(name: str) -> Any:
 
 def limit_instruction_set(limit: InstructionSet | None) -> None:
     """Have torch, oneDNN and vLLM work as on a CPU with no more than `limit`; to be called before
-    vLLM is imported."""
+    vLLM is imported.
+    """
     if limit in (None, INSTRUCTION_SETS[-1]):
         return
     os.environ["ONEDNN_MAX_CPU_ISA"] = {"avx2": "AVX2", "avx512": "AVX512_CORE_VNNI"}[limit]
@@ -189,7 +192,8 @@ def limit_instruction_set(limit: InstructionSet | None) -> None:
 
 def custom_ops() -> Any:
     """vLLM's operators. Importing them has vLLM's platform load the native library that it chooses
-    for this device."""
+    for this device.
+    """
     from vllm import _custom_ops
 
     return _custom_ops
@@ -205,7 +209,8 @@ def native_library() -> str | None:
 
 def cpu_linear(weight: Any) -> Callable[[Any], Any]:
     """A linear layer without bias through the GEMM that vLLM chooses on this CPU: `x -> x @
-    weight.T`."""
+    weight.T`.
+    """
     import torch
     from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
 

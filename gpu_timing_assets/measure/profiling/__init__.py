@@ -1,5 +1,6 @@
 """Stage `vidur-profile`: measure what a simulation of a target needs to know: kernels, host,
-edges."""
+edges.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path

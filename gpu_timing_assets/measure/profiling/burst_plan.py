@@ -2,7 +2,8 @@
 
 None of it is a workload that is judged: batch sizes and lengths are a grid, or drawn uniformly.
 None of it is sent at a fixed time after something that takes as long as the machine is slow: it
-waits for that, or its rate follows from what was measured."""
+waits for that, or its rate follows from what was measured.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -51,7 +52,8 @@ def idle_burst(grid: ProfilingPreset, params: EngineParams, seed: int) -> Burst:
     step before them.
 
     Each is sent a while after the one before it was served to its end, however long that takes on
-    this machine."""
+    this machine.
+    """
     rng = np.random.default_rng([seed, 1])
     lengths = rng.permutation(
         [n for n in grid.burst_prefill_tokens if n + INJECTED_DECODE_TOKENS <= params.max_model_len]
@@ -74,7 +76,8 @@ def injection_bursts(
     other one some steps after the one before it. A mixed step gives every request of the background
     a token as a decode step does, so that how many it has to make follows from the number of steps,
     not from how long one takes. `decode_step_ms`: batch size → time of a decode step as the bursts
-    before measured it; it turns the steps between two prompts into a time."""
+    before measured it; it turns the steps between two prompts into a time.
+    """
     sizes = sorted(decode_step_ms)
     for background in grid.burst_background_sizes:
         if background == 0 or background >= params.max_num_seqs - 1:
@@ -114,7 +117,8 @@ def prefill_bursts(
     grid: ProfilingPreset, params: EngineParams, prefill_ms: Mapping[int, float]
 ) -> Iterator[Burst]:
     """Prompts that wait for each other: `burst_prefill_s` of prefill without a pause, through which
-    a GPU clocks down."""
+    a GPU clocks down.
+    """
     length = max(n for n in prefill_ms if n + 1 <= params.max_model_len)
     fit_in_cache = params.num_kv_blocks * params.kv_block_size // (2 * (length + 1))
     count = min(int(np.ceil(grid.burst_prefill_s * 1e3 / prefill_ms[length])), fit_in_cache)
@@ -133,7 +137,8 @@ def storm_bursts(
     follow each other.
 
     At the preset's rates, or at most at what the engine can serve: a queue without end would show
-    one kind of step alone."""
+    one kind of step alone.
+    """
     longest = max(17, min(grid.burst_prefill_tokens[-1] // 2, params.max_model_len // 2))
     most_outputs = min(160, params.max_model_len // 4)
     prompt_ms = float(
@@ -165,7 +170,8 @@ def _chain(
     after: int | None = None,
 ) -> Iterator[PlannedRequest]:
     """Requests number `first`, `first + 1`, …, each a pause after the one before it has ended, the
-    first one after `after`."""
+    first one after `after`.
+    """
     for index, (pause_ns, tokens) in enumerate(
         zip(pauses_ns, prompt_tokens, strict=True), start=first
     ):

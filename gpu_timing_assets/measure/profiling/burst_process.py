@@ -1,5 +1,6 @@
 """The process that drives the real engine through the bursts and writes what the engine and the
-client saw."""
+client saw.
+"""
 
 import asyncio
 import dataclasses
@@ -15,10 +16,10 @@ import pandas as pd
 
 from gpu_timing_assets.config.experiment import ExperimentConfig, validate
 from gpu_timing_assets.config.profiling import ProfilingPreset
-from gpu_timing_assets.core.bundle import BURST_BATCHES, BURST_REQUESTS, BURST_STEPS
 from gpu_timing_assets.core.errors import EngineError, ProfilingBundleError
-from gpu_timing_assets.core.metadata import write_json
+from gpu_timing_assets.core.files import write_json
 from gpu_timing_assets.core.provenance import environment
+from gpu_timing_assets.core.tables.schemas import BURST_BATCHES, BURST_REQUESTS, BURST_STEPS
 from gpu_timing_assets.engine_loop.engine_timing import step_durations
 from gpu_timing_assets.engine_loop.fit_rows import fit_rows
 from gpu_timing_assets.engine_loop.host_times import MIN_ROWS
@@ -101,7 +102,8 @@ async def _play_all(recorder: "BurstRecorder", config: ExperimentConfig) -> None
 
 async def _play_round(recorder: "BurstRecorder", grid: ProfilingPreset, repeat: int) -> None:
     """A round's share of each kind of burst; what a kind yielded is checked as soon as it was
-    played."""
+    played.
+    """
     params, rounds = recorder.engine.params, grid.burst_repeats
     needed = math.ceil(MIN_ROWS * (repeat + 1) / rounds)
     await recorder.play_kind(
@@ -122,7 +124,8 @@ async def _play_round(recorder: "BurstRecorder", grid: ProfilingPreset, repeat: 
 
 class BurstRecorder:
     """Plays bursts on an engine and keeps what the client saw; with the engine's recording that
-    makes the bundle's tables."""
+    makes the bundle's tables.
+    """
 
     def __init__(
         self, engine: Engine, config: ExperimentConfig, report: Callable[[str], None]
@@ -178,7 +181,8 @@ class BurstRecorder:
 
     def decode_step_ms(self) -> dict[int, float]:
         """Batch size → median time of a decode step at the client, of the last burst of that
-        size."""
+        size.
+        """
         return {
             len(one.burst.requests): float(
                 np.median(np.diff(one.result.token_ns[one.result.token_request == 0]))
@@ -218,7 +222,8 @@ class BurstRecorder:
 
     def _tables(self, played: Sequence[_Played]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         """`burst_steps`, `burst_requests` and the batches of these bursts, from what the recording
-        holds by now."""
+        holds by now.
+        """
         all_steps, all_batches = read_recording(self._recording)
         named = all_batches["request"].str.split(".", n=1, expand=True)
         all_steps = all_steps.dropna().astype("int64")

@@ -12,7 +12,7 @@ from gpu_timing_assets.config.experiment import ExperimentConfig, validate
 from gpu_timing_assets.config.model_card import read_model_dimensions
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import DeviceError, ProfilingBundleError
-from gpu_timing_assets.core.metadata import read_json, write_json
+from gpu_timing_assets.core.files import read_json, write_json
 from gpu_timing_assets.engines.child_process import engine_process_main
 from gpu_timing_assets.engines.device import exclusive_device
 from gpu_timing_assets.engines.vllm.surface import (

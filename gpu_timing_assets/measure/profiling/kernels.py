@@ -4,7 +4,8 @@ takes.
 On a GPU an operator is captured into a CUDA graph that calls it once for each of several layers
 with weights (or KV caches) of their own, so that nothing stays in the L2 cache between calls; the
 graph's replay time over the number of layers is the operator's time, launch gaps inside a graph
-included. On a CPU the calls are timed one by one."""
+included. On a CPU the calls are timed one by one.
+"""
 
 import math
 import time
@@ -39,7 +40,8 @@ class KernelTime:
 
 class KernelBench:
     """Times the operators of one model on one device. All tensors are random, in the model's
-    dtype."""
+    dtype.
+    """
 
     def __init__(
         self,
@@ -82,7 +84,8 @@ class KernelBench:
 
     def linears(self, token_counts: Sequence[int]) -> Iterator[tuple[int, KernelTime]]:
         """Every operator of a layer that depends on the number of tokens alone, and the
-        embedding."""
+        embedding.
+        """
         for name, in_features, out_features in (
             ("attn_pre_proj", self.d.hidden_size, self._q_size + 2 * self._kv_size),
             ("attn_post_proj", self._q_size, self.d.hidden_size),
@@ -109,7 +112,8 @@ class KernelBench:
 
     def head(self, request_counts: Sequence[int]) -> Iterator[tuple[int, KernelTime]]:
         """`lm_head` and `sampler` (greedy: cast to float32 and argmax), once a step, by the number
-        of requests."""
+        of requests.
+        """
         lm_head = self._linear(self._vocab, self.d.hidden_size)
         for count in request_counts:
             x, logits = self._random(count, self.d.hidden_size), self._random(count, self._vocab)
@@ -212,7 +216,8 @@ class KernelBench:
 
     def _linear(self, out_features: int, in_features: int) -> Callable[[Any], Any]:
         """A linear layer through the GEMM that vLLM chooses: cuBLAS on a GPU, packed weights on a
-        CPU."""
+        CPU.
+        """
         weight = self._random(out_features, in_features)
         if self._device.type != "cpu":
             return lambda x: self._torch.nn.functional.linear(x, weight)
@@ -294,7 +299,8 @@ def _argmax(logits: Any, i: int) -> Any:
 
 class _AttentionCase:
     """One batch over paged KV caches of `copies` layers. `attend(i)` and `save(i)` run on layer
-    `i`'s cache."""
+    `i`'s cache.
+    """
 
     copies: int
     attend: Callable[[int], Any]

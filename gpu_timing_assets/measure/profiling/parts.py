@@ -1,5 +1,6 @@
 """What a profile has measured so far, kept beside the bundle so that an interrupted one goes on
-where it stopped."""
+where it stopped.
+"""
 
 from pathlib import Path
 
@@ -14,7 +15,8 @@ SESSION_FILE = "session.json"
 
 def parts_dir(out: Path, config_sha256: str, engine_version: str | None) -> Path:
     """The directory of the measured parts of one configuration of the bundle `out` under one
-    version of the engine."""
+    version of the engine.
+    """
     return (
         out.parent
         / f".unfinished-parts-{out.name}-{config_sha256[:16]}-{engine_version or 'elsewhere'}"

@@ -1,5 +1,6 @@
 """How good a bundle is: coverage, spread over repeats, and the error of each fit on points that it
-did not see."""
+did not see.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -8,16 +9,16 @@ import numpy as np
 import pandas as pd
 
 from gpu_timing_assets.config.experiment import ExperimentConfig
-from gpu_timing_assets.core.bundle import (
+from gpu_timing_assets.core.bundle import FitError, QualityCheck, bundle_tables
+from gpu_timing_assets.core.engine_params import EngineParams
+from gpu_timing_assets.core.tables.invariants import check_measurements
+from gpu_timing_assets.core.tables.schemas import (
     ATTENTION,
     BURST_REQUESTS,
     BURST_STEPS,
     HEAD,
     MLP,
-    bundle_tables,
-    check_measurements,
 )
-from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.engine_loop.engine_timing import (
     REQUEST_FEATURES,
     derive_steps,
@@ -36,11 +37,12 @@ MAX_HOST_ERROR_PCT = 25.0
 
 def judge_bundle(
     config: ExperimentConfig, params: EngineParams, root: Path
-) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, float]]]:
+) -> tuple[dict[str, QualityCheck], dict[str, FitError]]:
     """`(quality, fitted_error_pct)` of the bundle in `root`, as they stand in `bundle_meta.json`.
 
     Raises `ArtifactError` for a table that is malformed and `ProfilingBundleError` for bursts that
-    cannot be fitted: such a bundle is not filed at all."""
+    cannot be fitted: such a bundle is not filed at all.
+    """
     frames = {}
     for table, directory in bundle_tables(root, config.hardware.name, config.model.name).items():
         frames[table] = table.read(directory)
@@ -129,10 +131,11 @@ def held_out_errors(
     head: pd.DataFrame,
     steps: pd.DataFrame,
     params: EngineParams,
-) -> dict[str, dict[str, float]]:
+) -> dict[str, FitError]:
     """Median and largest error, in per cent, of each operator at every other inner grid point, left
-    out of its fit; of the host's fits, made on even bursts, on odd ones."""
-    errors: dict[str, dict[str, float]] = {}
+    out of its fit; of the host's fits, made on even bursts, on odd ones.
+    """
+    errors: dict[str, FitError] = {}
     layers = params.model_dimensions.num_hidden_layers
     inner = np.arange(1, len(mlp) - 1, 2)
     seen = KernelTimes(
@@ -171,7 +174,7 @@ def held_out_errors(
 
 def _host_errors(
     steps: pd.DataFrame, params: EngineParams, kernels: KernelTimes
-) -> dict[str, dict[str, float]]:
+) -> dict[str, FitError]:
     even = derive_steps(steps[steps["burst"] % 2 == 0], params, kernels)
     odd = derive_steps(steps[steps["burst"] % 2 == 1], params, kernels)
     errors = {
@@ -181,30 +184,30 @@ def _host_errors(
     return {name: error for name, error in errors.items() if error}
 
 
-def _level_errors(fitted: FittedTime, rows: pd.DataFrame, target: str) -> dict[str, float]:
+def _level_errors(fitted: FittedTime, rows: pd.DataFrame, target: str) -> FitError | None:
     predicted = [fitted(*values) for values in rows[list(fitted.features)].itertuples(index=False)]
     # one step of the host jitters; what counts is the level at each batch size
     by_size = pd.DataFrame(
         {"n": rows["num_requests"], "predicted": predicted, "measured": rows[target]}
     ).groupby("n")
     frame = by_size.median()[by_size.size() >= MIN_STEPS_OF_A_SIZE]
-    return _errors(frame["predicted"], frame["measured"]) if len(frame) else {}
+    return _errors(frame["predicted"], frame["measured"]) if len(frame) else None
 
 
-def _errors(predicted: Any, measured: "pd.Series") -> dict[str, float]:
+def _errors(predicted: Any, measured: "pd.Series") -> FitError:
     measured = np.asarray(measured, dtype=float)
     error = np.abs(np.asarray(predicted, dtype=float) - measured)
     relative = np.where(error < NEGLIGIBLE_MS, 0.0, error / measured) * 100
-    return {
-        "median": round(float(np.median(relative)), 3),
-        "max": round(float(relative.max()), 3),
-        "points": len(measured),
-    }
+    return FitError(
+        median=round(float(np.median(relative)), 3),
+        max=round(float(relative.max()), 3),
+        points=len(measured),
+    )
 
 
-def _worst(errors: dict[str, dict[str, float]]) -> tuple[str, float]:
+def _worst(errors: dict[str, FitError]) -> tuple[str, float]:
     return max(
-        ((name, error["median"]) for name, error in errors.items()),
+        ((name, error.median) for name, error in errors.items()),
         key=lambda item: item[1],
         default=("none", 0.0),
     )
@@ -219,5 +222,5 @@ def _spread_pct(frame: pd.DataFrame) -> float:
     return round(float(pd.concat(spreads).median()) * 100, 2)
 
 
-def _check(passed: bool, value: Any, bound: Any, what: str) -> dict[str, Any]:
-    return {"passed": bool(passed), "value": value, "bound": bound, "what": what}
+def _check(passed: bool, value: Any, bound: Any, what: str) -> QualityCheck:
+    return QualityCheck(passed=bool(passed), value=value, bound=bound, what=what)

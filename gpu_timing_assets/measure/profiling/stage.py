@@ -1,5 +1,6 @@
 """The stage's own process: reuses a valid bundle, has what is missing measured, judges and files
-the bundle."""
+the bundle.
+"""
 
 import shutil
 from pathlib import Path
@@ -10,15 +11,8 @@ import pandas as pd
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.config.model_card import read_model_dimensions
 from gpu_timing_assets.core.bundle import (
-    ATTENTION,
-    BURST_BATCHES,
-    BURST_REQUESTS,
-    BURST_STEPS,
+    BUNDLE_META_FILE,
     ENGINE_FILE,
-    HEAD,
-    LAYER_OPERATORS,
-    MLP,
-    STATISTICS,
     BundleMeta,
     compute_dir,
     host_dir,
@@ -26,16 +20,20 @@ from gpu_timing_assets.core.bundle import (
 from gpu_timing_assets.core.directories import atomic_directory, exclusive_lock
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import ArtifactError, PresetError, ProfilingBundleError
+from gpu_timing_assets.core.files import CONFIG_FILE, read_json, write_json
 from gpu_timing_assets.core.machine import native_library_of_cpu
-from gpu_timing_assets.core.metadata import (
-    BUNDLE_META_FILE,
-    CONFIG_FILE,
-    RUN_META_FILE,
-    RunMeta,
-    read_json,
-    write_json,
-)
 from gpu_timing_assets.core.provenance import git_state, installed_versions, utc_now
+from gpu_timing_assets.core.run import RUN_META_FILE, ProfileRunMeta
+from gpu_timing_assets.core.tables.schemas import (
+    ATTENTION,
+    BURST_BATCHES,
+    BURST_REQUESTS,
+    BURST_STEPS,
+    HEAD,
+    LAYER_OPERATORS,
+    MLP,
+    STATISTICS,
+)
 from gpu_timing_assets.doctor.examination import preflight
 from gpu_timing_assets.engine_loop.validate_bundle import validate_profiling_root
 from gpu_timing_assets.engines.child_process import Launcher, run_engine_process
@@ -69,7 +67,8 @@ def run(
     again.
 
     Raises `PresetError` for a backend that is not vLLM, `DeviceError`, `BusyError`,
-    `DiskFullError`, `EngineError`, `ProfilingBundleError`."""
+    `DiskFullError`, `EngineError`, `ProfilingBundleError`.
+    """
     if config.backend.name != "vllm":
         raise PresetError(f"backend {config.backend.name!r} cannot be profiled: use backend=vllm")
     if not config.backend.record_steps:
@@ -113,7 +112,8 @@ def _measure(process: str, config: ExperimentConfig, parts: Path, launch: Launch
 
 def reusable_bundle(config: ExperimentConfig, out: Path) -> BundleMeta | None:
     """The bundle in `out` if it is valid and was measured with this configuration, this version of
-    the engine and, on a CPU, the native library that it would load here."""
+    the engine and, on a CPU, the native library that it would load here.
+    """
     try:
         meta = validate_profiling_root(out, config)
     except ProfilingBundleError:
@@ -129,7 +129,8 @@ def reusable_bundle(config: ExperimentConfig, out: Path) -> BundleMeta | None:
 
 def installed_vllm_version(config: ExperimentConfig) -> str | None:
     """The version of vLLM that would run here; None where another interpreter runs it or there is
-    none."""
+    none.
+    """
     if config.backend.python:
         return None
     versions = installed_versions()
@@ -190,9 +191,8 @@ def _file_bundle(
     write_json(scratch / CONFIG_FILE, config)
     write_json(
         scratch / RUN_META_FILE,
-        RunMeta(
+        ProfileRunMeta(
             run_id=f"{config.model.name}--{config.hardware.name}",
-            run_type="vidur_profile",
             model=config.model.name,
             hardware=config.hardware.name,
             backend=config.backend.name,
@@ -201,8 +201,8 @@ def _file_bundle(
             git_commit=commit,
             git_dirty=dirty,
             env=session["env"],
-            params=params.model_dump(mode="json"),
-            details={"duration_s": meta.duration_s},
+            params=params,
+            duration_s=meta.duration_s,
         ),
     )
     write_json(scratch / BUNDLE_META_FILE, meta)
@@ -211,7 +211,8 @@ def _file_bundle(
 
 def _wide(rows: list[list[Any]], key: str) -> pd.DataFrame:
     """One row for each value of `key`, a `time_stats.<operator>.<statistic>` column for each
-    timing, in ms."""
+    timing, in ms.
+    """
     by_key: dict[int, dict[str, float]] = {}
     for value, timing in rows:
         by_key.setdefault(value, {}).update(_time_stats(timing))

@@ -1,5 +1,6 @@
 """Stage `real-bench`: replay a workload on a real engine and write down when each token reached the
-client."""
+client.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,8 @@ class RealBenchInputs:
 @dataclass(frozen=True)
 class RealBenchResult:
     """One directory for each workload and repeat; those of `invalid` did not meet the preset's
-    bounds."""
+    bounds.
+    """
 
     run_dirs: tuple[Path, ...]
     invalid: tuple[Path, ...]

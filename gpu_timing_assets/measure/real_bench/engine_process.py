@@ -1,5 +1,6 @@
 """The process that owns the engine: starts it, replays each workload `repeats` times, writes the
-run tables."""
+run tables.
+"""
 
 import asyncio
 import itertools
@@ -14,16 +15,16 @@ import pandas as pd
 
 from gpu_timing_assets.config.experiment import ExperimentConfig, validate
 from gpu_timing_assets.core.closed_loop import read_closed_loop
-from gpu_timing_assets.core.metadata import write_json
+from gpu_timing_assets.core.files import write_json
 from gpu_timing_assets.core.prompts import read_prompt_token_ids
 from gpu_timing_assets.core.provenance import environment, utc_now
-from gpu_timing_assets.core.tables import (
+from gpu_timing_assets.core.tables.invariants import read_workload_tables
+from gpu_timing_assets.core.tables.run_tables import run_tables_from_token_times
+from gpu_timing_assets.core.tables.schemas import (
     ENGINE_BATCHES,
     ENGINE_STEPS,
     REQUEST_METRICS,
     TOKEN_METRICS,
-    read_workload_tables,
-    run_tables_from_token_times,
 )
 from gpu_timing_assets.engines.base import Engine
 from gpu_timing_assets.engines.child_process import PIPES_VARIABLE, engine_process_main
@@ -122,7 +123,8 @@ def _planned(
     prompts: list[list[int]],
 ) -> list[PlannedRequest]:
     """The workload's requests; of a closed loop each user's after the one before, by its think
-    time."""
+    time.
+    """
     arrivals = intervals["arrival_time_ns"].tolist()
     waits_for: list[int | None] = [None] * len(lengths)
     if (closed_loop := read_closed_loop(workload_dir)) is not None:

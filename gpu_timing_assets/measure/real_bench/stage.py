@@ -1,5 +1,6 @@
 """The stage's own process: checks the inputs, has the engine's process do the work, judges and
-files the runs."""
+files the runs.
+"""
 
 import fcntl
 import os
@@ -16,18 +17,13 @@ from gpu_timing_assets.config.experiment import ExperimentConfig, load_snapshot
 from gpu_timing_assets.config.model_card import read_model_dimensions
 from gpu_timing_assets.core.data_root import relative_to_data_root
 from gpu_timing_assets.core.directories import LOCK_PREFIX, SCRATCH_PREFIX
+from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import WorkloadError
-from gpu_timing_assets.core.metadata import (
-    CONFIG_FILE,
-    RUN_META_FILE,
-    RunMeta,
-    WorkloadMeta,
-    read_complete_workload,
-    read_json,
-    write_json,
-)
+from gpu_timing_assets.core.files import CONFIG_FILE, read_json, write_json
 from gpu_timing_assets.core.provenance import git_state
-from gpu_timing_assets.core.tables import read_run_tables, read_workload_tables
+from gpu_timing_assets.core.run import RUN_META_FILE, RealRunMeta
+from gpu_timing_assets.core.tables.invariants import read_run_tables, read_workload_tables
+from gpu_timing_assets.core.workload import WorkloadMeta, read_complete_workload
 from gpu_timing_assets.doctor.examination import preflight
 from gpu_timing_assets.engines.child_process import Launcher, run_engine_process
 from gpu_timing_assets.engines.memory import memory_needed_bytes
@@ -46,7 +42,8 @@ def run(
     submitted later than the preset allows is filed with status `invalid`.
 
     Raises `ArtifactError` for a workload that is not whole, `WorkloadError` for a request longer
-    than the context, `DeviceError`, `BusyError`, `DiskFullError`, `EngineError`."""
+    than the context, `DeviceError`, `BusyError`, `DiskFullError`, `EngineError`.
+    """
     workloads = [read_complete_workload(directory) for directory in inputs.workload_dirs]
     for directory in inputs.workload_dirs:
         _check_context(config, directory)
@@ -68,7 +65,7 @@ def run(
         run_dirs, invalid = [], []
         for directory, workload in zip(inputs.workload_dirs, workloads, strict=True):
             for repeat in range(config.hardware.repeats):
-                run_dir = out / f"{workload.workload_id}--{config.target_id}--{session}-r{repeat}"
+                run_dir = out / f"{workload.workload_id}--{config.target.id}--{session}-r{repeat}"
                 meta = _file_run(
                     config,
                     workload,
@@ -150,15 +147,14 @@ def _file_run(
     session: str,
     repeat: int,
     said: dict[str, Any],
-) -> RunMeta:
+) -> RealRunMeta:
     replay = read_json(replayed / REPLAY_FILE)
     requests, tokens = read_run_tables(replayed)
     statistics = run_statistics(requests, tokens)
     reasons = _invalid_reasons(config, requests, statistics)
     commit, dirty = git_state()
-    meta = RunMeta(
+    meta = RealRunMeta(
         run_id=run_dir.name,
-        run_type="real",
         status="invalid" if reasons else "complete",
         model=config.model.name,
         hardware=config.hardware.name,
@@ -170,20 +166,18 @@ def _file_run(
         git_commit=commit,
         git_dirty=dirty,
         env=said["env"],
-        params=said["params"],
+        params=EngineParams.model_validate(said["params"]),
         workload_dir=relative_to_data_root(workload_dir, run_dir),
-        details={
-            "session": session,
-            "repeat": repeat,
-            "repeats": config.hardware.repeats,
-            "invalid_reasons": reasons,
-            "warmup_requests": said["warmup_requests"],
-            "engine_start_s": said["engine_start_s"],
-            "replay_s": replay["replay_s"],
-            "client_cpu_share": replay["client_cpu_share"],
-            "early_stopping": config.backend.early_stopping,
-            **statistics,
-        },
+        session=session,
+        repeat=repeat,
+        repeats=config.hardware.repeats,
+        invalid_reasons=tuple(reasons),
+        warmup_requests=said["warmup_requests"],
+        engine_start_s=said["engine_start_s"],
+        replay_s=replay["replay_s"],
+        client_cpu_share=replay["client_cpu_share"],
+        early_stopping=config.backend.early_stopping,
+        **statistics,
     )
     # the replay's directory lies in the session's scratch directory, beside the runs: renamed, it
     # is a run as a whole

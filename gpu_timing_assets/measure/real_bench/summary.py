@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from gpu_timing_assets.core.metadata import RunMeta
+from gpu_timing_assets.core.run import RealRunMeta
 
 NOT_COMPARABLE = {
     "transformers": "Backend `transformers` serves one request at a time: a reference for one "
@@ -17,7 +17,8 @@ PERCENTILES = {"p50": 50, "p90": 90, "p99": 99}
 
 def run_statistics(requests: pd.DataFrame, tokens: pd.DataFrame) -> dict[str, Any]:
     """Percentiles in ms of the run's times and of the lateness of its submissions, and its token
-    rate."""
+    rate.
+    """
     served = requests[requests["status"] == "ok"]
     lateness = (requests["submit_time_ns"] - requests["arrival_time_ns"]).dropna()
     end_ns = served["completion_time_ns"].max() if len(served) else pd.NA
@@ -38,11 +39,12 @@ def run_statistics(requests: pd.DataFrame, tokens: pd.DataFrame) -> dict[str, An
     }
 
 
-def summary_markdown(meta: RunMeta) -> str:
+def summary_markdown(meta: RealRunMeta) -> str:
     """`summary.md` of a real run."""
-    details = meta.details
     rows = "\n".join(
-        f"| {label} | " + " | ".join(f"{details[key][name]:.2f}" for name in PERCENTILES) + " |"
+        f"| {label} | "
+        + " | ".join(f"{getattr(getattr(meta, key), name):.2f}" for name in PERCENTILES)
+        + " |"
         for label, key in (
             ("TTFT", "ttft_ms"),
             ("ITL", "itl_ms"),
@@ -53,20 +55,16 @@ def summary_markdown(meta: RunMeta) -> str:
     verdict = (
         "complete"
         if meta.status == "complete"
-        else "**invalid**: " + "; ".join(details["invalid_reasons"])
+        else "**invalid**: " + "; ".join(meta.invalid_reasons)
     )
-    note = (
-        ""
-        if meta.params.get("comparable_under_load", True)
-        else f"\n{NOT_COMPARABLE[meta.backend]}\n"
-    )
+    note = "" if meta.params.comparable_under_load else f"\n{NOT_COMPARABLE[meta.backend]}\n"
     return (
-        f"# Real run {meta.run_id}\n\n{meta.model} on {meta.params.get('device_name')} under "
-        f"{meta.params.get('engine')} "
-        f"{meta.params.get('engine_version')}, repeat {details['repeat'] + 1} of "
-        f"{details['repeats']}: {verdict}.\n{note}\n"
-        f"{details['num_requests']} requests, {details['num_tokens']} tokens, "
-        f"{details['tokens_per_s']} tokens/s.\n\n"
+        f"# Real run {meta.run_id}\n\n{meta.model} on {meta.params.device_name} under "
+        f"{meta.params.engine} "
+        f"{meta.params.engine_version}, repeat {meta.repeat + 1} of "
+        f"{meta.repeats}: {verdict}.\n{note}\n"
+        f"{meta.num_requests} requests, {meta.num_tokens} tokens, "
+        f"{meta.tokens_per_s} tokens/s.\n\n"
         f"| ms | p50 | p90 | p99 |\n| --- | ---: | ---: | ---: |\n{rows}\n"
     )
 

@@ -1,5 +1,6 @@
 """A step of the engine as Vidur's event loop carries it: a batch whose time is one round of the
-engine's loop."""
+engine's loop.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,8 @@ class EngineStep:
     `sequences` with `new_tokens` each, after `computed_tokens` before; `outputs` are those that get
     a token. A step without sequences only waits for the one before it. The execution-time predictor
     sets the times, in seconds: `schedule_end`, `ready` (the GPU is done) and, for the step whose
-    result is processed in this round, its `result`."""
+    result is processed in this round, its `result`.
+    """
 
     def __init__(self, replica_id: ReplicaId, number: int, previous: "EngineStep | None") -> None:
         self.id, self.replica_id = number, replica_id

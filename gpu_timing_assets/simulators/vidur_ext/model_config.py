@@ -13,7 +13,8 @@ def register_model(name: str, dimensions: ModelDimensions) -> type[BaseModelConf
 
     Vidur 0.0.26 derives the head size as embedding_dim // num_q_heads, which is 64 for Qwen3-0.6B
     and not its 128; the predictors here time attention by the profiled kernels and the KV cache is
-    given in blocks, so nothing rests on it."""
+    given in blocks, so nothing rests on it.
+    """
     for known in BaseModelConfig.__subclasses__():
         if (
             getattr(known, "get_name", None)

@@ -214,7 +214,8 @@ class RecordedPredictor(_StepPredictor):
 
     Each simulated round takes the time from one `schedule_begin` to the next in the recording, and
     a step's result comes as long after its schedule as it did there. Rounds beyond the recording
-    take its median."""
+    take its median.
+    """
 
     def __init__(
         self, predictor_config: RecordedPredictorConfig, replica_config: Any, cache_config: Any
@@ -251,7 +252,8 @@ def recorded_rounds(steps: pd.DataFrame) -> pd.DataFrame:
 
     A round that ends with the engine idle (its step was processed before the next one was
     scheduled) lasts until its result: how long the engine then waited for work is for the simulated
-    arrivals to say."""
+    arrivals to say.
+    """
     begin = steps["schedule_begin_ns"].to_numpy(dtype=float)
     result = steps["result_ns"].fillna(steps["schedule_end_ns"]).to_numpy(dtype=float)
     following = np.r_[begin[1:], result[-1:]]

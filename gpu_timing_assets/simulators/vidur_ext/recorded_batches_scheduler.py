@@ -18,7 +18,8 @@ from gpu_timing_assets.simulators.vidur_ext.vllm_v1_scheduler import (
 @dataclass
 class RecordedBatchesSchedulerConfig(VllmV1SchedulerConfig):
     """`recorded`: the `engine_batches` of a real run; `after_idle`: its steps before which the
-    engine had nothing in flight."""
+    engine had nothing in flight.
+    """
 
     recorded: pd.DataFrame | None = None
     after_idle: frozenset[int] = frozenset()
@@ -30,7 +31,8 @@ class RecordedBatchesSchedulerConfig(VllmV1SchedulerConfig):
 
 class RecordedBatchesScheduler(VllmV1ReplicaScheduler):
     """Schedules what the real engine scheduled, step by step and back to back; all requests must be
-    there from the start."""
+    there from the start.
+    """
 
     def __init__(self, *args, **kwargs) -> None:  # type: ignore[no-untyped-def]
         super().__init__(*args, **kwargs)

@@ -19,7 +19,7 @@ from vidur.request_generator.request_generator_registry import RequestGeneratorR
 from vidur.scheduler.replica_scheduler.replica_scheduler_registry import ReplicaSchedulerRegistry
 from vidur.simulator import Simulator
 
-from gpu_timing_assets.config.target import HardwarePreset
+from gpu_timing_assets.config.hardware import HardwarePreset
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.simulators.vidur_ext.model_config import register_model
 from gpu_timing_assets.simulators.vidur_ext.predictors import (
@@ -48,7 +48,8 @@ from gpu_timing_assets.simulators.vidur_ext.workload_requests import (
 
 class _UnwrittenConfig(SimulationConfig):
     """Not written to disk as JSON: it carries tables, and the stage writes a snapshot of its
-    own."""
+    own.
+    """
 
     def write_config_to_file(self) -> None:
         return None
@@ -75,7 +76,8 @@ def simulate(
     """Run Vidur's event loop over `work` and return what the engine did.
 
     With `recorded_batches` these are replayed in place of the scheduler's decisions; steps in
-    `after_idle` wait for the step before them."""
+    `after_idle` wait for the step before them.
+    """
     _register()
     register_model(model, params.model_dimensions)
     log = StepLog()
@@ -131,7 +133,8 @@ def simulate(
 @contextmanager
 def _uncollected() -> Iterator[None]:
     """The steps of a run are all kept and hold no cycles: looking for garbage among them takes a
-    third of the time."""
+    third of the time.
+    """
     collecting = gc.isenabled()
     gc.disable()
     try:

@@ -10,8 +10,6 @@ import pandas as pd
 
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.core.bundle import (
-    BURST_REQUESTS,
-    BURST_STEPS,
     ENGINE_FILE,
     BundleMeta,
     compute_dir,
@@ -22,30 +20,26 @@ from gpu_timing_assets.core.data_root import relative_to_data_root
 from gpu_timing_assets.core.directories import atomic_directory
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import IncomparableRunsError, SimulationError
-from gpu_timing_assets.core.metadata import (
-    CONFIG_FILE,
-    RUN_META_FILE,
-    RunMeta,
-    WorkloadMeta,
-    read_complete_run,
-    read_complete_workload,
-    read_metadata,
-    write_json,
-)
+from gpu_timing_assets.core.files import CONFIG_FILE, read_metadata, write_json
 from gpu_timing_assets.core.provenance import environment, git_state, utc_now
-from gpu_timing_assets.core.tables import (
+from gpu_timing_assets.core.run import RUN_META_FILE, RealRunMeta, SimRunMeta, read_complete_run
+from gpu_timing_assets.core.tables.invariants import read_workload_tables
+from gpu_timing_assets.core.tables.run_tables import run_tables_from_token_times
+from gpu_timing_assets.core.tables.schemas import (
+    BURST_REQUESTS,
+    BURST_STEPS,
     ENGINE_BATCHES,
     ENGINE_STEPS,
     REQUEST_METRICS,
     TOKEN_METRICS,
-    read_workload_tables,
-    run_tables_from_token_times,
 )
+from gpu_timing_assets.core.workload import WorkloadMeta, read_complete_workload
 from gpu_timing_assets.engine_loop.engine_timing import EngineTiming, fit_engine_timing
 from gpu_timing_assets.engine_loop.host_times import FittedTime
 from gpu_timing_assets.engine_loop.kernel_times import KernelTimes
 from gpu_timing_assets.engine_loop.validate_bundle import validate_profiling_root
-from gpu_timing_assets.simulators.vidur_ext import SimInputs
+from gpu_timing_assets.simulators.base import SimInputs
+from gpu_timing_assets.simulators.vidur_ext import VidurPreset
 from gpu_timing_assets.simulators.vidur_ext.substitution import (
     anchored_token_ns,
     first_schedule_ns,
@@ -53,25 +47,27 @@ from gpu_timing_assets.simulators.vidur_ext.substitution import (
 )
 
 
-def run(config: ExperimentConfig, inputs: SimInputs, out: Path) -> RunMeta:
+def run(config: ExperimentConfig, inputs: SimInputs, out: Path) -> SimRunMeta:
     """Simulate the workload with the preset's predictor and variant into `out`, which is replaced.
 
     Raises `ArtifactError` for a workload or real run that is not whole, `ProfilingBundleError` for
     a bundle that is not this target's, `SimulationError` for a workload beyond the context or
     beyond what the bundle covers, `IncomparableRunsError` for a variant's real run of another
-    workload."""
+    workload.
+    """
     started_at, begin = utc_now(), time.monotonic()
+    simulator = _preset(config)
     workload = read_complete_workload(inputs.workload_dir)
     lengths, intervals = read_workload_tables(inputs.workload_dir)
     bundle = validate_profiling_root(inputs.profiling_root, config)
     params = read_metadata(inputs.profiling_root / ENGINE_FILE, EngineParams)
-    extrapolated = check_coverage(lengths, params, bundle, config.simulator.max_extrapolation)
+    extrapolated = check_coverage(lengths, params, bundle, simulator.max_extrapolation)
     kernels = KernelTimes.from_bundle(
         inputs.profiling_root, config.hardware.name, params, config.model.name
     )
     closed_loop = read_closed_loop(inputs.workload_dir) is not None
     real = (
-        _recorded_run(config, inputs, workload) if config.simulator.variant or closed_loop else None
+        _recorded_run(config, inputs, workload) if simulator.substitution or closed_loop else None
     )
 
     from gpu_timing_assets.simulators.vidur_ext.simulation import SimulatedWork, simulate
@@ -81,11 +77,11 @@ def run(config: ExperimentConfig, inputs: SimInputs, out: Path) -> RunMeta:
     arrival_ns = (REQUEST_METRICS.read(real) if real and closed_loop else intervals)[
         "arrival_time_ns"
     ].to_numpy()
-    rng = np.random.default_rng([config.simulator.seed, 1])
+    rng = np.random.default_rng([simulator.seed, 1])
     prefill = lengths["num_prefill_tokens"].to_numpy()
     visible_s = arrival_ns / 1e9 + _client_in_s(timing, prefill, rng)
     recorded_steps, recorded_batches, after_idle = None, None, frozenset[int]()
-    if real and config.simulator.variant == "recorded_batches":
+    if real and simulator.substitution == "recorded_batches":
         recorded_steps, recorded_batches = ENGINE_STEPS.read(real), ENGINE_BATCHES.read(real)
         after_idle, visible_s = steps_after_idle(recorded_steps), np.zeros(len(lengths))
     loop_begin = time.monotonic()
@@ -108,12 +104,12 @@ def run(config: ExperimentConfig, inputs: SimInputs, out: Path) -> RunMeta:
     token_ns = _monotonic_per_request(token_request, token_ns)
     requests, tokens = run_tables_from_token_times(lengths, arrival_ns, token_request, token_ns)
     commit, dirty = git_state()
-    meta = RunMeta(
+    meta = SimRunMeta(
         run_id=out.name,
-        run_type="vidur",
+        simulator="vidur",
         model=config.model.name,
         hardware=config.hardware.name,
-        backend="vidur",
+        backend=config.backend.name,
         workload_id=workload.workload_id,
         workload_sha256=workload.workload_sha256,
         started_at=started_at,
@@ -121,23 +117,21 @@ def run(config: ExperimentConfig, inputs: SimInputs, out: Path) -> RunMeta:
         git_commit=commit,
         git_dirty=dirty,
         env=environment(),
-        params=params.model_dump(mode="json"),
+        params=params,
         workload_dir=relative_to_data_root(inputs.workload_dir, out),
         profiling_root=relative_to_data_root(inputs.profiling_root, out),
         real_run_dir=relative_to_data_root(real, out) if real else None,
-        details={
-            "predictor": config.simulator.predictor,
-            "variant": config.simulator.variant,
-            "extrapolated": extrapolated,
-            "wall_s": time.monotonic() - begin,
-            "event_loop_s": loop_s,
-            "steps": log.num_steps,
-            "num_tokens": len(tokens),
-            "simulated_s": float(token_ns.max()) / 1e9,
-            "seed": config.simulator.seed,
-            "bundle_config_sha256": bundle.bundle_config_sha256,
-            "bundle_measured_at": bundle.measured_at,
-        },
+        predictor=simulator.predictor,
+        substitution=simulator.substitution,
+        seed=simulator.seed,
+        extrapolated=extrapolated,
+        wall_s=time.monotonic() - begin,
+        event_loop_s=loop_s,
+        num_steps=log.num_steps,
+        num_tokens=len(tokens),
+        simulated_s=float(token_ns.max()) / 1e9,
+        bundle_config_sha256=bundle.bundle_config_sha256,
+        bundle_measured_at=bundle.measured_at,
     )
     with atomic_directory(out) as scratch:
         REQUEST_METRICS.write(requests, scratch)
@@ -150,13 +144,19 @@ def run(config: ExperimentConfig, inputs: SimInputs, out: Path) -> RunMeta:
     return meta
 
 
+def _preset(config: ExperimentConfig) -> VidurPreset:
+    assert isinstance(config.simulator, VidurPreset)
+    return config.simulator
+
+
 def check_coverage(
     lengths: pd.DataFrame, params: EngineParams, bundle: BundleMeta, max_extrapolation: float
 ) -> bool:
     """Whether the workload reaches beyond the bundle's grid, which `max_extrapolation` > 1 allows.
 
     Raises `SimulationError` naming the row of a request that is too long for the context or for the
-    allowed reach."""
+    allowed reach.
+    """
     total = lengths["num_prefill_tokens"] + lengths["num_decode_tokens"]
     for limit, what, remedy in (
         (
@@ -188,16 +188,17 @@ def check_coverage(
 
 
 def _recorded_run(config: ExperimentConfig, inputs: SimInputs, workload: WorkloadMeta) -> Path:
+    simulator = _preset(config)
     if inputs.real_run_dir is None:
         why = (
-            f"variant {config.simulator.variant!r} substitutes what a real run recorded"
-            if config.simulator.variant
+            f"substitution {simulator.substitution!r} substitutes what a real run recorded"
+            if simulator.substitution
             else f"{workload.workload_id} is a closed loop, whose arrivals only a real run knows"
         )
         raise SimulationError(
             f"{why}, and there is none: make one with `real-bench workload={workload.workload_id}`"
         )
-    meta = read_complete_run(inputs.real_run_dir, allow_invalid=True)
+    meta = read_complete_run(inputs.real_run_dir, RealRunMeta, allow_invalid=True)
     if meta.workload_sha256 != workload.workload_sha256:
         raise IncomparableRunsError(
             f"{inputs.real_run_dir} replayed another workload ({meta.workload_id}) than "
@@ -215,7 +216,8 @@ def _predictor(
     real: Path | None,
 ) -> tuple[Any, EngineTiming | None]:
     """The predictor's configuration, and the timing whose edges apply (None: tokens are seen as
-    soon as they are made)."""
+    soon as they are made).
+    """
     from gpu_timing_assets.simulators.vidur_ext.predictors import (
         EnginePredictorConfig,
         KernelPredictorConfig,
@@ -223,8 +225,8 @@ def _predictor(
     )
     from gpu_timing_assets.simulators.vidur_ext.stock_predictor import StockPredictorConfig
 
-    simulator = config.simulator
-    if simulator.predictor == "stock":
+    simulator = _preset(config)
+    if simulator.predictor == "random_forest":
         kernels_dir = compute_dir(root, config.hardware.name, config.model.name)
         identity = (
             f"{bundle.bundle_config_sha256[:12]}-{bundle.measured_at.lower().replace(':', '')}"
@@ -243,7 +245,7 @@ def _predictor(
                 params.max_model_len, params.max_num_batched_tokens
             ),
         ), None
-    if simulator.predictor == "kernel":
+    if simulator.predictor == "kernels_only":
         return KernelPredictorConfig(params=params, kernels=kernels), None
     from threadpoolctl import threadpool_limits
 
@@ -253,7 +255,7 @@ def _predictor(
         timing = fit_engine_timing(
             BURST_STEPS.read(host_dir(root)), BURST_REQUESTS.read(host_dir(root)), params, kernels
         )
-    if simulator.variant == "recorded_step_times":
+    if simulator.substitution == "recorded_step_times":
         assert real is not None
         return RecordedPredictorConfig(
             params=params, kernels=kernels, recorded=ENGINE_STEPS.read(real)
@@ -278,7 +280,8 @@ def _client_out(
     timing: EngineTiming | None, rng: np.random.Generator
 ) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
     """From a step's result to each of its tokens at the client, in s: the client takes them one
-    after the other."""
+    after the other.
+    """
     if timing is None:
         return lambda num_outputs, position, after_idle: np.zeros(len(position))
 
@@ -307,7 +310,7 @@ def _monotonic_per_request(token_request: np.ndarray, token_ns: np.ndarray) -> n
     return times.groupby(token_request).cummax().to_numpy()
 
 
-def _summary(meta: RunMeta, requests: pd.DataFrame, tokens: pd.DataFrame) -> str:
+def _summary(meta: SimRunMeta, requests: pd.DataFrame, tokens: pd.DataFrame) -> str:
     def row(label: str, values: pd.Series) -> str:
         milliseconds = values.dropna().astype(float) / 1e6
         return (
@@ -316,15 +319,14 @@ def _summary(meta: RunMeta, requests: pd.DataFrame, tokens: pd.DataFrame) -> str
             + " |\n"
         )
 
-    details = meta.details
-    variant = f", variant {details['variant']}" if details["variant"] else ""
-    marked = "**Beyond the bundle's grid: extrapolated.**\n\n" if details["extrapolated"] else ""
+    variant = f", substitution {meta.substitution}" if meta.substitution else ""
+    marked = "**Beyond the bundle's grid: extrapolated.**\n\n" if meta.extrapolated else ""
     return (
         f"# Simulated run {meta.run_id}\n\n{meta.model} on {meta.hardware}, predictor "
-        f"{details['predictor']}{variant}.\n\n{marked}"
-        f"{len(requests)} requests, {len(tokens)} tokens in {details['steps']} steps; "
-        f"{details['simulated_s']:.1f} s simulated in "
-        f"{details['wall_s']:.1f} s.\n\n| ms | p50 | p90 | p99 |\n| --- | ---: | ---: | ---: |\n"
+        f"{meta.predictor}{variant}.\n\n{marked}"
+        f"{len(requests)} requests, {len(tokens)} tokens in {meta.num_steps} steps; "
+        f"{meta.simulated_s:.1f} s simulated in "
+        f"{meta.wall_s:.1f} s.\n\n| ms | p50 | p90 | p99 |\n| --- | ---: | ---: | ---: |\n"
         + row("TTFT", requests["ttft_ns"])
         + row("ITL", tokens["token_latency_ns"])
         + row("E2E", requests["completion_time_ns"] - requests["arrival_time_ns"])

@@ -33,7 +33,8 @@ class StepLog:
 
         `client_delay_s(num_outputs, position, after_idle)` is the time from a step's result to the
         client, by how many requests got a token in that step, which of them this is, and whether
-        the engine had been idle; shapes (tokens,)."""
+        the engine had been idle; shapes (tokens,).
+        """
         counts = np.array([len(produced) for produced in self._produced], dtype=np.int64)
         result = np.repeat(np.array([step.result for step in self._steps]), counts)
         first = np.repeat(np.cumsum(counts) - counts, counts)

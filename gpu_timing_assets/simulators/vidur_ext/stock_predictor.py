@@ -3,7 +3,8 @@
 Only where it gets its data from is overridden: the bundle in place of a hub. It knows the layers'
 kernels alone: no embedding, lm_head, sampler or QK-norm, no host, no padding to captured graphs.
 Its tables of predictions are kept as CSV beside the data (never as pickles), by the bundle's and
-the settings' hash."""
+the settings' hash.
+"""
 
 import contextlib
 import shutil
@@ -18,8 +19,8 @@ from vidur.execution_time_predictor.random_forrest_execution_time_predictor impo
     RandomForrestExecutionTimePredictor,
 )
 
-from gpu_timing_assets.core.bundle import ATTENTION, MLP
 from gpu_timing_assets.core.directories import atomic_directory
+from gpu_timing_assets.core.tables.schemas import ATTENTION, MLP
 from gpu_timing_assets.engine_loop.graph_mode import EAGER
 from gpu_timing_assets.simulators.vidur_ext.engine_step import EngineStep, LoopTime
 from gpu_timing_assets.simulators.vidur_ext.predictors import PredictorType
@@ -30,7 +31,8 @@ FOREST_SEED = 0
 @dataclass
 class StockPredictorConfig(RandomForrestExecutionTimePredictorConfig):
     """`kernels_dir` holds `mlp.csv` and `attention.csv`; `tables_dir` keeps what the trained
-    forests predict."""
+    forests predict.
+    """
 
     kernels_dir: str = ""
     tables_dir: str = ""
@@ -56,7 +58,8 @@ class StockPredictor(RandomForrestExecutionTimePredictor):
 
     def _load_predictions_from_hf(self) -> dict[str, dict[tuple[int, ...], float]]:  # type: ignore[override]
         """The tables that an earlier simulation kept. Raises FileNotFoundError if there are none:
-        Vidur then trains."""
+        Vidur then trains.
+        """
         directory = Path(self._config.tables_dir)
         files = sorted(directory.glob("*.csv"))
         if not files:

@@ -6,7 +6,8 @@ what it has left of its prompt or one token; when KV blocks run out, the request
 preempted and later computed again. Then waiting requests, in arrival order, while there are
 sequences and budget left, if no one was preempted in this step and the blocks for the whole prompt
 are free. With asynchronous scheduling a step is scheduled before the result of the one before is
-known; a request that must have reached its last token by then is not scheduled again."""
+known; a request that must have reached its last token by then is not scheduled again.
+"""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -40,7 +41,8 @@ class VllmV1SchedulerConfig(BaseReplicaSchedulerConfig):
 
 class Sequence:
     """A request in the scheduler. `computed` counts tokens scheduled so far; `in_flight` results
-    not yet processed."""
+    not yet processed.
+    """
 
     __slots__ = (
         "blocks",

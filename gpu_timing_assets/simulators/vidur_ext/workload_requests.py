@@ -16,7 +16,8 @@ class WorkloadRequestGeneratorType(BaseIntEnum):
 @dataclass
 class WorkloadRequestGeneratorConfig(BaseRequestGeneratorConfig):
     """`visible_s`: when each request can first be scheduled, shape (requests,), not necessarily
-    sorted."""
+    sorted.
+    """
 
     visible_s: np.ndarray = field(default_factory=lambda: np.zeros(0))
     num_prefill_tokens: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=int))

@@ -12,20 +12,16 @@ from gpu_timing_assets.config.comparison import ComparisonPreset
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.core.data_root import DataRoot
 from gpu_timing_assets.core.engine_params import EngineParams, ModelDimensions
-from gpu_timing_assets.core.metadata import (
-    RUN_META_FILE,
-    WORKLOAD_META_FILE,
-    RunMeta,
-    WorkloadMeta,
-    write_json,
-)
-from gpu_timing_assets.core.tables import (
+from gpu_timing_assets.core.files import write_json
+from gpu_timing_assets.core.run import RUN_META_FILE, RunMeta
+from gpu_timing_assets.core.tables.run_tables import run_tables_from_token_times
+from gpu_timing_assets.core.tables.schemas import (
     ENGINE_BATCHES,
     ENGINE_STEPS,
     REQUEST_METRICS,
     TOKEN_METRICS,
-    run_tables_from_token_times,
 )
+from gpu_timing_assets.core.workload import WORKLOAD_META_FILE, WorkloadMeta
 
 MS = 1_000_000
 SHA = "5" * 64
@@ -92,7 +88,8 @@ def tables(
     planned: Sequence[int] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Request and token tables; a request without token times failed. `planned` are the output
-    tokens asked for."""
+    tokens asked for.
+    """
     counts = [len(times) for times in token_times_ns]
     lengths = pd.DataFrame(
         {
@@ -148,7 +145,8 @@ def write_run(
     **changes: Any,
 ) -> Path:
     """A run's directory. Its steps are the moments at which tokens came, its batches the requests
-    that got one then."""
+    that got one then.
+    """
     requests, tokens = tables(arrival_ns, token_times_ns, planned)
     directory.mkdir(parents=True)
     REQUEST_METRICS.write(requests, directory)
@@ -215,7 +213,8 @@ def served(
     jitter_seed: int = 0,
 ) -> tuple[list[int], list[list[int]]]:
     """`(arrivals, token times)` of a plausible run: one workload per `seed`, its timing varied by
-    `jitter_seed`."""
+    `jitter_seed`.
+    """
     workload, noise = np.random.default_rng(seed), np.random.default_rng(1000 + jitter_seed)
     arrivals = np.cumsum(workload.exponential(30 * MS, requests)).astype(int)
     counts = workload.integers(1, 30, requests)

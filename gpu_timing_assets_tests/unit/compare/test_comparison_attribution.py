@@ -1,5 +1,6 @@
 """Attribution by substitution: a simulation with two known faults, and simulations with one of them
-taken away."""
+taken away.
+"""
 
 import pandas as pd
 import pytest

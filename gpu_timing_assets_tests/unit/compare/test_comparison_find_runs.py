@@ -8,7 +8,8 @@ import pytest
 from gpu_timing_assets.compare import find_real_runs, find_sim_runs
 from gpu_timing_assets.core.data_root import DataRoot
 from gpu_timing_assets.core.errors import ArtifactError
-from gpu_timing_assets.core.metadata import RUN_META_FILE, write_json
+from gpu_timing_assets.core.files import write_json
+from gpu_timing_assets.core.run import RUN_META_FILE
 from gpu_timing_assets_tests.unit.compare.synthetic_runs import (
     engine_params,
     metadata,

@@ -1,5 +1,6 @@
 """Bootstrap intervals: exact where they can be, close where values are binned, and as wide as they
-claim."""
+claim.
+"""
 
 import numpy as np
 import pytest
@@ -128,7 +129,8 @@ def coverage() -> dict[tuple[str, str], float]:
 
     A trial draws 150 requests of 8 tokens; a request has a speed that both sides and its tokens
     share, and each side adds its own, by request and by token. The simulation's law is the real
-    one's times 1.08: every true error is 8 %."""
+    one's times 1.08: every true error is 8 %.
+    """
     trials, requests, tokens = 200, 150, 8
     held: dict[tuple[str, str], int] = {}
     run = run_in_memory("any", [0], [[1]])

@@ -8,7 +8,8 @@ import pytest
 
 from gpu_timing_assets.compare import VerdictRow, build_fidelity_matrix
 from gpu_timing_assets.core.data_root import DataRoot
-from gpu_timing_assets.core.metadata import RUN_META_FILE, read_json, write_json
+from gpu_timing_assets.core.files import read_json, write_json
+from gpu_timing_assets.core.run import RUN_META_FILE
 from gpu_timing_assets_tests.unit.compare.synthetic_runs import (
     engine_params,
     metadata,

@@ -16,7 +16,7 @@ from gpu_timing_assets.core.errors import (
     IncomparableRunsError,
     UnfinishedArtifactError,
 )
-from gpu_timing_assets.core.metadata import RunMeta
+from gpu_timing_assets.core.run import RunMeta
 from gpu_timing_assets_tests.unit.compare.synthetic_runs import (
     DIMENSIONS,
     MS,

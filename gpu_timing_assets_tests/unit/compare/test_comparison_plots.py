@@ -1,5 +1,6 @@
 """What a plot is given to draw: never something its axis cannot show, and never more than it
-needs."""
+needs.
+"""
 
 import json
 

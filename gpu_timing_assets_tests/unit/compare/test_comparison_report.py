@@ -1,5 +1,6 @@
 """What a comparison leaves on disk: the same for the same inputs, whole or not there, and readable
-without a network."""
+without a network.
+"""
 
 import csv
 import json
@@ -33,7 +34,8 @@ HOSTILE = "</script><img src=x onerror=alert(1)>"
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory) -> ComparisonInputs:
     """Two real runs, one of which lost a request, three simulations, and two with a part
-    substituted."""
+    substituted.
+    """
     root = tmp_path_factory.mktemp("runs")
     arrivals, times = served(requests=30)
     _, again = served(requests=30, jitter_seed=1)

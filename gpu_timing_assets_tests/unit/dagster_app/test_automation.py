@@ -1,5 +1,6 @@
 """The nightly backfill: what it selects, in which state of the history, and that it is one true
-backfill."""
+backfill.
+"""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -29,7 +30,8 @@ PARTITIONED = ("workload_spec", "real_run", "sim_run", "comparison")
 
 class Lab:
     """The graph's shape with assets that do nothing, so that its history can be made as a test
-    needs it."""
+    needs it.
+    """
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self.instance = instance
@@ -174,7 +176,8 @@ def test_nothing_is_requested_between_two_ticks_of_the_cron(lab: Lab):
 
 def test_the_sensor_makes_one_true_backfill(lab: Lab):
     """As the daemon evaluates it: run requests of the sensor are a single request for an asset
-    backfill."""
+    backfill.
+    """
     definitions = lab.definitions()
     results = []
     for moment in (BEFORE, AFTER):

@@ -1,11 +1,12 @@
 """Checks belong to the workload that was judged, and a real run without a valid repeat stops what
-lies below it."""
+lies below it.
+"""
 
 import dagster as dg
 import pytest
 
 from gpu_timing_assets.compare.checks import CHECK_NAMES
-from gpu_timing_assets.core.metadata import RunMeta
+from gpu_timing_assets.core.run import RunMeta
 from gpu_timing_assets.dagster_app.checks import (
     RUNS_VALID,
     comparison_check_specs,

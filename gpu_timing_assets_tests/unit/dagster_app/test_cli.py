@@ -1,5 +1,6 @@
 """The five commands: what they refuse, in one line and with which exit code, and what they
-print."""
+print.
+"""
 
 from pathlib import Path
 

@@ -1,5 +1,6 @@
 """The tags of GPU assets, as the executors read them: the Kubernetes job is built offline from
-them."""
+them.
+"""
 
 import dagster as dg
 import pytest

@@ -1,5 +1,6 @@
 """The launcher that assets hand to the stages: messages of the child in the run's log, and an end
-to every child."""
+to every child.
+"""
 
 import os
 import subprocess

@@ -1,5 +1,6 @@
 """The doctor: every line ok, warning or cannot, with the remedy, in seconds and with a bare
-Python."""
+Python.
+"""
 
 import os
 import socket

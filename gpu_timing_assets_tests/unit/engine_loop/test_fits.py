@@ -1,5 +1,6 @@
 """What the time model finds in a bundle made by formula: the formula. Numbers of real targets are
-judged elsewhere."""
+judged elsewhere.
+"""
 
 import dataclasses
 

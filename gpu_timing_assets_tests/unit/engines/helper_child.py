@@ -1,5 +1,6 @@
 """A child as the engine's process is one: does what its request says. Run by
-`run_engine_process`."""
+`run_engine_process`.
+"""
 
 import errno
 import json

@@ -3,7 +3,8 @@ importing them.
 
 `python -m gpu_timing_assets_tests.unit.engines.read_surface <folder that holds vllm/> <version>`
 writes `surfaces/vllm-<version>.json`: dotted name → its parameters, null for a name that is no
-function."""
+function.
+"""
 
 import ast
 import json

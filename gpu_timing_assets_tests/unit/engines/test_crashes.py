@@ -1,5 +1,6 @@
 """An engine of which a process has died: the cause is found in what the process left, and only what
-may pass is retried."""
+may pass is retried.
+"""
 
 import os
 import signal

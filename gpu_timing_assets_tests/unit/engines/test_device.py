@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from gpu_timing_assets.config.experiment import compose
+from gpu_timing_assets.config.hardware import HardwarePreset
+from gpu_timing_assets.config.model import ModelPreset
 from gpu_timing_assets.config.model_card import read_model_dimensions
-from gpu_timing_assets.config.target import HardwarePreset, ModelPreset
 from gpu_timing_assets.core.data_root import PROJECT_ROOT
 from gpu_timing_assets.core.errors import BusyError, DeviceError, PresetError
 from gpu_timing_assets.engines.device import device_name, exclusive_device

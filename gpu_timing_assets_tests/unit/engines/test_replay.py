@@ -1,5 +1,6 @@
 """The client: when it sends, what it notes, and what becomes of requests that fail. The engine
-computes nothing."""
+computes nothing.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -23,7 +24,8 @@ def null_engine(tmp_path: Path, interval_ms: float = 0.0) -> NullEngine:
 
 class TroubledEngine(NullEngine):
     """Prompts that begin with 1 fail, those with 2 never end, 3 ends early where it may, 4 kills
-    the engine."""
+    the engine.
+    """
 
     async def stream(
         self, request_id: str, prompt_token_ids: Sequence[int], num_tokens: int, *, stop_early: bool

@@ -1,5 +1,6 @@
 """What is taken of vLLM beyond its public API exists in each release that runs were made with, and
-a misfit is named."""
+a misfit is named.
+"""
 
 import json
 import re

@@ -1,5 +1,6 @@
 """What the simulator's tests share: a tiny bundle, made once, and a simulation of a few requests on
-it."""
+it.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

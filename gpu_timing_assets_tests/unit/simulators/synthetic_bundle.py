@@ -3,7 +3,8 @@ known.
 
 The engine of the bundle is `LOOP`: an asynchronous vLLM loop whose every part takes a linear time.
 The bursts are what such an engine records when it is driven as `profiling.burst_plan` drives a real
-one."""
+one.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,28 +18,26 @@ from gpu_timing_assets.config.dtype import resolved_dtype
 from gpu_timing_assets.config.experiment import ExperimentConfig, compose
 from gpu_timing_assets.config.model_card import read_model_dimensions
 from gpu_timing_assets.core.bundle import (
-    ATTENTION,
-    BURST_BATCHES,
-    BURST_REQUESTS,
-    BURST_STEPS,
+    BUNDLE_META_FILE,
     ENGINE_FILE,
-    HEAD,
-    LAYER_OPERATORS,
-    MLP,
     BundleMeta,
     compute_dir,
     host_dir,
 )
 from gpu_timing_assets.core.engine_params import EngineParams
-from gpu_timing_assets.core.metadata import (
-    BUNDLE_META_FILE,
-    CONFIG_FILE,
-    WORKLOAD_META_FILE,
-    WorkloadMeta,
-    workload_sha256,
-    write_json,
+from gpu_timing_assets.core.files import CONFIG_FILE, write_json
+from gpu_timing_assets.core.tables.schemas import (
+    ATTENTION,
+    BURST_BATCHES,
+    BURST_REQUESTS,
+    BURST_STEPS,
+    HEAD,
+    LAYER_OPERATORS,
+    MLP,
+    TRACE_INTERVALS,
+    TRACE_LENGTHS,
 )
-from gpu_timing_assets.core.tables import TRACE_INTERVALS, TRACE_LENGTHS
+from gpu_timing_assets.core.workload import WORKLOAD_META_FILE, WorkloadMeta, workload_sha256
 from gpu_timing_assets.engine_loop.graph_mode import graph_modes
 from gpu_timing_assets.engine_loop.kernel_times import KernelTimes, StepShape
 from gpu_timing_assets.engine_loop.padding import padded_tokens
@@ -206,7 +205,8 @@ def _stats(times: dict[str, float | None]) -> dict[str, float | None]:
 @dataclass(frozen=True)
 class _Step:
     """What is in a step: prompt chunks as `(request, tokens, context)` and the context of each
-    decoding request."""
+    decoding request.
+    """
 
     chunks: tuple[tuple[int, int, int], ...]
     decodes: tuple[tuple[int, int], ...]
@@ -289,7 +289,8 @@ def _play(
     rng: np.random.Generator,
 ) -> tuple[list[Any], list[Any], list[Any], int, int]:
     """Run the steps through the loop: the picture in `timing_model.engine_timing`, in ns from
-    `clock`."""
+    `clock`.
+    """
     origin, now, gpu_free, mixed_row_ms = clock, float(clock), 0.0, 0.0
     rows: list[dict[str, Any]] = []
     batches: list[dict[str, Any]] = []

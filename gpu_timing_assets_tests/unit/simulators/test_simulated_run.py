@@ -1,5 +1,6 @@
 """`vidur-sim` from bundle and workload to the tables of a run: predictors, edges and
-substitutions."""
+substitutions.
+"""
 
 import json
 import shutil
@@ -12,14 +13,10 @@ import pytest
 
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.core.errors import IncomparableRunsError, SimulationError
-from gpu_timing_assets.core.metadata import (
-    RUN_META_FILE,
-    RunMeta,
-    read_complete_run,
-    read_json,
-    write_json,
-)
-from gpu_timing_assets.core.tables import ENGINE_BATCHES, ENGINE_STEPS, read_run_tables
+from gpu_timing_assets.core.files import read_json, write_json
+from gpu_timing_assets.core.run import RUN_META_FILE, RunMeta, read_complete_run
+from gpu_timing_assets.core.tables.invariants import read_run_tables
+from gpu_timing_assets.core.tables.schemas import ENGINE_BATCHES, ENGINE_STEPS
 from gpu_timing_assets.simulators.vidur_ext import SimInputs, run
 from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import LOOP, write_workload
 

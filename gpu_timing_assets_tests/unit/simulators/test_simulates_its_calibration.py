@@ -1,5 +1,6 @@
 """A simulation of the synthetic engine takes as long as the synthetic engine does: fit, pipeline
-and edges together."""
+and edges together.
+"""
 
 import numpy as np
 import pytest

@@ -1,5 +1,6 @@
 """What the workload's tests share: the samples, the tokenizer, and presets written as
-dictionaries."""
+dictionaries.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from gpu_timing_assets.config.experiment import ExperimentConfig, compose
 from gpu_timing_assets.config.workload import WorkloadPreset
-from gpu_timing_assets.core.metadata import WorkloadMeta
+from gpu_timing_assets.core.workload import WorkloadMeta
 from gpu_timing_assets.workload import WorkloadInputs, run
 from gpu_timing_assets.workload.input_files import INPUT_ROOTS_VARIABLE
 from gpu_timing_assets.workload.spec import make_requests
@@ -55,7 +56,8 @@ def base_config() -> ExperimentConfig:
 @pytest.fixture
 def config_of(base_config: ExperimentConfig, tmp_path: Path) -> Callable[..., ExperimentConfig]:
     """`config_of(**changes)`: the tiny synthetic workload with some of its keys replaced; a value
-    of `None` removes one."""
+    of `None` removes one.
+    """
 
     def build(**changes: Any) -> ExperimentConfig:
         preset = {
@@ -93,7 +95,8 @@ def written(
 @pytest.fixture
 def from_trace(made: Callable[..., Requests]) -> Callable[..., Requests]:
     """`from_trace("azure_2023", "azure_2023.csv", **selection)`: the requests of a trace at its own
-    times."""
+    times.
+    """
 
     def build(trace_format: str, path: str | Path, **selection: Any) -> Requests:
         return made(

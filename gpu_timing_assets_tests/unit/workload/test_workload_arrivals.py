@@ -1,5 +1,6 @@
 """Arrival processes are what they say: their invariants for any parameters, their statistics for
-fixed seeds."""
+fixed seeds.
+"""
 
 from typing import Any
 

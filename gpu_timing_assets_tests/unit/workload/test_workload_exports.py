@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from gpu_timing_assets.core.errors import WorkloadError
-from gpu_timing_assets.core.tables import read_workload_tables
+from gpu_timing_assets.core.tables.invariants import read_workload_tables
 from gpu_timing_assets.workload.exports import (
     VIDUR_DATE,
     export_timed_trace,

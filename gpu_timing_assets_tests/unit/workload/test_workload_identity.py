@@ -1,5 +1,6 @@
 """A complete workload never changes: the same preset gives the same directory, another preset an
-error that says why."""
+error that says why.
+"""
 
 import tempfile
 from collections.abc import Callable
@@ -13,13 +14,14 @@ from hypothesis import strategies as st
 from gpu_timing_assets.config.experiment import load_snapshot
 from gpu_timing_assets.core.errors import ArtifactError, WorkloadError
 from gpu_timing_assets.core.prompts import read_prompt_token_ids
-from gpu_timing_assets.core.tables import read_workload_tables
+from gpu_timing_assets.core.tables.invariants import read_workload_tables
 from gpu_timing_assets.workload import WorkloadInputs, read_closed_loop, run
 
 
 def content(directory: Path) -> dict[str, bytes]:
     """Every file but the page, in which the drawing library numbers its gradients anew each
-    time."""
+    time.
+    """
     return {
         path.name: path.read_bytes() for path in directory.iterdir() if path.name != "workload.html"
     }

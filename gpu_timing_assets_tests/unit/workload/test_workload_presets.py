@@ -1,5 +1,6 @@
 """Every committed workload preset composes, is named as its file, and can be made for the model it
-is for."""
+is for.
+"""
 
 from pathlib import Path
 

@@ -1,5 +1,6 @@
 """Prompts as token ids: from texts without a tokenizer at replay, from seeds everywhere the
-same."""
+same.
+"""
 
 import json
 import subprocess
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from gpu_timing_assets.core.errors import ArtifactError
 from gpu_timing_assets.core.prompts import WorkloadPrompts, prompt_token_ids, read_prompt_token_ids
-from gpu_timing_assets.core.tables import TRACE_LENGTHS
+from gpu_timing_assets.core.tables.schemas import TRACE_LENGTHS
 from gpu_timing_assets.workload.tokenizer import WorkloadTokenizer
 
 SAMPLES = Path(__file__).parent / "samples"

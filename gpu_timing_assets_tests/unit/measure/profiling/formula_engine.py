@@ -1,5 +1,6 @@
 """An engine whose steps take as long as a formula says, and which records them as vLLM's recording
-scheduler does."""
+scheduler does.
+"""
 
 import asyncio
 import json

@@ -1,5 +1,6 @@
 """All the bursts that a profile plays, with made-up times where a real one takes those that it
-measured."""
+measured.
+"""
 
 from gpu_timing_assets.config.profiling import ProfilingPreset
 from gpu_timing_assets.core.engine_params import EngineParams

@@ -1,5 +1,6 @@
 """The bursts: within the engine's limits, the same every time, and of every kind that the fits
-need."""
+need.
+"""
 
 import numpy as np
 import pytest
@@ -129,7 +130,8 @@ def test_idle_prompts_wait_for_each_other_and_cover_the_grid(grid, params) -> No
 
 def test_prompts_are_injected_while_the_background_decodes(grid, params) -> None:
     """However long a step takes: counted in steps, of which each gives the background a token, it
-    outlasts the prompts."""
+    outlasts the prompts.
+    """
     for burst in (burst for burst in planned_bursts(grid, params, SEED) if burst.kind == "inject"):
         *background, first = [request for request in burst.requests if request.after is None]
         injected = [request for request in burst.requests if request.after is not None]

@@ -1,5 +1,6 @@
 """Bursts yield what the fits need on engines of very different speed, and are played again or
-refused where they do not."""
+refused where they do not.
+"""
 
 import asyncio
 from pathlib import Path
@@ -8,8 +9,8 @@ import pandas as pd
 import pytest
 
 from gpu_timing_assets.config.experiment import ExperimentConfig, compose
-from gpu_timing_assets.core.bundle import BURST_REQUESTS, BURST_STEPS
 from gpu_timing_assets.core.errors import ProfilingBundleError
+from gpu_timing_assets.core.tables.schemas import BURST_REQUESTS, BURST_STEPS
 from gpu_timing_assets.engine_loop.engine_timing import step_durations
 from gpu_timing_assets.engine_loop.fit_rows import fit_rows
 from gpu_timing_assets.engine_loop.host_times import MIN_ROWS

@@ -1,5 +1,6 @@
 """`vidur-profile`: when it measures, when it does not, and what it files. The parts are made by
-formula, no engine starts."""
+formula, no engine starts.
+"""
 
 import json
 import shutil
@@ -10,12 +11,6 @@ import pandas as pd
 import pytest
 
 from gpu_timing_assets.config.experiment import ExperimentConfig, compose
-from gpu_timing_assets.core.bundle import (
-    BURST_BATCHES,
-    BURST_REQUESTS,
-    BURST_STEPS,
-    LAYER_OPERATORS,
-)
 from gpu_timing_assets.core.errors import (
     ArtifactError,
     DeviceError,
@@ -24,8 +19,14 @@ from gpu_timing_assets.core.errors import (
     PresetError,
     ProfilingBundleError,
 )
+from gpu_timing_assets.core.files import read_json, write_json
 from gpu_timing_assets.core.machine import NATIVE_LIBRARIES, cpu_instruction_set
-from gpu_timing_assets.core.metadata import read_json, write_json
+from gpu_timing_assets.core.tables.schemas import (
+    BURST_BATCHES,
+    BURST_REQUESTS,
+    BURST_STEPS,
+    LAYER_OPERATORS,
+)
 from gpu_timing_assets.measure.profiling import ProfilingInputs, run, validate_profiling_root
 from gpu_timing_assets.measure.profiling.cpu_overheads import write_cpu_overheads
 from gpu_timing_assets.measure.profiling.kernel_process import read_part
@@ -70,7 +71,8 @@ def out(config: ExperimentConfig) -> Path:
 
 class Measurement:
     """A launcher that measures by formula: writes the parts that the two processes write, and
-    counts itself."""
+    counts itself.
+    """
 
     def __init__(self, config: ExperimentConfig, fail_in: str | None = None) -> None:
         self.started: list[str] = []

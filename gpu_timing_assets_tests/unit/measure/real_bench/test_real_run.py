@@ -1,5 +1,6 @@
 """`real-bench` from a workload to the directories of its runs, on the null engine in its own
-process."""
+process.
+"""
 
 import fcntl
 import json
@@ -14,7 +15,6 @@ import pandas as pd
 import pytest
 
 from gpu_timing_assets.config.experiment import ExperimentConfig, compose, load_snapshot
-from gpu_timing_assets.core.closed_loop import CLOSED_LOOP
 from gpu_timing_assets.core.directories import SCRATCH_PREFIX
 from gpu_timing_assets.core.errors import (
     ArtifactError,
@@ -24,8 +24,10 @@ from gpu_timing_assets.core.errors import (
     UnfinishedArtifactError,
     WorkloadError,
 )
-from gpu_timing_assets.core.metadata import CONFIG_FILE, RunMeta, read_complete_run, write_json
-from gpu_timing_assets.core.tables import read_run_tables
+from gpu_timing_assets.core.files import CONFIG_FILE, write_json
+from gpu_timing_assets.core.run import RunMeta, read_complete_run
+from gpu_timing_assets.core.tables.invariants import read_run_tables
+from gpu_timing_assets.core.tables.schemas import CLOSED_LOOP
 from gpu_timing_assets.measure.real_bench import RealBenchInputs, RealBenchResult, run
 from gpu_timing_assets.measure.real_bench.stage import session_scratch
 from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import (
@@ -96,7 +98,7 @@ def test_each_repeat_of_each_workload_is_a_run(session) -> None:
     ]
     assert len({meta.details["session"] for meta in metas}) == 1
     assert all(
-        re.fullmatch(rf"(one|two)--{config.target_id}--\d{{8}}t\d{{9}}-r[01]", meta.run_id)
+        re.fullmatch(rf"(one|two)--{config.target.id}--\d{{8}}t\d{{9}}-r[01]", meta.run_id)
         for meta in metas
     )
 
@@ -230,7 +232,8 @@ class TestBadInput:
     @pytest.fixture
     def refused(self, tmp_path: Path) -> Callable[..., str]:
         """`refused(error, config, workload)`: the message; nothing was started and nothing is
-        left."""
+        left.
+        """
 
         def check(error: type[Exception], config: ExperimentConfig, workload: Path) -> str:
             def never(command: Sequence[str], env: object) -> int:

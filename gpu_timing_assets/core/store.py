@@ -1,0 +1,124 @@
+"""Everything that lies below a data root, found by one scan of it: which runs belong together."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Generic
+
+from gpu_timing_assets.core.data_root import DataRoot
+from gpu_timing_assets.core.directories import LOCK_PREFIX, SCRATCH_PREFIX
+from gpu_timing_assets.core.errors import ArtifactError
+from gpu_timing_assets.core.files import config_sha256
+from gpu_timing_assets.core.run import (
+    ComparisonMeta,
+    RealRunMeta,
+    RunMetaT,
+    SimRunMeta,
+    read_complete_run,
+)
+from gpu_timing_assets.core.target import Target
+from gpu_timing_assets.core.workload import read_workload_meta
+
+
+@dataclass(frozen=True)
+class Filed(Generic[RunMetaT]):
+    """A finished run and where it lies."""
+
+    directory: Path
+    meta: RunMetaT
+
+
+class Store:
+    """What is below `data` at the moment when it is first asked for; each folder is read once."""
+
+    def __init__(self, data: DataRoot) -> None:
+        self.data = data
+        self._workload_sha256: dict[str, str] = {}
+
+    @cached_property
+    def real_runs(self) -> tuple[Filed[RealRunMeta], ...]:
+        """By name, those that judged themselves invalid too."""
+        return tuple(_finished(self.data.path / "real_runs", RealRunMeta, allow_invalid=True))
+
+    @cached_property
+    def sim_runs(self) -> tuple[Filed[SimRunMeta], ...]:
+        return tuple(_finished(self.data.path / "vidur_runs", SimRunMeta))
+
+    @cached_property
+    def comparisons(self) -> tuple[Filed[ComparisonMeta], ...]:
+        return tuple(_finished(self.data.path / "comparisons", ComparisonMeta))
+
+    def workload_sha256(self, workload_id: str) -> str:
+        """Of the workload as it is now. Raises `ArtifactError` if it is not there."""
+        if workload_id not in self._workload_sha256:
+            meta = read_workload_meta(self.data.workload_dir(workload_id))
+            self._workload_sha256[workload_id] = meta.workload_sha256
+        return self._workload_sha256[workload_id]
+
+    def invalid_real_runs(self, workload_id: str, target: Target) -> tuple[Path, ...]:
+        return tuple(
+            run.directory
+            for run in self.real_runs
+            if run.meta.status == "invalid"
+            and (run.meta.workload_id, run.meta.target) == (workload_id, target)
+        )
+
+    def real_runs_of(self, workload_id: str, target: Target) -> tuple[Path, ...]:
+        """All complete real runs of the workload as it is now, on that target, by name.
+
+        Another workload's are not its repeats, even if their requests are the same. Where they were
+        made under several engine configurations, those of the newest one: runs under different
+        settings are not repeats of each other.
+        """
+        current = self.workload_sha256(workload_id)
+        found = [
+            run
+            for run in self.real_runs
+            if run.meta.status == "complete"
+            and (run.meta.workload_id, run.meta.workload_sha256, run.meta.target)
+            == (workload_id, current, target)
+        ]
+        if not found:
+            return ()
+        newest = max(found, key=lambda run: (run.meta.started_at, run.meta.run_id)).meta
+        settings = _settings_sha256(newest)
+        return tuple(run.directory for run in found if _settings_sha256(run.meta) == settings)
+
+    def sim_runs_of(self, workload_id: str, target: Target) -> tuple[Path, ...]:
+        """The complete simulations of the workload as it is now, on that target, by name.
+
+        Every simulator, predictor and substitution; of one that is there several times the newest.
+        """
+        current = self.workload_sha256(workload_id)
+        newest: dict[tuple[str, str | None, str | None], Filed[SimRunMeta]] = {}
+        for run in sorted(self.sim_runs, key=lambda run: (run.meta.started_at, run.meta.run_id)):
+            meta = run.meta
+            if (meta.workload_id, meta.workload_sha256) == (workload_id, current) and (
+                meta.target == target
+            ):
+                newest[meta.simulator, meta.predictor, meta.substitution] = run
+        return tuple(sorted(run.directory for run in newest.values()))
+
+
+def _finished(
+    parent: Path, kind: type[RunMetaT], *, allow_invalid: bool = False
+) -> Iterator[Filed[RunMetaT]]:
+    """Every finished run directly below `parent`; what is unfinished or unreadable is not a run."""
+    for directory in sorted(parent.glob("*")) if parent.is_dir() else ():
+        hidden = directory.name.startswith((SCRATCH_PREFIX, LOCK_PREFIX))
+        if hidden or not directory.is_dir():
+            continue
+        try:
+            meta = read_complete_run(directory, kind, allow_invalid=allow_invalid)
+        except ArtifactError:
+            continue
+        yield Filed(directory, meta)
+
+
+def _settings_sha256(meta: RealRunMeta) -> str:
+    """Of all settings but the KV blocks, which differ a little from start to start: the gate judges
+    them. A null setting counts as one that was not recorded, as in the gate.
+    """
+    settings = meta.params.model_dump(mode="json", exclude={"num_kv_blocks"}, exclude_none=True)
+    return config_sha256(settings)

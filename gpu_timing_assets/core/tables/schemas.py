@@ -1,0 +1,195 @@
+"""The columns of every CSV table that crosses stages, in their order."""
+
+from gpu_timing_assets.core.tables.table import Column, Table
+
+TRACE_LENGTHS = Table(
+    "trace_lengths.csv",
+    (
+        Column("request_id"),
+        Column("prompt_id", "text"),
+        Column("num_prefill_tokens", minimum=1),
+        Column("num_decode_tokens", minimum=1),
+    ),
+)
+
+TRACE_INTERVALS = Table(
+    "trace_intervals.csv",
+    (Column("request_id"), Column("inter_arrival_ns"), Column("arrival_time_ns")),
+)
+
+REQUEST_METRICS = Table(
+    "request_metrics.csv",
+    (
+        Column("request_id"),
+        Column("arrival_time_ns"),
+        Column("first_token_time_ns", nullable=True),
+        Column("ttft_ns", nullable=True),
+        Column("completion_time_ns", nullable=True),
+        Column("num_prefill_tokens", minimum=1),
+        Column("num_decode_tokens", minimum=1),
+        Column("num_decode_tokens_actual"),
+        Column("status", "text"),
+    ),
+    (
+        Column("submit_time_ns", nullable=True),
+        Column("error_type", "text", nullable=True),
+        Column("error_msg", "text", nullable=True),
+    ),
+)
+
+TOKEN_METRICS = Table(
+    "token_metrics.csv",
+    (
+        Column("request_id"),
+        Column("token_index"),
+        Column("token_time_ns"),
+        Column("token_latency_ns", nullable=True),
+    ),
+)
+
+ENGINE_STEPS = Table(
+    "engine_steps.csv",
+    (
+        Column("step"),
+        Column("schedule_begin_ns", minimum=None),
+        Column("schedule_end_ns", minimum=None),
+        Column("result_ns", nullable=True, minimum=None),
+        Column("num_prefill_tokens"),
+        Column("num_prefill_requests"),
+        Column("num_decode_requests"),
+        Column("kv_tokens"),
+        Column("graph_mode", "text", nullable=True),
+    ),
+)
+
+ENGINE_BATCHES = Table(
+    "engine_batches.csv",
+    (
+        Column("step"),
+        Column("request_id"),
+        Column("num_scheduled_tokens", minimum=1),
+        Column("num_computed_tokens"),
+    ),
+)
+
+CLOSED_LOOP = Table(
+    "closed_loop.csv", (Column("request_id"), Column("user_id"), Column("think_time_ns"))
+)
+
+LAYER_OPERATORS = (
+    "attn_pre_proj",
+    "attn_post_proj",
+    "mlp_up_proj",
+    "mlp_down_proj",
+    "mlp_act",
+    "input_layernorm",
+    "post_attention_layernorm",
+    "attn_rope",
+    "add",
+    "add_rms_norm",
+    "qk_norm",
+    "embedding",
+)
+STATISTICS = ("min", "max", "mean", "median", "std")
+
+
+def _time_columns(operators: tuple[str, ...], *, nullable: bool = False) -> tuple[Column, ...]:
+    return tuple(
+        Column(f"time_stats.{operator}.{statistic}", "float", nullable)
+        for operator in operators
+        for statistic in STATISTICS
+    )
+
+
+MLP = Table(
+    "mlp.csv",
+    (
+        *_time_columns(LAYER_OPERATORS),
+        Column("n_head"),
+        Column("n_kv_head"),
+        Column("n_embd"),
+        Column("n_expanded_embd"),
+        Column("vocab_size"),
+        Column("use_gated_mlp", "text"),
+        Column("num_tokens", minimum=1),
+        Column("num_tensor_parallel_workers"),
+    ),
+    key=("num_tokens", "num_tensor_parallel_workers"),
+)
+
+ATTENTION = Table(
+    "attention.csv",
+    (
+        *_time_columns(("attn_prefill", "attn_decode", "attn_kv_cache_save"), nullable=True),
+        Column("n_embd"),
+        Column("n_q_head"),
+        Column("n_kv_head"),
+        Column("block_size"),
+        Column("num_tensor_parallel_workers"),
+        Column("max_model_len"),
+        Column("batch_size", minimum=1),
+        Column("prefill_chunk_size"),
+        Column("kv_cache_size"),
+        Column("is_prefill", "text"),
+        Column("attention_backend", "text"),
+    ),
+    key=("batch_size", "prefill_chunk_size", "kv_cache_size", "num_tensor_parallel_workers"),
+)
+
+HEAD = Table(
+    "head.csv",
+    (*_time_columns(("lm_head", "sampler")), Column("num_requests", minimum=1)),
+    key=("num_requests",),
+)
+
+BURST_STEPS = Table(
+    "burst_steps.csv",
+    (
+        Column("burst"),
+        Column("kind", "text"),
+        Column("step"),
+        Column("schedule_begin_ns"),
+        Column("schedule_end_ns"),
+        Column("update_begin_ns"),
+        Column("update_end_ns"),
+        Column("num_prefill_tokens"),
+        Column("num_prefill_requests"),
+        Column("num_decode_requests"),
+        Column("kv_tokens"),
+        Column("prefill_attention_pairs"),
+        Column("graph_mode", "text"),
+        Column("num_outputs"),
+        Column("client_first_ns", nullable=True),
+        Column("client_last_ns", nullable=True),
+    ),
+    key=("burst", "step"),
+)
+
+BURST_REQUESTS = Table(
+    "burst_requests.csv",
+    (
+        Column("burst"),
+        Column("kind", "text"),
+        Column("request_id"),
+        Column("arrival_ns"),
+        Column("submit_ns"),
+        Column("first_schedule_begin_ns"),
+        Column("first_update_end_ns"),
+        Column("first_token_ns"),
+        Column("num_prefill_tokens"),
+        Column("num_decode_tokens"),
+        Column("num_in_flight"),
+    ),
+    key=("burst", "request_id"),
+)
+
+BURST_BATCHES = Table(
+    "burst_batches.csv",
+    (
+        Column("burst"),
+        Column("step"),
+        Column("request_id"),
+        Column("num_scheduled_tokens", minimum=1),
+        Column("num_computed_tokens"),
+    ),
+)

@@ -1,0 +1,153 @@
+"""A CSV table that crosses stages: its columns, in order, and a reader that checks them.
+
+UTF-8, LF, no index column, integer nanoseconds. Readers also take `<name>.csv.gz` and
+`<name>.csv.xz`, which is how reference data ships.
+"""
+
+import lzma
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gpu_timing_assets.core.errors import ArtifactError
+
+COMPRESSIONS = ("", ".gz", ".xz")
+_UNREADABLE = (pd.errors.ParserError, UnicodeDecodeError, OSError, EOFError, lzma.LZMAError)
+
+
+@dataclass(frozen=True)
+class Column:
+    """`kind` is `int`, `float` or `text`; a `nullable` cell may be empty; `minimum` is
+    inclusive.
+    """
+
+    name: str
+    kind: str = "int"
+    nullable: bool = False
+    minimum: int | None = 0
+
+    @property
+    def dtype(self) -> str:
+        return {"int": "Int64" if self.nullable else "int64", "float": "float64", "text": "str"}[
+            self.kind
+        ]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One kind of CSV file: `optional` columns may be missing, what is not listed is refused.
+
+    `key`: the columns that no two rows have in common.
+    """
+
+    file: str
+    columns: tuple[Column, ...]
+    optional: tuple[Column, ...] = ()
+    key: tuple[str, ...] = ()
+
+    @property
+    def column_names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    def find(self, directory: Path) -> Path:
+        """The file in `directory`, plain or compressed. Raises `ArtifactError` if there is
+        neither.
+        """
+        for candidate in self._candidates(directory):
+            if candidate.is_file():
+                return candidate
+        raise ArtifactError(f"{directory / self.file} is missing")
+
+    def is_in(self, directory: Path) -> bool:
+        return any(candidate.is_file() for candidate in self._candidates(directory))
+
+    def _candidates(self, directory: Path) -> list[Path]:
+        return [directory / f"{self.file}{compression}" for compression in COMPRESSIONS]
+
+    def write(self, frame: pd.DataFrame, directory: Path) -> Path:
+        """Write the table's columns in their order. Raises `ArtifactError` if one is missing."""
+        missing = [name for name in self.column_names if name not in frame.columns]
+        if missing:
+            raise ArtifactError(f"{self.file}: cannot be written without column {missing[0]!r}")
+        names = self.column_names + [
+            column.name for column in self.optional if column.name in frame.columns
+        ]
+        path = directory / self.file
+        frame[names].to_csv(path, index=False, lineterminator="\n", encoding="utf-8")
+        return path
+
+    def read(self, directory: Path) -> pd.DataFrame:
+        """Read and check the file's columns and types.
+
+        Raises `ArtifactError` naming the file, the column and the first row (counted from 2: the
+        header is row 1).
+        """
+        path = self.find(directory)
+        try:
+            found = list(pd.read_csv(path, nrows=0).columns)
+        except (pd.errors.EmptyDataError, *_UNREADABLE) as error:
+            raise ArtifactError(f"{path}: not a readable CSV file: {error}") from None
+        missing = [name for name in self.column_names if name not in found]
+        if missing:
+            raise ArtifactError(
+                f"{path}: column {missing[0]!r} is missing (found: {', '.join(found)})"
+            )
+        known = {column.name: column for column in self.columns + self.optional}
+        unknown = [name for name in found if name not in known]
+        if unknown:
+            raise ArtifactError(
+                f"{path}: column {unknown[0]!r} is not one of this table's ({', '.join(known)})"
+            )
+        columns = [known[name] for name in found]
+        try:
+            # only an empty cell is empty: a prompt may be called "NA" or "null"
+            frame = pd.read_csv(
+                path,
+                dtype={column.name: column.dtype for column in columns},
+                keep_default_na=False,
+                na_values=[""],
+            )
+        except (ValueError, TypeError, OverflowError, *_UNREADABLE):
+            _raise_first_bad_cell(path, columns)
+            raise
+        for column in columns:
+            values = frame[column.name]
+            if not column.nullable:
+                _refuse(path, column, values.isna(), "is empty")
+            if column.kind == "float":
+                _refuse(path, column, ~np.isfinite(values.fillna(0)), "is not finite")
+            if column.kind != "text" and column.minimum is not None:
+                _refuse(
+                    path,
+                    column,
+                    (values < column.minimum).fillna(False),
+                    f"is below {column.minimum}",
+                )
+        return frame
+
+
+def _refuse(path: Path, column: Column, bad: pd.Series, why: str) -> None:
+    if bad.any():
+        raise ArtifactError(f"{path}, row {int(bad.to_numpy().argmax()) + 2}: {column.name} {why}")
+
+
+def _raise_first_bad_cell(path: Path, columns: list[Column]) -> None:
+    try:
+        raw = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+    except _UNREADABLE as error:
+        raise ArtifactError(f"{path}: not a readable CSV file: {error}") from None
+    for column in columns:
+        cells = raw[column.name]
+        if not column.nullable:
+            _refuse(path, column, cells.isna(), "is empty")
+        if column.kind != "text":
+            numbers = pd.to_numeric(cells, errors="coerce")
+            bad = cells.notna() & (numbers.isna() | ((column.kind == "int") & (numbers % 1 != 0)))
+            if bad.any():
+                row = int(bad.to_numpy().argmax())
+                expected = "a whole number" if column.kind == "int" else "a number"
+                raise ArtifactError(
+                    f"{path}, row {row + 2}: {column.name} is {cells.iloc[row]!r}, not {expected}"
+                )

@@ -1,0 +1,91 @@
+"""A workload on disk: what it was made from, and that its files are still those."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from gpu_timing_assets.core.errors import ArtifactError, UnfinishedArtifactError
+from gpu_timing_assets.core.files import CONFIG_FILE, Metadata, read_metadata
+from gpu_timing_assets.core.upgrade import upgrade_workload_meta
+
+WORKLOAD_META_FILE = "workload_meta.json"
+
+
+class TokenizerMeta(Metadata):
+    """`special_token_ids` are those inside the base vocabulary, sorted."""
+
+    name: str
+    sha256: str
+    base_vocab_size: int
+    special_token_ids: tuple[int, ...] = ()
+
+
+class ClosedLoopMeta(Metadata):
+    users: int
+    mean_think_time_ns: int
+
+
+class WorkloadMeta(Metadata):
+    """What a workload was made from (`workload_meta.json`).
+
+    `workload_sha256` is over the bytes of both trace files and the tokenizer's hash. `made_from`
+    holds the preset without its defaults and the hashes of the files that it names; `config_sha256`
+    is its hash. `files_sha256`: the other files, by name.
+    """
+
+    schema_version: Literal[2] = 2
+    workload_id: str
+    workload_sha256: str
+    num_requests: int
+    num_prefill_tokens: int
+    num_decode_tokens: int
+    longest_request_tokens: int
+    duration_ns: int
+    mean_rate_per_s: float | None
+    seed: int
+    tokenizer: TokenizerMeta
+    source: dict[str, Any]
+    closed_loop: ClosedLoopMeta | None = None
+    made_from: dict[str, Any] = Field(default_factory=dict)
+    files_sha256: dict[str, str] = Field(default_factory=dict)
+    config_sha256: str
+    config: str = CONFIG_FILE
+
+
+def workload_sha256(trace_lengths: bytes, trace_intervals: bytes, tokenizer_sha256: str) -> str:
+    """The identity of a workload: both trace files' bytes and the tokenizer's hash, in order."""
+    digest = hashlib.sha256()
+    for part in (trace_lengths, trace_intervals, tokenizer_sha256.encode()):
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def read_workload_meta(directory: Path) -> WorkloadMeta:
+    """Without a look at the files. Raises `UnfinishedArtifactError`, `ArtifactError`."""
+    path = directory / WORKLOAD_META_FILE
+    if not path.is_file():
+        raise UnfinishedArtifactError(
+            f"{directory} has no {WORKLOAD_META_FILE}: generate it with "
+            f"`workload-spec workload={directory.name}`"
+        )
+    return read_metadata(path, WorkloadMeta, upgrade_workload_meta)
+
+
+def read_complete_workload(directory: Path) -> WorkloadMeta:
+    """Raises `UnfinishedArtifactError` if it is missing, `ArtifactError` if it was changed."""
+    meta = read_workload_meta(directory)
+    found = workload_sha256(
+        (directory / "trace_lengths.csv").read_bytes(),
+        (directory / "trace_intervals.csv").read_bytes(),
+        meta.tokenizer.sha256,
+    )
+    if found != meta.workload_sha256:
+        raise ArtifactError(
+            f"{directory}: the trace files are not those that {WORKLOAD_META_FILE} describes "
+            f"(sha256 {found[:12]}, expected {meta.workload_sha256[:12]}): generate the workload "
+            "again"
+        )
+    return meta
