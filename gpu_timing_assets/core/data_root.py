@@ -42,8 +42,17 @@ class DataRoot:
     def workload_dir(self, workload_id: str) -> Path:
         return self.path / "workloads" / check_name(workload_id, "workload_id", WORKLOAD_ID_PATTERN)
 
-    def real_run_dir(self, run_id: str) -> Path:
-        return self.path / "real_runs" / check_name(run_id, "run_id")
+    @property
+    def real_runs(self) -> Path:
+        return self.path / "real_runs"
+
+    @property
+    def sim_runs(self) -> Path:
+        return self.path / "vidur_runs"
+
+    @property
+    def comparisons(self) -> Path:
+        return self.path / "comparisons"
 
     def profiling_root(self, hardware: str, model: str) -> Path:
         return (
@@ -54,10 +63,10 @@ class DataRoot:
         )
 
     def sim_run_dir(self, run_id: str) -> Path:
-        return self.path / "vidur_runs" / check_name(run_id, "run_id")
+        return self.sim_runs / check_name(run_id, "run_id")
 
     def comparison_dir(self, comparison_id: str) -> Path:
-        return self.path / "comparisons" / check_name(comparison_id, "comparison_id")
+        return self.comparisons / check_name(comparison_id, "comparison_id")
 
     @property
     def fidelity_matrix_dir(self) -> Path:

@@ -39,15 +39,15 @@ class Store:
     @cached_property
     def real_runs(self) -> tuple[Filed[RealRunMeta], ...]:
         """By name, those that judged themselves invalid too."""
-        return tuple(_finished(self.data.path / "real_runs", RealRunMeta, allow_invalid=True))
+        return tuple(_finished(self.data.real_runs, RealRunMeta, allow_invalid=True))
 
     @cached_property
     def sim_runs(self) -> tuple[Filed[SimRunMeta], ...]:
-        return tuple(_finished(self.data.path / "vidur_runs", SimRunMeta))
+        return tuple(_finished(self.data.sim_runs, SimRunMeta))
 
     @cached_property
     def comparisons(self) -> tuple[Filed[ComparisonMeta], ...]:
-        return tuple(_finished(self.data.path / "comparisons", ComparisonMeta))
+        return tuple(_finished(self.data.comparisons, ComparisonMeta))
 
     def workload_sha256(self, workload_id: str) -> str:
         """Of the workload as it is now. Raises `ArtifactError` if it is not there."""
