@@ -9,9 +9,9 @@ import pandas as pd
 
 from gpu_timing_assets.core.run import RealRunMeta, SimRunMeta
 from gpu_timing_assets.core.tables.invariants import read_run_tables
-from gpu_timing_assets.dagster_app.metadata_table import metadata_table
-from gpu_timing_assets.dagster_app.sparkline import sparkline
-from gpu_timing_assets.dagster_app.stage import StageClock
+from gpu_timing_assets.dagster_app.descriptions.metadata_table import metadata_table
+from gpu_timing_assets.dagster_app.descriptions.sparkline import sparkline
+from gpu_timing_assets.dagster_app.execution.stage import StageClock
 
 
 def describe_real_runs(
