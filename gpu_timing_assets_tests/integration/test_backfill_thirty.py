@@ -30,7 +30,7 @@ def test_thirty_partitions(tmp_path: Path):
                 most_runs,
                 page.instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])),
             )
-            most_slots = max(most_slots, page.held_slots("a100"))
+            most_slots = max(most_slots, page.held_slots("cpu"))
             return page.backfill_status(backfill) not in ("REQUESTED", "COMPLETING")
 
         wait_until(ended, 1500, "the backfill of 30 partitions", 0.5)
@@ -52,6 +52,6 @@ def test_thirty_partitions(tmp_path: Path):
             found = list((page.data / "real_runs").glob(f"{workload_id}--*"))
             assert len(found) == 1
             assert read_complete_run(found[0]).workload_sha256 == workload.workload_sha256
-        assert page.held_slots("a100") == 0
+        assert page.held_slots("cpu") == 0
         assert not page.started_processes(), page.describe_started()
         assert "database is locked" not in (tmp_path / "page.log").read_text()

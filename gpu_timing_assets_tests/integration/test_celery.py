@@ -85,7 +85,7 @@ def test_gpu_steps_run_on_the_a100_worker_and_the_rest_on_the_other(
     assert gpu_log.count("succeeded in") == 1
     assert cpu_log.count("succeeded in") == 1
     assert "ready" in gpu_log
-    assert page.held_slots("a100") == 0
+    assert page.held_slots("cpu") == 0
 
 
 def test_the_history_is_in_postgresql(celery_page: tuple[DagsterPage, Path]):

@@ -9,7 +9,8 @@ import pytest
 
 from gpu_timing_assets.core import errors
 from gpu_timing_assets.dagster_app.execution.failure_report import failure_message
-from gpu_timing_assets.dagster_app.execution.stage import REMEDIES, RETRIED, stage
+from gpu_timing_assets.dagster_app.execution.remedies import REMEDIES
+from gpu_timing_assets.dagster_app.execution.stage import RETRIED, stage
 
 KINDS = [
     kind
