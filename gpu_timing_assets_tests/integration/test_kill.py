@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from gpu_timing_assets.core.data_root import PROJECT_ROOT
-from gpu_timing_assets.core.run import read_complete_run
+from gpu_timing_assets.core.run import RealRunMeta, read_complete_run
 from gpu_timing_assets_tests.integration.dagster_page import (
     TERMINATE,
     DagsterPage,
@@ -330,4 +330,4 @@ def alive(process: psutil.Process) -> bool:
 def assert_only_whole_results(page: DagsterPage) -> None:
     for directory in Path(page.data, "real_runs").iterdir():
         if not directory.name.startswith("."):
-            read_complete_run(directory, allow_invalid=True)
+            read_complete_run(directory, RealRunMeta, allow_invalid=True)
