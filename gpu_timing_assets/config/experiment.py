@@ -156,8 +156,8 @@ def compose(
                 hydra_compose("experiment", checked), resolve=True
             )
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-        said = " ".join(str(error).split())
-        raise PresetError(f"the presets cannot be composed: {said}") from None
+        message = " ".join(str(error).split())
+        raise PresetError(f"the presets cannot be composed: {message}") from None
     return validate(_changed(composed, current_changes(changes or {})), "the composed presets")
 
 

@@ -49,8 +49,18 @@ def presets_of(group: str) -> Mapping[str, type[Preset]]:
 
 def _preset_field(group: str) -> dg.Field:
     names = choice_of_names(f"{group} preset", preset_names(group), RENAMED_VALUES.get(group, {}))
-    registered = f" Registered: {', '.join(presets_of(group))}." if group in PLUGIN_GROUPS else ""
-    return dg.Field(names, is_required=False, description=PRESET_HELP[group] + registered)
+    return dg.Field(names, is_required=False, description=PRESET_HELP[group] + _registered(group))
+
+
+def _registered(group: str) -> str:
+    """The plug-ins of a group, each with the first sentence of its preset's docstring."""
+    if group not in PLUGIN_GROUPS:
+        return ""
+    sentences = {
+        name: " ".join((preset.__doc__ or "").split()).partition(". ")[0].rstrip(".")
+        for name, preset in presets_of(group).items()
+    }
+    return " Registered: " + "; ".join(f"{name} ({text})" for name, text in sentences.items()) + "."
 
 
 def _overrides_field(group: str) -> dg.Field:

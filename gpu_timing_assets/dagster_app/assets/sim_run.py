@@ -1,4 +1,4 @@
-"""The simulated run: the same workload through Vidur."""
+"""The simulated run: the same workload through a simulator."""
 
 import dagster as dg
 
@@ -16,8 +16,8 @@ from gpu_timing_assets.dagster_app.target import Choice, TargetResource
 @dg.asset(
     deps=[workload_spec, profiling_bundle],
     group_name="simulation",
-    description="The same workload through Vidur with this target's bundle; the same tables as "
-    "the real run.",
+    description="The same workload through a simulator with this target's bundle; the same tables "
+    "as the real run.",
     kinds={"vidur"},
     owners=["team:simulation"],
     tags={"stage": "vidur-sim", "runs-on": "cpu"},

@@ -121,8 +121,9 @@ def test_the_launchpad_takes_them_with_fields_of_their_own(outside: Path):
 def test_the_launchpads_help_tells_who_is_registered_and_whose_a_field_is(outside: Path):
     found: dict[str, Any] = json.loads(output(outside, "-c", LAUNCHPAD))
     simulators, engines = found["help"]
-    assert simulators.endswith("Registered: vidur, constant_rate.")
-    assert engines.endswith("Registered: vllm, transformers, null_engine, echo.")
+    assert "Registered: vidur (Vidur with" in simulators
+    assert simulators.endswith("; constant_rate (Every token after a fixed time).")
+    assert engines.endswith("; echo (Answers with the prompt).")
     assert found["field"] == "Milliseconds from one token to the next. (of constant_rate)"
 
 
