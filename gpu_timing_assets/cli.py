@@ -1,4 +1,4 @@
-"""The five commands, without Dagster: `workload-spec`, `real-bench`, `vidur-profile`, `vidur-sim`,
+"""The commands, without Dagster: `workload-spec`, `real-bench`, `vidur-profile`, `vidur-sim`,
 `compare-runs`.
 
 Each takes Hydra overrides (`real-bench workload=chat_poisson hardware=h100 backend=vllm`) and
@@ -26,91 +26,22 @@ from gpu_timing_assets.stage_inputs import comparison_inputs, sim_inputs
 Command = Callable[[ExperimentConfig, argparse.Namespace], list[str]]
 
 
-def _workload_spec(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
-    """Make a workload: prompts as token counts, and when each arrives."""
-    from gpu_timing_assets import workload
-
-    directory = config.data.workload_dir(config.workload.workload_id)
-    meta = workload.run(config, workload.WorkloadInputs(), directory)
-    return [
-        f"{meta.num_requests} requests, {meta.num_prefill_tokens} prompt and "
-        f"{meta.num_decode_tokens} output tokens, "
-        f"over {meta.duration_ns / 1e9:.1f} s",
-        f"workload: {directory}",
-    ]
-
-
-def _real_bench(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
-    """Replay workloads against the real engine, in one start of it."""
-    from gpu_timing_assets.measure import real_bench
-
-    ids = (
-        [name.strip() for name in arguments.workloads.split(",")]
-        if arguments.workloads
-        else [config.workload.workload_id]
-    )
-    if len(set(ids)) < len(ids):
-        raise PresetError(
-            f"--workloads names a workload twice: {arguments.workloads} (hardware.repeats says "
-            f"how often each "
-            "is replayed)"
-        )
-    inputs = real_bench.RealBenchInputs(
-        workload_dirs=tuple(config.data.workload_dir(workload_id) for workload_id in ids)
-    )
-    result = real_bench.run(config, inputs, config.data.path / "real_runs")
-    return [f"real run: {directory}" for directory in result.run_dirs]
-
-
-def _vidur_profile(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
-    """Measure the profiling bundle of a target, or reuse a valid one."""
-    from gpu_timing_assets.measure import profiling
-
-    root = config.data.profiling_root(config.hardware.name, config.model.name)
-    profiling.run(config, profiling.ProfilingInputs(), root, force=arguments.force)
-    return [f"profiling root: {root}"]
-
-
-def _vidur_sim(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
-    """Simulate a workload with Vidur and the target's profiling bundle."""
-    from gpu_timing_assets.simulators import vidur_ext
-
-    directory = config.data.sim_run_dir(config.sim_run_id)
-    vidur_ext.run(config, sim_inputs(config), directory)
-    return [f"simulated run: {directory}"]
-
-
-def _compare_runs(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
-    """Hold all simulations of a workload against all real runs of it, on one target."""
-    from gpu_timing_assets import compare as comparison
-
-    result = comparison.run(
-        config, comparison_inputs(config), config.data.comparison_dir(config.comparison_id)
-    )
-    return [comparison.error_table_markdown(result), f"report: {result.report}"]
-
-
-def _show_comparison(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
-    """Print the error table of a comparison that exists, and where its report lies."""
-    from gpu_timing_assets import compare as comparison
-
-    result = comparison.load_result(config.data.comparison_dir(config.comparison_id))
-    return [comparison.error_table_markdown(result), f"report: {result.report}"]
-
-
-COMMANDS: dict[str, Command] = {
-    "workload-spec": _workload_spec,
-    "real-bench": _real_bench,
-    "vidur-profile": _vidur_profile,
-    "vidur-sim": _vidur_sim,
-    "compare-runs": _compare_runs,
-    "show-comparison": _show_comparison,
-}
+def main() -> None:
+    """Run the command that this program is called, or else the one that its first word names."""
+    name, *words = (Path(sys.argv[0]).name, *sys.argv[1:])
+    if name not in COMMANDS:
+        name, *words = words or [""]
+    if name not in COMMANDS:
+        commands = ",".join(COMMANDS)
+        usage = f"usage: python -m gpu_timing_assets.cli {{{commands}}} [key=value …]"
+        print(usage, file=sys.stderr)
+        sys.exit(2)
+    sys.exit(run_command(name, words))
 
 
 def run_command(name: str, words: Sequence[str]) -> int:
-    """Run one command; a fault that is the user's to mend is one line on stderr and its exit
-    code.
+    """Run one command and return its exit code; a fault that is the user's to mend is one line on
+    stderr.
     """
     arguments = _parser(name).parse_intermixed_args(list(words))
     try:
@@ -129,16 +60,15 @@ def run_command(name: str, words: Sequence[str]) -> int:
 
 
 def _configuration(arguments: argparse.Namespace) -> ExperimentConfig:
-    if arguments.from_run is not None:
-        if arguments.overrides:
-            raise PresetError(
-                f"--from-run takes the configuration as it was: {arguments.overrides[0]!r} cannot "
-                f"be added "
-                "(leave --from-run away and give overrides, or the other way round)"
-            )
-        return load_snapshot(arguments.from_run)
-    quick = ["profiling=quick"] if getattr(arguments, "quick", False) else []
-    return compose([*load_settings().target, *arguments.overrides, *quick])
+    if arguments.from_run is None:
+        quick = ["profiling=quick"] if getattr(arguments, "quick", False) else []
+        return compose([*load_settings().target, *arguments.overrides, *quick])
+    if arguments.overrides:
+        raise PresetError(
+            f"--from-run takes the configuration as it was: {arguments.overrides[0]!r} cannot be "
+            "added (leave --from-run away and give overrides, or the other way round)"
+        )
+    return load_snapshot(arguments.from_run)
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
@@ -147,8 +77,8 @@ def _parser(name: str) -> argparse.ArgumentParser:
         prog=name,
         description=COMMANDS[name].__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"presets, as group=preset:\n{presets}\n\nkeys, as group.key=value: "
-        f"backend.max_num_seqs=8",
+        epilog=f"presets, as group=preset:\n{presets}\n\n"
+        "keys, as group.key=value: backend.max_num_seqs=8",
     )
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="Hydra overrides of the presets"
@@ -175,35 +105,78 @@ def _parser(name: str) -> argparse.ArgumentParser:
     return parser
 
 
-def workload_spec() -> None:
-    sys.exit(run_command("workload-spec", sys.argv[1:]))
+def _workload_spec(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
+    """Make a workload: prompts as token counts, and when each arrives."""
+    from gpu_timing_assets import workload
+
+    directory = config.data.workload_dir(config.workload.workload_id)
+    meta = workload.run(config, workload.WorkloadInputs(), directory)
+    return [
+        f"{meta.num_requests} requests, {meta.num_prefill_tokens} prompt and "
+        f"{meta.num_decode_tokens} output tokens, over {meta.duration_ns / 1e9:.1f} s",
+        f"workload: {directory}",
+    ]
 
 
-def real_bench() -> None:
-    sys.exit(run_command("real-bench", sys.argv[1:]))
+def _real_bench(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
+    """Replay workloads against the real engine, in one start of it."""
+    from gpu_timing_assets.measure import real_bench
 
-
-def vidur_profile() -> None:
-    sys.exit(run_command("vidur-profile", sys.argv[1:]))
-
-
-def vidur_sim() -> None:
-    sys.exit(run_command("vidur-sim", sys.argv[1:]))
-
-
-def compare_runs() -> None:
-    sys.exit(run_command("compare-runs", sys.argv[1:]))
-
-
-def main() -> None:
-    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
-        print(
-            f"usage: python -m gpu_timing_assets.cli {{{','.join(COMMANDS)}}} [key=value …]",
-            file=sys.stderr,
+    workload_ids = [config.workload.workload_id]
+    if arguments.workloads:
+        workload_ids = [name.strip() for name in arguments.workloads.split(",")]
+    if len(set(workload_ids)) < len(workload_ids):
+        raise PresetError(
+            f"--workloads names a workload twice: {arguments.workloads} (hardware.repeats says "
+            "how often each is replayed)"
         )
-        sys.exit(2)
-    sys.exit(run_command(sys.argv[1], sys.argv[2:]))
+    inputs = real_bench.RealBenchInputs(tuple(map(config.data.workload_dir, workload_ids)))
+    result = real_bench.run(config, inputs, config.data.path / "real_runs")
+    return [f"real run: {directory}" for directory in result.run_dirs]
 
+
+def _vidur_profile(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
+    """Measure the profiling bundle of a target, or reuse a valid one."""
+    from gpu_timing_assets.measure import profiling
+
+    profiling.run(config, profiling.ProfilingInputs(), config.profiling_root, force=arguments.force)
+    return [f"profiling root: {config.profiling_root}"]
+
+
+def _vidur_sim(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
+    """Simulate a workload, with the target's profiling bundle."""
+    from gpu_timing_assets.simulators import vidur_ext
+
+    directory = config.data.sim_run_dir(config.sim_run_id)
+    vidur_ext.run(config, sim_inputs(config), directory)
+    return [f"simulated run: {directory}"]
+
+
+def _compare_runs(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
+    """Hold all simulations of a workload against all real runs of it, on one target."""
+    from gpu_timing_assets import compare
+
+    directory = config.data.comparison_dir(config.comparison_id)
+    result = compare.run(config, comparison_inputs(config), directory)
+    return [compare.error_table_markdown(result), f"report: {result.report}"]
+
+
+def _show_comparison(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
+    """Print the error table of a comparison that exists, and where its report lies."""
+    from gpu_timing_assets import compare
+
+    result = compare.load_result(config.data.comparison_dir(config.comparison_id))
+    return [compare.error_table_markdown(result), f"report: {result.report}"]
+
+
+COMMANDS: dict[str, Command] = {
+    "workload-spec": _workload_spec,
+    "real-bench": _real_bench,
+    "vidur-profile": _vidur_profile,
+    "vidur-sim": _vidur_sim,
+    "compare-runs": _compare_runs,
+    "show-comparison": _show_comparison,
+}
 
 if __name__ == "__main__":
     main()

@@ -14,9 +14,9 @@ from gpu_timing_assets.dagster_app.automation import (
     refresh_every_workload,
     whole_graph,
 )
-from gpu_timing_assets.dagster_app.executor import executor
-from gpu_timing_assets.dagster_app.failure_report import failure_report
-from gpu_timing_assets.dagster_app.launchpad import target
+from gpu_timing_assets.dagster_app.execution.executor import executor
+from gpu_timing_assets.dagster_app.execution.failure_report import failure_report
+from gpu_timing_assets.dagster_app.target import target
 
 defs = dg.Definitions(
     assets=[workload_spec, real_run, profiling_bundle, sim_run, comparison, fidelity_matrix],

@@ -1,6 +1,5 @@
 """Finds on disk what a stage reads, for the assets and for the commands alike."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpu_timing_assets.config.experiment import ExperimentConfig
@@ -12,11 +11,6 @@ if TYPE_CHECKING:
     from gpu_timing_assets.simulators.base import SimInputs
 
 
-def real_runs(config: ExperimentConfig) -> tuple[Path, ...]:
-    """All complete real runs of the workload on the target, as they are now."""
-    return Store(config.data).real_runs_of(config.workload.workload_id, config.target)
-
-
 def sim_inputs(config: ExperimentConfig) -> "SimInputs":
     """The workload, the target's bundle and, for a substitution or a closed loop, which read one,
     the newest real run.
@@ -25,19 +19,18 @@ def sim_inputs(config: ExperimentConfig) -> "SimInputs":
     """
     from gpu_timing_assets.simulators.base import SimInputs
 
-    newest = None
+    newest, workload_id = None, config.workload.workload_id
     closed_loop = getattr(config.workload.arrivals, "kind", None) == "closed_loop"
     if config.simulator.needs_real_run or closed_loop:
-        found = real_runs(config)
+        found = Store(config.data).real_runs_of(workload_id, config.target)
         if not found:
             reader = "a closed loop" if closed_loop else f"simulation {config.simulator.run_label}"
             raise UnfinishedArtifactError(
-                f"{reader} reads a real run of {config.workload.workload_id} on {config.target}, "
-                f"and there is none below {config.data.path / 'real_runs'}: run real-bench first"
+                f"{reader} reads a real run of {workload_id} on {config.target}, and "
+                f"there is none below {config.data.path / 'real_runs'}: run real-bench first"
             )
         newest = found[-1]
-    workload_dir = config.data.workload_dir(config.workload.workload_id)
-    return SimInputs(workload_dir, config.profiling_root, newest)
+    return SimInputs(config.data.workload_dir(workload_id), config.profiling_root, newest)
 
 
 def comparison_inputs(config: ExperimentConfig) -> "ComparisonInputs":

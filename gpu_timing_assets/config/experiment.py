@@ -104,6 +104,31 @@ def _plugins_without_file(group: str) -> list[str]:
     return [name for name in PLUGIN_GROUPS[group]() if name not in named]
 
 
+def target_hardware(overrides: Sequence[str]) -> HardwarePreset:
+    """The hardware that `overrides` compose (`hardware=h100 hardware.pool=lab`), read without
+    Hydra, whose import takes longer than all else that loading the graph's definitions does.
+
+    Raises `PresetError` for what does not exist or does not validate.
+    """
+    experiment = yaml.safe_load((PRESETS / "experiment.yaml").read_text(encoding="utf-8"))
+    [name] = (group["hardware"] for group in experiment["defaults"] if "hardware" in group)
+    changes = {}
+    for override in overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        if key == "hardware":
+            name = value
+        elif key.startswith("hardware."):
+            changes[key.removeprefix("hardware.")] = yaml.safe_load(value)
+    _check_preset("hardware", name)
+    preset = yaml.safe_load((PRESETS / "hardware" / f"{name}.yaml").read_text(encoding="utf-8"))
+    try:
+        return HardwarePreset.model_validate(
+            {key: value for key, value in preset.items() if key != "defaults"} | changes
+        )
+    except ValidationError as error:
+        raise _invalid(error, "the target") from None
+
+
 def compose(
     overrides: Sequence[str] = (), changes: Mapping[str, Any] | None = None
 ) -> ExperimentConfig:
@@ -116,19 +141,23 @@ def compose(
     """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
+    from hydra.core.config_store import ConfigStore
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     checked = [_checked(override) for override in overrides]
+    for group in PLUGIN_GROUPS:
+        for name in _plugins_without_file(group):
+            ConfigStore.instance().store(name, {"name": name}, group)
     try:
         with initialize_config_dir(str(PRESETS)):
             composed: Any = OmegaConf.to_container(
                 hydra_compose("experiment", checked), resolve=True
             )
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-        said = " ".join(str(error).split())
-        raise PresetError(f"the presets cannot be composed: {said}") from None
+        message = " ".join(str(error).split())
+        raise PresetError(f"the presets cannot be composed: {message}") from None
     return validate(_changed(composed, current_changes(changes or {})), "the composed presets")
 
 
@@ -145,16 +174,20 @@ def validate(data: Any, where: str) -> ExperimentConfig:
     try:
         return ExperimentConfig.model_validate(upgrade_config(data))
     except ValidationError as error:
-        first = error.errors()[0]
-        # the name of the plug-in whose preset refused it says nothing that the group does not
-        parts = [
-            str(part)
-            for position, part in enumerate(first["loc"])
-            if position != 1 or first["loc"][0] not in PLUGIN_GROUPS
-        ]
-        raise PresetError(
-            f"{where}: {'.'.join(parts)}: {first['msg']} (got {first.get('input')!r:.80})"
-        ) from None
+        raise _invalid(error, where) from None
+
+
+def _invalid(error: ValidationError, where: str) -> PresetError:
+    first = error.errors()[0]
+    # the name of the plug-in whose preset refused it says nothing that the group does not
+    parts = [
+        str(part)
+        for position, part in enumerate(first["loc"])
+        if position != 1 or first["loc"][0] not in PLUGIN_GROUPS
+    ]
+    return PresetError(
+        f"{where}: {'.'.join(parts)}: {first['msg']} (got {first.get('input')!r:.80})"
+    )
 
 
 def load_snapshot(directory: Path) -> ExperimentConfig:
@@ -177,8 +210,6 @@ def _checked(override: str) -> str:
     prefix, (key, value) = match[1] or "", current(match[2], match[3])
     if key in GROUPS:
         _check_preset(key, value)
-        if value in _plugins_without_file(key):
-            return f"++{key}={{name:{value}}}"
         return f"{prefix}{key}={value}"
     head, *rest = key.split(".")
     if head not in (*GROUPS, "data_root"):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from gpu_timing_assets.config.hardware import HardwarePreset
+from gpu_timing_assets.config.hardware import HardwarePreset, presets_of_gpu
 from gpu_timing_assets.core.directories import exclusive_lock
 from gpu_timing_assets.core.errors import DeviceError
 from gpu_timing_assets.core.machine import cpu_model
@@ -94,10 +94,8 @@ def _gpus(hardware: HardwarePreset, count: int) -> list[dict[str, str]]:
     chosen = gpus[hardware.gpu_index : hardware.gpu_index + count]
     for gpu in chosen:
         if hardware.gpu_name and not re.search(hardware.gpu_name, gpu["name"]):
-            near = next(
-                (name for name in ("a100", "h100", "h200") if name.upper() in gpu["name"]), None
-            )
-            remedy = f"use hardware={near}" if near else "add a hardware preset for it"
+            fitting = " or ".join(presets_of_gpu(gpu["name"]))
+            remedy = f"use hardware={fitting}" if fitting else "add a hardware preset for it"
             raise DeviceError(
                 f"GPU {gpu['index']} is a {gpu['name']}, target {hardware.name!r} expects "
                 f"{hardware.gpu_name}: {remedy}"

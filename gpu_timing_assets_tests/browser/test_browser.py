@@ -144,7 +144,7 @@ def test_the_launchpad_shows_the_help_and_what_is_wrong(
     browser.open(launchpad + quote(LAUNCHPAD))
     browser.wait_for("What is measured and simulated", "No errors")
     browser.open(launchpad + quote(LAUNCHPAD.replace("seed", "sead")))
-    browser.wait_for('unexpected config entry "sead"', "variant?")
+    browser.wait_for('unexpected config entry "sead"', "substitution?")
     browser.screenshot(screenshots / "launchpad.png")
 
 

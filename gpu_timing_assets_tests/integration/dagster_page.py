@@ -21,7 +21,7 @@ import httpx
 import psutil
 
 from gpu_timing_assets.core.data_root import PROJECT_ROOT
-from gpu_timing_assets.dagster_app.prepare_history import prepare_history
+from gpu_timing_assets.dagster_app.execution.prepare_history import prepare_history
 
 LOCATION = {"repositoryLocationName": "gpu_timing_assets", "repositoryName": "__repository__"}
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}

@@ -3,10 +3,9 @@ else.
 """
 
 import re
-import shutil
 from pathlib import Path
 
-from gpu_timing_assets.core.data_root import PROJECT_ROOT
+from gpu_timing_assets_tests.project_copy import project_copy
 
 
 def project_with_workloads(
@@ -15,11 +14,7 @@ def project_with_workloads(
     """The copy and the ids of its `count` new workloads, which are its `only` ones if that is asked
     for.
     """
-    project = folder / "project"
-    for name in ("gpu_timing_assets", "resources"):
-        shutil.copytree(
-            PROJECT_ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__")
-        )
+    project = project_copy(folder)
     presets = project / "resources" / "presets" / "workload"
     smoke = (presets / "smoke.yaml").read_text()
     if only:

@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from gpu_timing_assets.core.run import read_complete_run
+from gpu_timing_assets.core.run import RealRunMeta, read_complete_run
 from gpu_timing_assets.core.workload import read_complete_workload
 from gpu_timing_assets_tests.integration.dagster_page import dagster_page, wait_until
 from gpu_timing_assets_tests.integration.many_workloads import project_with_workloads
@@ -30,7 +30,7 @@ def test_thirty_partitions(tmp_path: Path):
                 most_runs,
                 page.instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])),
             )
-            most_slots = max(most_slots, page.held_slots("a100"))
+            most_slots = max(most_slots, page.held_slots("cpu"))
             return page.backfill_status(backfill) not in ("REQUESTED", "COMPLETING")
 
         wait_until(ended, 1500, "the backfill of 30 partitions", 0.5)
@@ -51,7 +51,9 @@ def test_thirty_partitions(tmp_path: Path):
             workload = read_complete_workload(page.data / "workloads" / workload_id)
             found = list((page.data / "real_runs").glob(f"{workload_id}--*"))
             assert len(found) == 1
-            assert read_complete_run(found[0]).workload_sha256 == workload.workload_sha256
-        assert page.held_slots("a100") == 0
+            assert (
+                read_complete_run(found[0], RealRunMeta).workload_sha256 == workload.workload_sha256
+            )
+        assert page.held_slots("cpu") == 0
         assert not page.started_processes(), page.describe_started()
         assert "database is locked" not in (tmp_path / "page.log").read_text()

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from gpu_timing_assets.core.data_root import PROJECT_ROOT
-from gpu_timing_assets.core.run import read_complete_run
+from gpu_timing_assets.core.run import RealRunMeta, read_complete_run
 from gpu_timing_assets_tests.integration.dagster_page import (
     TERMINATE,
     DagsterPage,
@@ -105,7 +105,7 @@ def kill_and_check(page: DagsterPage, victim: str, moment: str) -> None:
             "SUCCESS"
         }  # the core may have written its recording by then, and is not missed
     assert status in expected
-    wait_until(lambda: page.held_slots("a100") == 0, 15, "the pool's slot to be free")
+    wait_until(lambda: page.held_slots("cpu") == 0, 15, "the pool's slot to be free")
     wait_until(lambda: not page.started_processes(), 10, page.describe_started)
     assert_only_whole_results(page)
 
@@ -145,7 +145,7 @@ def kill_the_daemon(folder: Path, moment: str, target: str) -> None:
         run_id = start_measuring(page, moment)
         page.daemon().kill()
         assert page.wait(run_id) == "SUCCESS"
-        wait_until(lambda: page.held_slots("a100") == 0, 15, "the pool's slot to be free")
+        wait_until(lambda: page.held_slots("cpu") == 0, 15, "the pool's slot to be free")
         wait_until(lambda: not page.started_processes(), 10, page.describe_started)
         wait_until(lambda: page.process.poll() is not None, 30, "the page to end")
         assert_only_whole_results(page)
@@ -165,10 +165,10 @@ def kill_the_machine(folder: Path, moment: str, target: str) -> None:
             for process in everything:
                 process.send_signal(send)
         wait_until(lambda: not any(map(alive, everything)), 10, "the end of all processes")
-        assert (page.status(run_id), page.held_slots("a100")) == ("STARTED", 1)
+        assert (page.status(run_id), page.held_slots("cpu")) == ("STARTED", 1)
     with dagster_page(folder, GPU_TIMING_TARGET=target) as page:
         begin = time.monotonic()
-        wait_until(lambda: page.held_slots("a100") == 0, 15, "the pool's slot to be free")
+        wait_until(lambda: page.held_slots("cpu") == 0, 15, "the pool's slot to be free")
         assert page.wait(run_id, 15) == "FAILURE"
         print(
             f"machine, {moment}: slot free {time.monotonic() - begin:.1f} s after the page is back"
@@ -221,14 +221,14 @@ def test_a_killed_command_does_not_make_the_next_one_wait(tmp_path: Path):
         command = subprocess.Popen(materialize("real_run"), cwd=PROJECT_ROOT, env=environment)
         slots = instance.event_log_storage
         wait_until(
-            lambda: slots.get_concurrency_info("a100").claimed_slots,
+            lambda: slots.get_concurrency_info("cpu").claimed_slots,
             60,
             "the command to take the pool's slot",
             0.05,
         )
         command.kill()
         command.wait()
-        assert slots.get_concurrency_info("a100").claimed_slots
+        assert slots.get_concurrency_info("cpu").claimed_slots
         subprocess.run(
             materialize("real_run"), cwd=PROJECT_ROOT, env=environment, check=True, timeout=60
         )
@@ -330,4 +330,4 @@ def alive(process: psutil.Process) -> bool:
 def assert_only_whole_results(page: DagsterPage) -> None:
     for directory in Path(page.data, "real_runs").iterdir():
         if not directory.name.startswith("."):
-            read_complete_run(directory, allow_invalid=True)
+            read_complete_run(directory, RealRunMeta, allow_invalid=True)

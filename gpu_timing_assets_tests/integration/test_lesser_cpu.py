@@ -15,7 +15,7 @@ import pytest
 from gpu_timing_assets.config.experiment import ExperimentConfig, compose
 from gpu_timing_assets.core.data_root import PROJECT_ROOT, DataRoot
 from gpu_timing_assets.core.files import read_json, write_json
-from gpu_timing_assets.core.run import read_complete_run
+from gpu_timing_assets.core.run import RealRunMeta, SimRunMeta, read_complete_run
 from gpu_timing_assets.measure.profiling.kernel_process import read_part
 from gpu_timing_assets.measure.profiling.parts import (
     ATTENTION_PART,
@@ -86,8 +86,8 @@ def test_the_engine_runs_with_the_library_that_fits_and_in_float32(lab: Lab) -> 
     [run] = [
         path for path in (lab.data.path / "real_runs").iterdir() if not path.name.startswith(".")
     ]
-    params = read_complete_run(run).params
-    assert (params["native_library"], params["dtype"]) == ("_C_AVX2", "float32")
+    params = read_complete_run(run, RealRunMeta).params
+    assert (params.native_library, params.dtype) == ("_C_AVX2", "float32")
 
 
 def test_kernels_and_simulation_are_of_the_same(lab: Lab) -> None:
@@ -97,7 +97,7 @@ def test_kernels_and_simulation_are_of_the_same(lab: Lab) -> None:
     [simulated] = [
         path for path in (lab.data.path / "vidur_runs").iterdir() if not path.name.startswith(".")
     ]
-    assert read_complete_run(simulated).params["native_library"] == "_C_AVX2"
+    assert read_complete_run(simulated, SimRunMeta).params.native_library == "_C_AVX2"
 
 
 def test_the_report_says_so(lab: Lab) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from gpu_timing_assets.core.run import read_complete_run
+from gpu_timing_assets.core.run import RealRunMeta, read_complete_run
 from gpu_timing_assets_tests.integration.dagster_page import (
     LOCATION,
     DagsterPage,
@@ -52,7 +52,7 @@ def test_a_tick_makes_one_backfill_of_all_that_is_missing_and_the_next_ones_none
             assert page.instance.get_materialized_partitions(dg.AssetKey(asset)) == set(workloads)
         for workload_id in workloads:
             [run] = (page.data / "real_runs").glob(f"{workload_id}--*")
-            assert read_complete_run(run).workload_sha256
+            assert read_complete_run(run, RealRunMeta).workload_sha256
             assert list((page.data / "comparisons").glob(f"{workload_id}--*/report.html"))
         wait_until(lambda: matrix_rows(page) == 2, 120, "the matrix of both comparisons")
         ticks = count_ticks(page)

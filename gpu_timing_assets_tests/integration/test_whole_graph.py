@@ -15,7 +15,7 @@ from gpu_timing_assets.config.experiment import load_snapshot
 from gpu_timing_assets.core.bundle import BUNDLE_META_FILE
 from gpu_timing_assets.core.data_root import PROJECT_ROOT, DataRoot
 from gpu_timing_assets.core.files import CONFIG_FILE
-from gpu_timing_assets.core.run import RunMeta, read_complete_run
+from gpu_timing_assets.core.run import ComparisonMeta, RealRunMeta, SimRunMeta, read_complete_run
 from gpu_timing_assets.core.tables.invariants import read_run_tables, read_workload_tables
 from gpu_timing_assets.core.tables.schemas import ENGINE_BATCHES, ENGINE_STEPS
 from gpu_timing_assets.core.workload import read_complete_workload
@@ -89,12 +89,11 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 def test_every_stage_left_a_whole_directory_with_its_configuration(lab: Lab):
     workload = read_complete_workload(lab.data.workload_dir(WORKLOAD))
     for folder, kind in (
-        ("real_runs", "real"),
-        ("vidur_runs", "vidur"),
-        ("comparisons", "compare"),
+        ("real_runs", RealRunMeta),
+        ("vidur_runs", SimRunMeta),
+        ("comparisons", ComparisonMeta),
     ):
-        meta: RunMeta = read_complete_run(lab.only(folder))
-        assert meta.run_type == kind
+        meta = read_complete_run(lab.only(folder), kind)
         assert meta.workload_sha256 == workload.workload_sha256
         assert load_snapshot(lab.only(folder)).workload.workload_id == WORKLOAD
     bundle = lab.data.profiling_root("cpu", "qwen3-tiny")
@@ -124,9 +123,8 @@ def test_both_sides_have_exact_times_of_the_same_tokens(lab: Lab):
 
 
 def test_a_sim_and_its_real_run_served_the_same_settings(lab: Lab):
-    real, simulated = (
-        read_complete_run(lab.only(folder)).params for folder in ("real_runs", "vidur_runs")
-    )
+    real = read_complete_run(lab.only("real_runs"), RealRunMeta).params
+    simulated = read_complete_run(lab.only("vidur_runs"), SimRunMeta).params
     for knob in (
         "max_num_seqs",
         "max_num_batched_tokens",
@@ -134,7 +132,7 @@ def test_a_sim_and_its_real_run_served_the_same_settings(lab: Lab):
         "kv_block_size",
         "max_model_len",
     ):
-        assert real[knob] == simulated[knob], knob
+        assert getattr(real, knob) == getattr(simulated, knob), knob
 
 
 def test_the_report_opens_without_a_network(lab: Lab):

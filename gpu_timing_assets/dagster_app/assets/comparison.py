@@ -6,10 +6,11 @@ from gpu_timing_assets.dagster_app.assets.real_run import real_run
 from gpu_timing_assets.dagster_app.assets.sim_run import sim_run
 from gpu_timing_assets.dagster_app.automation import COMPARISON_FRESHNESS, NIGHTLY
 from gpu_timing_assets.dagster_app.checks import comparison_check_results, comparison_check_specs
-from gpu_timing_assets.dagster_app.gpu_tags import CPU_OP_TAGS
-from gpu_timing_assets.dagster_app.launchpad import COMPARISON_SCHEMA, Choice, Target
+from gpu_timing_assets.dagster_app.execution.stage import stage
+from gpu_timing_assets.dagster_app.launchpad import COMPARISON_SCHEMA
 from gpu_timing_assets.dagster_app.partitions import WORKLOADS
-from gpu_timing_assets.dagster_app.stage import stage
+from gpu_timing_assets.dagster_app.placement import CPU_OP_TAGS
+from gpu_timing_assets.dagster_app.target import Choice, TargetResource
 
 
 @dg.asset(
@@ -29,13 +30,13 @@ from gpu_timing_assets.dagster_app.stage import stage
     code_version="1",
 )
 def comparison(
-    context: dg.AssetExecutionContext, target: dg.ResourceParam[Target]
+    context: dg.AssetExecutionContext, target: dg.ResourceParam[TargetResource]
 ) -> dg.MaterializeResult:
     from gpu_timing_assets import compare as stage_comparison
-    from gpu_timing_assets.dagster_app.describe_comparison import describe_comparison
+    from gpu_timing_assets.dagster_app.descriptions.comparison import describe_comparison
     from gpu_timing_assets.stage_inputs import comparison_inputs
 
-    with stage(context, "compare-runs", target=target.target_id) as clock:
+    with stage(context, "compare-runs", target=target.id) as clock:
         experiment = target.experiment(
             context.partition_key, Choice.of_asset(context, "comparison")
         )

@@ -4,9 +4,9 @@ import dagster as dg
 
 from gpu_timing_assets.dagster_app.assets.comparison import comparison
 from gpu_timing_assets.dagster_app.automation import AFTER_COMPARISONS
-from gpu_timing_assets.dagster_app.gpu_tags import CPU_OP_TAGS
-from gpu_timing_assets.dagster_app.launchpad import Target
-from gpu_timing_assets.dagster_app.stage import stage
+from gpu_timing_assets.dagster_app.execution.stage import stage
+from gpu_timing_assets.dagster_app.placement import CPU_OP_TAGS
+from gpu_timing_assets.dagster_app.target import TargetResource
 
 
 # It reads the comparisons that exist: an input would load every partition and fail on the first
@@ -24,10 +24,10 @@ from gpu_timing_assets.dagster_app.stage import stage
     code_version="1",
 )
 def fidelity_matrix(
-    context: dg.AssetExecutionContext, target: dg.ResourceParam[Target]
+    context: dg.AssetExecutionContext, target: dg.ResourceParam[TargetResource]
 ) -> dg.MaterializeResult:
     from gpu_timing_assets.compare import build_fidelity_matrix
-    from gpu_timing_assets.dagster_app.describe_comparison import describe_matrix
+    from gpu_timing_assets.dagster_app.descriptions.comparison import describe_matrix
 
     data = target.experiment().data
     with stage(context, "fidelity-matrix") as clock:

@@ -5,21 +5,22 @@ import dagster as dg
 from gpu_timing_assets.dagster_app.automation import NIGHTLY
 from gpu_timing_assets.dagster_app.checks import bundle_check_result, bundle_check_specs
 from gpu_timing_assets.dagster_app.code_versions import ENGINE_VERSION
-from gpu_timing_assets.dagster_app.gpu_tags import GPU_OP_TAGS, GPU_POOL
-from gpu_timing_assets.dagster_app.launchpad import ProfilingBundleConfig, Target
-from gpu_timing_assets.dagster_app.pipes_launcher import pipes_launcher
-from gpu_timing_assets.dagster_app.stage import stage
+from gpu_timing_assets.dagster_app.execution.pipes_launcher import pipes_launcher
+from gpu_timing_assets.dagster_app.execution.stage import stage
+from gpu_timing_assets.dagster_app.launchpad import ProfilingBundleConfig
+from gpu_timing_assets.dagster_app.placement import HARDWARE, MEASURING_OP_TAGS, MEASURING_POOL
+from gpu_timing_assets.dagster_app.target import TargetResource
 
 
 @dg.asset(
     group_name="measurement",
     description="Kernel and host timings of one model on one hardware: once per target, never "
     "from a judged workload.",
-    kinds={"vllm", "torch", "gpu"},
+    kinds={"vllm", "torch"},
     owners=["team:measurement"],
-    tags={"stage": "vidur-profile", "runs-on": "gpu"},
-    pool=GPU_POOL,
-    op_tags=GPU_OP_TAGS,
+    tags={"stage": "vidur-profile", "runs-on": HARDWARE.name},
+    pool=MEASURING_POOL,
+    op_tags=MEASURING_OP_TAGS,
     check_specs=bundle_check_specs(),
     automation_condition=NIGHTLY,
     code_version=f"1/{ENGINE_VERSION}",
@@ -27,9 +28,9 @@ from gpu_timing_assets.dagster_app.stage import stage
 def profiling_bundle(
     context: dg.AssetExecutionContext,
     config: ProfilingBundleConfig,
-    target: dg.ResourceParam[Target],
+    target: dg.ResourceParam[TargetResource],
 ) -> dg.MaterializeResult:
-    from gpu_timing_assets.dagster_app.describe_bundle import describe_bundle
+    from gpu_timing_assets.dagster_app.descriptions.bundle import describe_bundle
     from gpu_timing_assets.measure import profiling
 
     experiment = target.experiment()

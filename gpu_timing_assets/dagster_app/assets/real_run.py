@@ -6,11 +6,11 @@ from gpu_timing_assets.dagster_app.assets.workload_spec import workload_spec
 from gpu_timing_assets.dagster_app.automation import NIGHTLY
 from gpu_timing_assets.dagster_app.checks import real_run_check_result, real_run_check_specs
 from gpu_timing_assets.dagster_app.code_versions import ENGINE_VERSION
-from gpu_timing_assets.dagster_app.gpu_tags import GPU_OP_TAGS, GPU_POOL
-from gpu_timing_assets.dagster_app.launchpad import Target
+from gpu_timing_assets.dagster_app.execution.pipes_launcher import pipes_launcher
+from gpu_timing_assets.dagster_app.execution.stage import stage
 from gpu_timing_assets.dagster_app.partitions import WORKLOADS
-from gpu_timing_assets.dagster_app.pipes_launcher import pipes_launcher
-from gpu_timing_assets.dagster_app.stage import stage
+from gpu_timing_assets.dagster_app.placement import HARDWARE, MEASURING_OP_TAGS, MEASURING_POOL
+from gpu_timing_assets.dagster_app.target import TargetResource
 
 
 @dg.asset(
@@ -18,21 +18,21 @@ from gpu_timing_assets.dagster_app.stage import stage
     group_name="measurement",
     description="The workload replayed on its schedule against the real engine; token times as "
     "the client sees them.",
-    kinds={"vllm", "gpu"},
+    kinds={"vllm"},
     owners=["team:measurement"],
-    tags={"stage": "real-bench", "runs-on": "gpu"},
+    tags={"stage": "real-bench", "runs-on": HARDWARE.name},
     partitions_def=WORKLOADS,
-    pool=GPU_POOL,
-    op_tags=GPU_OP_TAGS,
+    pool=MEASURING_POOL,
+    op_tags=MEASURING_OP_TAGS,
     check_specs=real_run_check_specs(),
     automation_condition=NIGHTLY,
     code_version=f"1/{ENGINE_VERSION}",
 )
 def real_run(
-    context: dg.AssetExecutionContext, target: dg.ResourceParam[Target]
+    context: dg.AssetExecutionContext, target: dg.ResourceParam[TargetResource]
 ) -> dg.MaterializeResult:
     from gpu_timing_assets.core.run import RealRunMeta, read_complete_run
-    from gpu_timing_assets.dagster_app.describe_run import describe_real_runs
+    from gpu_timing_assets.dagster_app.descriptions.run import describe_real_runs
     from gpu_timing_assets.measure import real_bench
 
     experiment = target.experiment(context.partition_key)

@@ -3,10 +3,11 @@
 import dagster as dg
 
 from gpu_timing_assets.dagster_app.automation import NIGHTLY
-from gpu_timing_assets.dagster_app.gpu_tags import CPU_OP_TAGS
-from gpu_timing_assets.dagster_app.launchpad import WORKLOAD_SPEC_SCHEMA, Choice, Target
+from gpu_timing_assets.dagster_app.execution.stage import stage
+from gpu_timing_assets.dagster_app.launchpad import WORKLOAD_SPEC_SCHEMA
 from gpu_timing_assets.dagster_app.partitions import WORKLOADS
-from gpu_timing_assets.dagster_app.stage import stage
+from gpu_timing_assets.dagster_app.placement import CPU_OP_TAGS
+from gpu_timing_assets.dagster_app.target import Choice, TargetResource
 
 
 @dg.asset(
@@ -23,10 +24,10 @@ from gpu_timing_assets.dagster_app.stage import stage
     code_version="1",
 )
 def workload_spec(
-    context: dg.AssetExecutionContext, target: dg.ResourceParam[Target]
+    context: dg.AssetExecutionContext, target: dg.ResourceParam[TargetResource]
 ) -> dg.MaterializeResult:
     from gpu_timing_assets import workload
-    from gpu_timing_assets.dagster_app.describe_workload import describe_workload
+    from gpu_timing_assets.dagster_app.descriptions.workload import describe_workload
 
     with stage(context, "workload-spec") as clock:
         experiment = target.experiment(context.partition_key, Choice.of_asset(context, "workload"))

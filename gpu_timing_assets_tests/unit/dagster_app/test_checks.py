@@ -6,7 +6,8 @@ import dagster as dg
 import pytest
 
 from gpu_timing_assets.compare.checks import CHECK_NAMES
-from gpu_timing_assets.core.run import RunMeta
+from gpu_timing_assets.core.data_root import REFERENCE_DATA
+from gpu_timing_assets.core.run import RealRunMeta, read_complete_run
 from gpu_timing_assets.dagster_app.checks import (
     RUNS_VALID,
     comparison_check_specs,
@@ -16,18 +17,10 @@ from gpu_timing_assets.dagster_app.checks import (
 from gpu_timing_assets.dagster_app.partitions import WORKLOADS
 
 
-def meta(status: str, *reasons: str) -> RunMeta:
-    return RunMeta(
-        run_id="r",
-        run_type="real",
-        status=status,
-        model="m",
-        hardware="cpu",
-        backend="vllm",
-        started_at="",
-        ended_at="",
-        details={"invalid_reasons": list(reasons)},
-    )
+def meta(status: str, *reasons: str) -> RealRunMeta:
+    measured = next((REFERENCE_DATA / "h100" / "real_runs").iterdir())
+    changes = {"status": status, "invalid_reasons": reasons}
+    return read_complete_run(measured, RealRunMeta).model_copy(update=changes)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +32,7 @@ def meta(status: str, *reasons: str) -> RunMeta:
     ],
 )
 def test_a_real_run_is_judged_by_its_repeats(
-    metas: list[RunMeta], passed: bool, severity: dg.AssetCheckSeverity | None
+    metas: list[RealRunMeta], passed: bool, severity: dg.AssetCheckSeverity | None
 ):
     result = real_run_check_result(metas)
     assert result.passed is passed
@@ -52,7 +45,7 @@ def test_a_real_run_is_judged_by_its_repeats(
     ("metas", "goes_on"),
     [([meta("complete"), meta("invalid")], True), ([meta("invalid", "late")], False)],
 )
-def test_what_lies_below_waits_for_one_valid_repeat(metas: list[RunMeta], goes_on: bool):
+def test_what_lies_below_waits_for_one_valid_repeat(metas: list[RealRunMeta], goes_on: bool):
     ran = []
 
     @dg.asset(partitions_def=WORKLOADS, check_specs=real_run_check_specs())

@@ -1,13 +1,15 @@
-"""The five commands: what they refuse, in one line and with which exit code, and what they
+"""The commands: what they refuse, in one line and with which exit code, and what they
 print.
 """
 
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from gpu_timing_assets.cli import COMMANDS, run_command
+from gpu_timing_assets.cli import COMMANDS, main, run_command
 from gpu_timing_assets.config.experiment import GROUPS, preset_names
+from gpu_timing_assets.core.data_root import PROJECT_ROOT
 from gpu_timing_assets.core.errors import PresetError, UnfinishedArtifactError
 
 
@@ -111,3 +113,31 @@ def test_several_workloads_in_one_engine_start(capsys: pytest.CaptureFixture[str
     names = sorted(path.name for path in (data_root / "real_runs").glob("[!.]*"))
     assert [name.split("--")[0] for name in names] == ["chat_poisson", "smoke"]
     assert len({name.rsplit("--", 1)[-1] for name in names}) == 1
+
+
+@pytest.mark.parametrize(
+    "argv", [["/venv/bin/vidur-sim"], ["…/gpu_timing_assets/cli.py", "vidur-sim"]]
+)
+def test_a_command_is_the_programs_name_or_its_first_word(
+    argv: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("sys.argv", [*argv, "workload=chat_poison"])
+    with pytest.raises(SystemExit, match=str(PresetError.exit_code)):
+        main()
+    assert capsys.readouterr().err.startswith("vidur-sim: there is no workload preset")
+
+
+def test_an_unknown_command_is_told_the_known_ones(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("sys.argv", ["cli.py"])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    usage = capsys.readouterr().err
+    assert all(name in usage for name in COMMANDS)
+
+
+def test_every_installed_script_is_a_command():
+    project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]
+    assert set(project["scripts"]) <= set(COMMANDS)
+    assert set(project["scripts"].values()) == {"gpu_timing_assets.cli:main"}

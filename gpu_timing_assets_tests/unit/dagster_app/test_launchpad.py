@@ -5,10 +5,10 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
 
 from gpu_timing_assets.config.experiment import compose, preset_names
-from gpu_timing_assets.config.workload import WorkloadPreset
-from gpu_timing_assets.core.data_root import WORKLOAD_ID_PATTERN
+from gpu_timing_assets.core.data_root import PROJECT_ROOT, WORKLOAD_ID_PATTERN
 from gpu_timing_assets.core.errors import PresetError
 from gpu_timing_assets.dagster_app import partitions
 from gpu_timing_assets.dagster_app.launchpad import (
@@ -17,10 +17,10 @@ from gpu_timing_assets.dagster_app.launchpad import (
     TARGET_GROUPS,
     TARGET_SCHEMA,
     WORKLOAD_SPEC_SCHEMA,
-    Choice,
-    Target,
+    presets_of,
 )
 from gpu_timing_assets.dagster_app.preset_schema import as_changes
+from gpu_timing_assets.dagster_app.target import Choice, TargetResource
 from gpu_timing_assets.definitions import defs
 
 SCHEMAS = {
@@ -29,6 +29,10 @@ SCHEMAS = {
     "comparison": COMPARISON_SCHEMA,
     "target": TARGET_SCHEMA,
 }
+
+
+def chosen(config: Mapping[str, Any]) -> TargetResource:
+    return TargetResource(Choice.of_target(config))
 
 
 def validated(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -47,27 +51,27 @@ def overrides_of(asset: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
 def test_target_chooses_presets_and_overrides():
     config = {"hardware": "h100", "backend": "vllm", "overrides": {"hardware": {"repeats": 8}}}
     validated(target_config(config))
-    experiment = Target.from_config(config).experiment("chat_poisson")
+    experiment = chosen(config).experiment("chat_poisson")
     assert (experiment.hardware.name, experiment.hardware.repeats) == ("h100", 8)
     assert experiment.workload.workload_id == "chat_poisson"
 
 
 def test_the_machines_target_stands_before_the_launchpads(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("GPU_TIMING_TARGET", "hardware=h100 model=qwen3-0.6b")
-    assert Target().target_id.startswith("qwen3-0.6b--h100")
-    assert Target.from_config({"hardware": "a100"}).target_id.startswith("qwen3-0.6b--a100")
+    assert TargetResource().id.startswith("qwen3-0.6b--h100")
+    assert chosen({"hardware": "a100"}).id.startswith("qwen3-0.6b--a100")
 
 
 def test_what_an_asset_chooses_comes_on_top_of_the_target():
-    target = Target.from_config({"overrides": {"backend": {"max_num_seqs": 3}}})
+    target = chosen({"overrides": {"backend": {"max_num_seqs": 3}}})
     experiment = target.experiment(
-        "smoke", Choice({"simulator": "kernel"}, {"simulator": {"seed": 5}})
+        "smoke", Choice({"simulator": "kernels_only"}, {"simulator": {"seed": 5}})
     )
     assert (
         experiment.backend.max_num_seqs,
         experiment.simulator.predictor,
         experiment.simulator.seed,
-    ) == (3, "kernel", 5)
+    ) == (3, "kernels_only", 5)
 
 
 @pytest.mark.parametrize(
@@ -80,9 +84,9 @@ def test_what_an_asset_chooses_comes_on_top_of_the_target():
         target_config({"overrides": {"workload": {"seed": 1}}}),
         target_config({"overrides": {"model": {"dtype": "int4"}}}),
         {"ops": {"sim_run": {"config": {"preset": "engin"}}}},
-        {"ops": {"sim_run": {"config": {"presets": "engine"}}}},
+        {"ops": {"sim_run": {"config": {"presets": "engine_loop"}}}},
         overrides_of("sim_run", {"sead": 1}),
-        overrides_of("sim_run", {"variant": "recorded_batch"}),
+        overrides_of("sim_run", {"substitution": "recorded_batch"}),
         overrides_of("comparison", {"pass_pct": None}),
         overrides_of("workload_spec", {"arrivals": {"poison": {"rate_per_s": 1.0}}}),
         overrides_of("workload_spec", {"arrivals": {"poisson": {"rate": 1.0}}}),
@@ -126,8 +130,8 @@ def test_dagster_accepts_right_ones():
             "ops": {
                 "sim_run": {
                     "config": {
-                        "preset": "kernel",
-                        "overrides": {"seed": 1, "variant": "recorded_batches"},
+                        "preset": "kernels_only",
+                        "overrides": {"seed": 1, "substitution": "recorded_batches"},
                     }
                 },
                 "workload_spec": {"config": {"overrides": {"num_requests": None, "duration_s": 5}}},
@@ -154,7 +158,7 @@ def test_every_workload_can_be_spelled_as_overrides_of_another(workload_id: str)
     read = validated(overrides_of("workload_spec", overrides))["ops"]["workload_spec"]["config"][
         "overrides"
     ]
-    changes = as_changes(WorkloadPreset, read)
+    changes = as_changes(presets_of("workload"), "workload", read)
     assert compose(["workload=smoke"], {"workload": changes}).workload == wanted.model_copy(
         update={"workload_id": "smoke"}
     )
@@ -175,7 +179,7 @@ def test_another_kind_replaces_and_the_same_kind_changes_what_is_given():
 
 def test_a_value_out_of_its_bounds_names_its_field():
     with pytest.raises(PresetError, match="comparison.pass_pct: Input should be greater than 0"):
-        Target().experiment("smoke", Choice(changes={"comparison": {"pass_pct": -1.0}}))
+        TargetResource().experiment("smoke", Choice(changes={"comparison": {"pass_pct": -1.0}}))
 
 
 def fields_of(field: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -237,3 +241,43 @@ def test_a_preset_file_that_cannot_be_a_partition_is_refused(
         .replace("$", r"\$"),
     ):
         partitions.workload_partition_keys()
+
+
+def test_a_run_configuration_of_an_older_release_is_taken():
+    config = {
+        "preset": "kernel",
+        "overrides": {"predictor": "stock", "variant": "recorded_batches"},
+    }
+    read = validated({"ops": {"sim_run": {"config": config}}})["ops"]["sim_run"]["config"]
+    changes = as_changes(presets_of("simulator"), "simulator", read["overrides"])
+    of_asset = Choice({"simulator": read["preset"]}, {"simulator": changes})
+    simulator = TargetResource().experiment("smoke", of_asset).simulator
+    assert simulator.run_label == "random-forest--recorded-batches"
+
+
+def test_older_names_are_offered_with_todays():
+    names = SIM_RUN_SCHEMA["preset"].config_type.enum_values
+    assert {value.config_value: value.description for value in names} == {
+        "engine_loop": None,
+        "kernels_only": None,
+        "random_forest": None,
+        "stock": "Called `random_forest` now.",
+        "kernel": "Called `kernels_only` now.",
+        "engine": "Called `engine_loop` now.",
+    }
+    overrides = SIM_RUN_SCHEMA["overrides"].config_type.fields
+    assert overrides["variant"].description == "Called `substitution` now."
+
+
+@pytest.mark.parametrize("settings", ["dagster.yaml", "deploy/celery/dagster.yaml"])
+def test_a_step_says_what_an_older_name_is_called_in_the_runs_log(settings: str):
+    logs = yaml.safe_load((PROJECT_ROOT / settings).read_text())["python_logs"]
+
+    @dg.asset
+    def simulated() -> None:
+        TargetResource().experiment("smoke", Choice({"simulator": "engine"}))
+
+    with dg.instance_for_test(overrides={"python_logs": logs}) as instance:
+        result = dg.materialize([simulated], instance=instance)
+        lines = [(entry.step_key, entry.user_message) for entry in instance.all_logs(result.run_id)]
+    assert ("simulated", "simulator=engine is called simulator=engine_loop now") in lines

@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 from gpu_timing_assets.core.data_root import PROJECT_ROOT
+from gpu_timing_assets.dagster_app import placement
 from gpu_timing_assets.definitions import defs
 
 ASSETS = {
@@ -52,8 +53,9 @@ def test_loading_the_definitions_imports_nothing_heavy():
     assert loaded_by("gpu_timing_assets.definitions", HEAVY) == []
 
 
-def test_the_commands_import_neither_dagster_nor_anything_heavy():
-    assert loaded_by("gpu_timing_assets.cli", (*HEAVY, "dagster")) == []
+@pytest.mark.parametrize("module", ["cli", "reports_server"])
+def test_what_is_not_dagsters_imports_neither_it_nor_anything_heavy(module: str):
+    assert loaded_by(f"gpu_timing_assets.{module}", (*HEAVY, "dagster")) == []
 
 
 def test_definitions_validate_is_quick():
@@ -81,9 +83,9 @@ def test_the_page_tells_what_each_asset_is():
 
 
 @pytest.mark.parametrize("asset", ["real_run", "profiling_bundle"])
-def test_gpu_assets_share_one_pool(asset: str):
+def test_what_measures_shares_the_pool_of_its_hardware(asset: str):
     node = defs.resolve_asset_graph().get(dg.AssetKey(asset))
-    assert node.pools == {"a100"}
+    assert node.pools == {placement.HARDWARE.pool_name}
 
 
 def test_nothing_starts_by_itself():

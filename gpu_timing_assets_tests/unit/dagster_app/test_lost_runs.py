@@ -11,7 +11,12 @@ from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._core.test_utils import create_run_for_test
 
 from gpu_timing_assets.core.data_root import PROJECT_ROOT
-from gpu_timing_assets.dagster_app.lost_runs import RunLauncher, end_lost_runs, worker_is_gone
+from gpu_timing_assets.dagster_app.execution import lost_runs
+from gpu_timing_assets.dagster_app.execution.lost_runs import (
+    RunLauncher,
+    end_lost_runs,
+    worker_is_gone,
+)
 
 
 @pytest.fixture
@@ -64,14 +69,14 @@ def test_a_run_whose_worker_died_fails_and_holds_no_slot(
 ):
     run = started_run(instance, worker.pid)
     slots = instance.event_log_storage
-    slots.initialize_concurrency_limit_to_default("a100")
-    assert slots.claim_concurrency_slot("a100", run.run_id, "real_run").is_claimed
+    slots.initialize_concurrency_limit_to_default("cpu")
+    assert slots.claim_concurrency_slot("cpu", run.run_id, "real_run").is_claimed
     worker.kill()
     worker.wait()
     assert instance.run_launcher.check_run_worker_health(run).status == WorkerStatus.FAILED
     assert end_lost_runs(instance) == [run.run_id]
     assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE
-    assert not slots.get_concurrency_info("a100").claimed_slots
+    assert not slots.get_concurrency_info("cpu").claimed_slots
 
 
 def test_a_worker_that_nobody_reaped_is_gone(
@@ -98,7 +103,7 @@ def test_a_run_that_has_not_begun_is_left_alone(instance: dg.DagsterInstance):
     ("tags", "gone"),
     [
         ({GRPC_INFO_TAG: '{"host": "localhost", "socket": "/tmp/socket"}'}, True),
-        ({GRPC_INFO_TAG: '{"host": "a100-box", "port": 4000}'}, False),
+        ({GRPC_INFO_TAG: '{"host": "gpu-box", "port": 4000}'}, False),
         ({}, False),
     ],
 )
@@ -112,7 +117,7 @@ def test_with_a_shared_history_only_workers_of_this_machine_are_judged(
     run = started_run(instance, worker.pid, tags)
     worker.kill()
     worker.wait()
-    monkeypatch.setattr("gpu_timing_assets.dagster_app.lost_runs.SqliteRunStorage", type(None))
+    monkeypatch.setattr(lost_runs, "SqliteRunStorage", type(None))
     assert worker_is_gone(instance, run) is gone
 
 

@@ -10,7 +10,7 @@ import time
 import dagster as dg
 import pytest
 
-from gpu_timing_assets.dagster_app import pipes_launcher
+from gpu_timing_assets.dagster_app.execution import pipes_launcher
 
 SPEAKS = (
     "from dagster_pipes import open_dagster_pipes as o\n"

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from gpu_timing_assets.dagster_app.sparkline import histogram, sparkline
+from gpu_timing_assets.dagster_app.descriptions.sparkline import histogram, sparkline
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import dagster as dg
 import pytest
 
 from gpu_timing_assets.core import errors
-from gpu_timing_assets.dagster_app.failure_report import failure_message
-from gpu_timing_assets.dagster_app.stage import REMEDIES, RETRIED, stage
+from gpu_timing_assets.dagster_app.execution.failure_report import failure_message
+from gpu_timing_assets.dagster_app.execution.remedies import REMEDIES
+from gpu_timing_assets.dagster_app.execution.stage import RETRIED, stage
 
 KINDS = [
     kind
@@ -24,7 +25,7 @@ def materialize(
     error: Exception | None, attempts: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Any, dg.DagsterInstance]:
     monkeypatch.setattr(
-        "gpu_timing_assets.dagster_app.stage.RETRIED",
+        "gpu_timing_assets.dagster_app.execution.stage.RETRIED",
         {kind: (n, 0) for kind, (n, _) in RETRIED.items()},
     )
 

@@ -1,8 +1,8 @@
 """Creates the history's tables before several processes try to at once, which corrupts SQLite's for
 good.
 
-`python -m gpu_timing_assets.dagster_app.prepare_history` does it for the instance of `DAGSTER_HOME`
-or `./dagster.yaml`.
+`python -m gpu_timing_assets.dagster_app.execution.prepare_history` does it for the instance of
+`DAGSTER_HOME` or `./dagster.yaml`.
 """
 
 import os

@@ -5,12 +5,12 @@ from pathlib import Path
 import dagster as dg
 
 from gpu_timing_assets.config.settings import load_settings
+from gpu_timing_assets.reports_server import SERVED
 
 
 def report_link(file: Path) -> dg.UrlMetadataValue:
     """A link that a browser opens while `make dev` or `make reports` runs; `file` is `<data
     root>/<kind>/…`.
     """
-    kinds = ("comparisons", "fidelity_matrix")
-    position = next(i for i, part in reversed(list(enumerate(file.parts))) if part in kinds)
+    position = max(i for i, part in enumerate(file.parts) if part in SERVED)
     return dg.MetadataValue.url(f"{load_settings().reports_url}/{'/'.join(file.parts[position:])}")

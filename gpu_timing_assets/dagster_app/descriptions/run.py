@@ -9,9 +9,9 @@ import pandas as pd
 
 from gpu_timing_assets.core.run import RealRunMeta, SimRunMeta
 from gpu_timing_assets.core.tables.invariants import read_run_tables
-from gpu_timing_assets.dagster_app.metadata_table import metadata_table
-from gpu_timing_assets.dagster_app.sparkline import sparkline
-from gpu_timing_assets.dagster_app.stage import StageClock
+from gpu_timing_assets.dagster_app.descriptions.metadata_table import metadata_table
+from gpu_timing_assets.dagster_app.descriptions.sparkline import sparkline
+from gpu_timing_assets.dagster_app.execution.stage import StageClock
 
 
 def describe_real_runs(
@@ -63,14 +63,15 @@ def describe_sim_run(meta: SimRunMeta, directory: Path, clock: StageClock) -> di
     }
 
 
-def latencies_ms(requests: pd.DataFrame, tokens: pd.DataFrame) -> dict[str, float]:
-    """TTFT, ITL and E2E in ms, of the requests that were served."""
+def latencies_ms(requests: pd.DataFrame, tokens: pd.DataFrame | None) -> dict[str, float]:
+    """Median and p99 of TTFT, ITL and E2E in ms, of the requests that were served; ITL where the
+    run has times of its tokens.
+    """
     served = requests[requests["status"] == "ok"]
-    series = {
-        "ttft": served["ttft_ns"],
-        "itl": tokens["token_latency_ns"].dropna(),
-        "e2e": served["completion_time_ns"] - served["arrival_time_ns"],
-    }
+    series = {"ttft": served["ttft_ns"]}
+    if tokens is not None:
+        series["itl"] = tokens["token_latency_ns"].dropna()
+    series["e2e"] = served["completion_time_ns"] - served["arrival_time_ns"]
     return {
         f"{name}_p{q}_ms": float(values.astype("float64").quantile(q / 100)) / 1e6
         for name, values in series.items()
@@ -79,17 +80,19 @@ def latencies_ms(requests: pd.DataFrame, tokens: pd.DataFrame) -> dict[str, floa
     }
 
 
-def _over_time(requests: pd.DataFrame, tokens: pd.DataFrame) -> dict[str, Any]:
+def _over_time(requests: pd.DataFrame, tokens: pd.DataFrame | None) -> dict[str, Any]:
     served = requests[requests["status"] == "ok"].sort_values("arrival_time_ns")
-    later = tokens.dropna(subset=["token_latency_ns"]).sort_values("token_time_ns")
-    seconds = float(tokens["token_time_ns"].max()) / 1e9 if len(tokens) else 0.0
-    return {
-        "ttft_over_time": sparkline(
-            (served["ttft_ns"].astype("float64") / 1e6).tolist(), "TTFT by arrival"
-        ),
-        "itl_over_time": sparkline(
-            (later["token_latency_ns"].astype("float64") / 1e6).tolist(), "time between tokens"
-        ),
+    shown: dict[str, Any] = {
+        "ttft_over_time": sparkline(_ms(served["ttft_ns"]), "TTFT by arrival"),
         "requests_failed": len(requests) - len(served),
-        "output_tokens_per_s": len(tokens) / seconds if seconds else 0.0,
     }
+    if tokens is not None and len(tokens):
+        later = tokens.dropna(subset=["token_latency_ns"]).sort_values("token_time_ns")
+        shown["itl_over_time"] = sparkline(_ms(later["token_latency_ns"]), "time between tokens")
+        seconds = float(tokens["token_time_ns"].max()) / 1e9
+        shown["output_tokens_per_s"] = len(tokens) / seconds if seconds else 0.0
+    return shown
+
+
+def _ms(values: pd.Series) -> list[float]:
+    return list(values.astype("float64") / 1e6)

@@ -6,9 +6,9 @@ from typing import Any
 import dagster as dg
 
 from gpu_timing_assets.core.bundle import BundleMeta
-from gpu_timing_assets.dagster_app.metadata_table import metadata_table
-from gpu_timing_assets.dagster_app.sparkline import sparkline
-from gpu_timing_assets.dagster_app.stage import StageClock
+from gpu_timing_assets.dagster_app.descriptions.metadata_table import metadata_table
+from gpu_timing_assets.dagster_app.descriptions.sparkline import sparkline
+from gpu_timing_assets.dagster_app.execution.stage import StageClock
 
 
 def describe_bundle(meta: BundleMeta, root: Path, clock: StageClock) -> dict[str, Any]:

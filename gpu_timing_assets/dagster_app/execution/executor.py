@@ -23,7 +23,7 @@ def _after_lost_runs(executor: dg.ExecutorDefinition) -> dg.ExecutorDefinition:
     """
 
     def create(context: dg.InitExecutorContext) -> dg.Executor:
-        from gpu_timing_assets.dagster_app.lost_runs import end_lost_runs
+        from gpu_timing_assets.dagster_app.execution.lost_runs import end_lost_runs
 
         end_lost_runs(context.instance)
         assert executor.executor_creation_fn is not None

@@ -7,9 +7,9 @@ import dagster as dg
 
 from gpu_timing_assets.core.tables.invariants import read_workload_tables
 from gpu_timing_assets.core.workload import WorkloadMeta
+from gpu_timing_assets.dagster_app.descriptions.sparkline import histogram, sparkline
+from gpu_timing_assets.dagster_app.execution.stage import StageClock
 from gpu_timing_assets.dagster_app.out_of_date import PRESET_SHA256, preset_sha256
-from gpu_timing_assets.dagster_app.sparkline import histogram, sparkline
-from gpu_timing_assets.dagster_app.stage import StageClock
 
 
 def describe_workload(meta: WorkloadMeta, directory: Path, clock: StageClock) -> dict[str, Any]:

@@ -20,7 +20,7 @@ GRACE_S = 5
 
 
 def pipes_launcher(context: dg.AssetExecutionContext) -> "Launcher":
-    """A stage's `launch(command, env)`, see `engine.child_process.Launcher`."""
+    """A stage's `launch(command, env)`, see `engines.child_process.Launcher`."""
 
     def launch(command: Sequence[str], env: Mapping[str, str]) -> int:
         with dg.open_pipes_session(

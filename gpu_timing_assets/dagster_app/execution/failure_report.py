@@ -1,6 +1,8 @@
 """One message for a failed run: which asset, which partition, why, and what to do about it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import dagster as dg
 from dagster._utils.error import SerializableErrorInfo
@@ -8,12 +10,41 @@ from dagster._utils.error import SerializableErrorInfo
 PARTITION_TAG = "dagster/partition"
 
 
+@dataclass(frozen=True)
+class Failure:
+    """What a person is told of a step that failed."""
+
+    asset: str
+    cause: str
+    remedy: str
+    exit_code: int = 1
+
+    @classmethod
+    def of_step(cls, event: dg.DagsterEvent) -> Self:
+        """What `execution.stage` said of a fault, else the root cause."""
+        data = event.step_failure_data
+        facts = data.user_failure_data.metadata if data.user_failure_data else {}
+        if "cause" in facts:
+            return cls(
+                str(event.step_key),
+                str(facts["cause"].value),
+                str(facts["remedy"].value),
+                int(str(facts["exit_code"].value)),
+            )
+        remedy = "read the step's stderr, then materialize again"
+        return cls(str(event.step_key), _root_cause(data.error), remedy)
+
+
 def failure_message(run: dg.DagsterRun, step_failures: Sequence[dg.DagsterEvent]) -> str:
     """A line for each failed step; a run that failed outside its steps (its worker was killed) says
     so.
     """
     partition = run.tags.get(PARTITION_TAG, "no partition")
-    lines = [_step_line(event, partition) for event in step_failures]
+    lines = [
+        f"asset={failure.asset} partition={partition} cause={failure.cause!r} "
+        f"remedy={failure.remedy!r}"
+        for failure in map(Failure.of_step, step_failures)
+    ]
     if not lines:
         lines = [
             f"partition={partition} cause='the run ended outside a step: its process was killed "
@@ -24,19 +55,7 @@ def failure_message(run: dg.DagsterRun, step_failures: Sequence[dg.DagsterEvent]
     return f"run {run.run_id[:8]} failed: " + "; ".join(lines)
 
 
-def _step_line(event: dg.DagsterEvent, partition: str) -> str:
-    data = event.step_failure_data
-    said = data.user_failure_data.metadata if data.user_failure_data else {}
-    cause = str(said["cause"].value) if "cause" in said else root_cause(data.error)
-    remedy = (
-        str(said["remedy"].value)
-        if "remedy" in said
-        else "read the step's stderr, then materialize again"
-    )
-    return f"asset={event.step_key} partition={partition} cause={cause!r} remedy={remedy!r}"
-
-
-def root_cause(error: SerializableErrorInfo | None) -> str:
+def _root_cause(error: SerializableErrorInfo | None) -> str:
     """The first line of what began a chain of errors."""
     while error is not None and error.cause is not None:
         error = error.cause

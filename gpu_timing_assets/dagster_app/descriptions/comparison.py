@@ -13,10 +13,10 @@ from gpu_timing_assets.compare.results import (
     signed_pct,
     unsigned_pct,
 )
-from gpu_timing_assets.dagster_app.metadata_table import metadata_table
-from gpu_timing_assets.dagster_app.report_links import report_link
-from gpu_timing_assets.dagster_app.sparkline import sparkline
-from gpu_timing_assets.dagster_app.stage import StageClock
+from gpu_timing_assets.dagster_app.descriptions.metadata_table import metadata_table
+from gpu_timing_assets.dagster_app.descriptions.report_links import report_link
+from gpu_timing_assets.dagster_app.descriptions.sparkline import sparkline
+from gpu_timing_assets.dagster_app.execution.stage import StageClock
 
 NO_BREAK = "\u00a0"  # the page's narrow columns would break a figure from its unit
 

@@ -1,0 +1,1 @@
+"""How runs are run: what executes their steps, what ends them, and what is said of a failure."""
