@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from gpu_timing_assets.config.base import Preset
-from gpu_timing_assets.config.plugins import OneOf
+from gpu_timing_assets.config.plugins import NameOf, OneOf
 
 BOUNDS = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le"), Lt: ("<", "lt")}
 
@@ -53,9 +53,9 @@ def _fields(presets: Sequence[type[Preset]]) -> dict[str, FieldInfo]:
 
 
 def _annotation(info: FieldInfo) -> Any:
-    """A field's type with the marker of the presets that it is one of, if it has one."""
+    """A field's type with the marker of the plug-ins that it is one of, if it has one."""
     for marker in info.metadata:
-        if isinstance(marker, OneOf):
+        if isinstance(marker, OneOf | NameOf):
             return Annotated[info.annotation, marker]
     return info.annotation
 
@@ -71,7 +71,11 @@ def _config_type(annotation: Any, name: str) -> Any:
             }
         )
     if get_origin(annotation) is Annotated:
-        return _config_type(get_args(annotation)[0], name)
+        inner, *markers = get_args(annotation)
+        for marker in markers:
+            if isinstance(marker, NameOf):
+                return dg.Enum(name, [dg.EnumValue(plugin) for plugin in marker.plugins.all()])
+        return _config_type(inner, name)
     if inner := _nullable(annotation):
         return dg.Noneable(_config_type(inner, name))
     if get_origin(annotation) is Literal:

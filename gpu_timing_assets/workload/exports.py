@@ -16,7 +16,7 @@ from gpu_timing_assets.core.errors import WorkloadError
 from gpu_timing_assets.core.prompts import PROMPTS_FILE
 from gpu_timing_assets.core.tables.invariants import read_workload_tables
 from gpu_timing_assets.core.workload import read_complete_workload
-from gpu_timing_assets.workload.arrivals import NS_PER_S
+from gpu_timing_assets.workload.times import NS_PER_S
 
 # vLLM's default for `--timed-trace-chunk-hash-size`
 CHUNK_TOKENS = 16
