@@ -1,8 +1,8 @@
 """What a workload is made from: where its prompts come from, how long they are and when they
 arrive.
 
-Each part is one of several kinds. A kind is a preset beside the code that draws from it, a file in
-a room of `gpu_timing_assets.workload` or an entry point of the room's group.
+A kind of a part is a preset beside the code that draws from it: a file in a room of
+`gpu_timing_assets.workload`, or an entry point of the group `gpu_timing_assets.<room>`.
 """
 
 from abc import abstractmethod
@@ -153,26 +153,19 @@ class ArrivalProcess(WorkloadPart):
         """The first `count` arrivals. Raises `WorkloadError` if there are fewer."""
 
 
-def _kind(part: type[WorkloadPart]) -> str:
+def _kind(part: type[Preset]) -> str:
     return str(get_args(part.model_fields["kind"].annotation)[0])
 
 
-SOURCES: Plugins[type[Source]] = Plugins(
-    "source", "gpu_timing_assets.sources", _kind, room="gpu_timing_assets.workload.sources"
-)
-LENGTHS: Plugins[type[LengthProcess]] = Plugins(
-    "length process", "gpu_timing_assets.lengths", _kind, room="gpu_timing_assets.workload.lengths"
-)
-ARRIVALS: Plugins[type[ArrivalProcess]] = Plugins(
-    "arrival process",
-    "gpu_timing_assets.arrivals",
-    _kind,
-    room="gpu_timing_assets.workload.arrivals",
-)
+def _kinds_in(room: str) -> OneOf:
+    group, package = f"gpu_timing_assets.{room}", f"gpu_timing_assets.workload.{room}"
+    kinds: Plugins[type[Preset]] = Plugins(f"kind of {room}", group, _kind, room=package)
+    return OneOf(kinds.all, "kind")
 
-AnySource = Annotated[Source, OneOf(SOURCES.all, "kind")]
-AnyLengths = Annotated[LengthProcess, OneOf(LENGTHS.all, "kind")]
-AnyArrivals = Annotated[ArrivalProcess, OneOf(ARRIVALS.all, "kind")]
+
+AnySource = Annotated[Source, _kinds_in("sources")]
+AnyLengths = Annotated[LengthProcess, _kinds_in("lengths")]
+AnyArrivals = Annotated[ArrivalProcess, _kinds_in("arrivals")]
 
 
 class WorkloadPreset(Preset):
@@ -224,10 +217,5 @@ class WorkloadPreset(Preset):
     @property
     def parts(self) -> dict[str, WorkloadPart]:
         """By the name of their field; those that are not null."""
-        parts = {
-            "source": self.source,
-            "prefill_lengths": self.prefill_lengths,
-            "decode_lengths": self.decode_lengths,
-            "arrivals": self.arrivals,
-        }
-        return {name: part for name, part in parts.items() if part is not None}
+        names = ("source", "prefill_lengths", "decode_lengths", "arrivals")
+        return {name: part for name in names if (part := getattr(self, name)) is not None}

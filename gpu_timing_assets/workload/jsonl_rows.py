@@ -40,14 +40,13 @@ def read_jsonl_rows(
                 )
         if columns.time is not None:
             assert columns.time_unit_ns is not None, "dates are read from CSV files alone"
-            where_time = f"{where}: {columns.time}"
-            times.append(_time_ns(row[columns.time], columns.time_unit_ns, where_time))
+            field = f"{where}: {columns.time}"
+            times.append(_time_ns(row[columns.time], columns.time_unit_ns, field))
         for column, counts in ((columns.prefill, prefill), (columns.decode, decode)):
             counts.append(1 if column is None else _token_count(row[column], f"{where}: {column}"))
         if blocks_field:
-            where_blocks = f"{where}: {blocks_field}"
-            ids = _block_ids(row[blocks_field], prefill[-1], block_size_tokens, where_blocks)
-            blocks.append(ids)
+            field = f"{where}: {blocks_field}"
+            blocks.append(_block_ids(row[blocks_field], prefill[-1], block_size_tokens, field))
         lines.append(number)
     if not lines:
         raise WorkloadError(f"{path}: there is no line in it")
@@ -70,26 +69,20 @@ def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     with open_input(path) as file:
         for number, content in enumerate(file, start=1):
+            where = f"{path}, line {number}"
             try:
                 line = content.decode("utf-8")
+                row = json.loads(line) if line.strip() else None
             except UnicodeDecodeError:
+                raise WorkloadError(f"{where}: not UTF-8: save the file as UTF-8") from None
+            except ValueError as error:
                 raise WorkloadError(
-                    f"{path}, line {number}: not UTF-8: save the file as UTF-8"
+                    f"{where}: not JSON ({error}): is it all a trace of one format?"
                 ) from None
-            if line.strip():
-                yield number, _json_object(line, f"{path}, line {number}")
-
-
-def _json_object(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise WorkloadError(
-            f"{where}: not JSON ({error}): is it all a trace of one format?"
-        ) from None
-    if not isinstance(row, dict):
-        raise WorkloadError(f"{where}: not a JSON object: is it all a trace of one format?")
-    return row
+            if isinstance(row, dict):
+                yield number, row
+            elif line.strip():
+                raise WorkloadError(f"{where}: not a JSON object: is it all a trace of one format?")
 
 
 def _token_count(value: Any, where: str) -> int:

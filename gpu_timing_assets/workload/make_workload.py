@@ -34,12 +34,8 @@ def run(config: "ExperimentConfig", out: Path) -> WorkloadMeta:
         return reuse_workload(out, identity, limit)
     _check_vocabulary(config, context)
     requests = make_requests(context)
-    check_context(
-        lengths_table(requests),
-        limit,
-        f"workload {config.workload.workload_id}",
-        "bound the lengths in the preset, or raise backend.max_model_len",
-    )
+    remedy = "bound the lengths in the preset, or raise backend.max_model_len"
+    check_context(lengths_table(requests), limit, f"workload {config.workload.workload_id}", remedy)
     try:
         with atomic_directory(out, replace=False) as scratch:
             return write_workload(scratch, requests, identity, config)

@@ -60,11 +60,13 @@ def _charts(requests: Requests) -> Any:
 
     prefill, decode = requests.num_prefill_tokens, requests.num_decode_tokens
     arrivals_s = requests.arrival_time_ns / NS_PER_S
+    lengths = {"x_title": "tokens", "y": "count", "y_title": "requests"}
     return (
         alt.vconcat(
             alt.hconcat(_arrivals_chart(arrivals_s), _rate_chart(arrivals_s)),
             alt.hconcat(
-                _lengths_chart(prefill, "Prompt lengths"), _lengths_chart(decode, "Output lengths")
+                _bars(_histogram(prefill, _edges(prefill, BINS)), "Prompt lengths", **lengths),
+                _bars(_histogram(decode, _edges(decode, BINS)), "Output lengths", **lengths),
             ),
             _joint_lengths_chart(prefill, decode),
         )
@@ -93,14 +95,10 @@ def _rate_chart(arrivals_s: Floats) -> Any:
     edges = np.linspace(0, max(float(arrivals_s[-1]), 1e-9), bins + 1)
     rates = _histogram(arrivals_s, edges)
     rates["rate"] = rates["count"] / np.diff(edges)
-    return _bars(rates, "Rate", "time (s)", "rate", "requests/s")
+    return _bars(rates, "Rate", x_title="time (s)", y="rate", y_title="requests/s")
 
 
-def _lengths_chart(tokens: Integers, title: str) -> Any:
-    return _bars(_histogram(tokens, _edges(tokens, BINS)), title, "tokens", "count", "requests")
-
-
-def _bars(bins: Any, title: str, x_title: str, y: str, y_title: str) -> Any:
+def _bars(bins: Any, title: str, *, x_title: str, y: str, y_title: str) -> Any:
     import altair as alt
 
     return (
@@ -121,15 +119,9 @@ def _joint_lengths_chart(prefill: Integers, decode: Integers) -> Any:
     prefill_edges, decode_edges = _edges(prefill, JOINT_BINS), _edges(decode, JOINT_BINS)
     counts, _, _ = np.histogram2d(prefill, decode, bins=(prefill_edges, decode_edges))
     rows, columns = np.nonzero(counts)
-    cells = pd.DataFrame(
-        {
-            "x": prefill_edges[rows],
-            "x2": prefill_edges[rows + 1],
-            "y": decode_edges[columns],
-            "y2": decode_edges[columns + 1],
-            "requests": counts[rows, columns],
-        }
-    )
+    cells = pd.DataFrame({"x": prefill_edges[rows], "x2": prefill_edges[rows + 1]})
+    cells["y"], cells["y2"] = decode_edges[columns], decode_edges[columns + 1]
+    cells["requests"] = counts[rows, columns]
     title = "Prompt and output lengths together"
     return (
         alt.Chart(cells, title=title, width=420, height=300)

@@ -35,8 +35,10 @@ def write_workload(
     lengths_path = TRACE_LENGTHS.write(lengths_table(requests), directory)
     intervals_path = TRACE_INTERVALS.write(_intervals_table(requests.arrival_time_ns), directory)
     written = _write_prompts(requests.prompts, directory)
+    closed_loop = None
     if requests.closed_loop is not None:
-        written.append(CLOSED_LOOP.write(_closed_loop_table(requests.closed_loop), directory))
+        closed_loop, path = _write_closed_loop(requests.closed_loop, directory)
+        written.append(path)
     write_json(directory / CONFIG_FILE, config)
     count, duration_ns = len(requests.arrival_time_ns), int(requests.arrival_time_ns[-1])
     meta = WorkloadMeta(
@@ -55,7 +57,7 @@ def write_workload(
         seed=config.workload.seed,
         tokenizer=identity.tokenizer.describe(),
         source=requests.source,
-        closed_loop=_closed_loop_meta(requests.closed_loop),
+        closed_loop=closed_loop,
         made_from=identity.made_from,
         files_sha256={path.name: file_sha256(path) for path in written},
         config_sha256=identity.sha256,
@@ -78,32 +80,18 @@ def lengths_table(requests: Requests) -> pd.DataFrame:
 
 
 def _intervals_table(arrival_time_ns: Integers) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "request_id": np.arange(len(arrival_time_ns)),
-            "inter_arrival_ns": np.diff(arrival_time_ns, prepend=np.int64(0)),
-            "arrival_time_ns": arrival_time_ns,
-        }
-    )
+    frame = pd.DataFrame({"request_id": np.arange(len(arrival_time_ns))})
+    frame["inter_arrival_ns"] = np.diff(arrival_time_ns, prepend=np.int64(0))
+    frame["arrival_time_ns"] = arrival_time_ns
+    return frame
 
 
-def _closed_loop_table(loop: ClosedLoop) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "request_id": np.arange(len(loop.user_id)),
-            "user_id": loop.user_id,
-            "think_time_ns": loop.think_time_ns,
-        }
-    )
-
-
-def _closed_loop_meta(loop: ClosedLoop | None) -> ClosedLoopMeta | None:
-    if loop is None:
-        return None
-    return ClosedLoopMeta(
-        users=int(loop.user_id.max()) + 1,
-        mean_think_time_ns=int(loop.think_time_ns.sum()) // len(loop.think_time_ns),
-    )
+def _write_closed_loop(loop: ClosedLoop, directory: Path) -> tuple[ClosedLoopMeta, Path]:
+    count, think_ns = len(loop.user_id), loop.think_time_ns
+    rows = {"request_id": np.arange(count), "user_id": loop.user_id, "think_time_ns": think_ns}
+    path = CLOSED_LOOP.write(pd.DataFrame(rows), directory)
+    users, mean_ns = int(loop.user_id.max()) + 1, int(think_ns.sum()) // count
+    return ClosedLoopMeta(users=users, mean_think_time_ns=mean_ns), path
 
 
 def _write_prompts(prompts: Prompts, directory: Path) -> list[Path]:

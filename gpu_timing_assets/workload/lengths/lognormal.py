@@ -1,4 +1,4 @@
-"""Many short lengths and a long tail."""
+"""Lognormal lengths."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ from gpu_timing_assets.workload.requests import Integers
 
 
 class LognormalLengths(BoundedLengths):
-    """exp(N(ln median, sigma²)), clipped to the bounds."""
+    """Many short lengths and a long tail: exp(N(ln median, sigma²)), clipped to the bounds."""
 
     kind: Literal["lognormal"]
 

@@ -11,7 +11,7 @@ from gpu_timing_assets.workload.requests import Integers
 
 
 class ZipfLengths(BoundedLengths):
-    """P(k) ∝ k^−exponent between the bounds."""
+    """A power law: the probability of k tokens is ∝ k^−exponent between the bounds."""
 
     kind: Literal["zipf"]
 

@@ -165,11 +165,11 @@ def _check_prompt(line: str, where: str) -> dict[str, Any]:
             f"{where}: prompt_id {row['prompt_id']!r:.60} has characters that do not print: "
             "remove them"
         )
-    for name in row:
-        if name not in KNOWN_FIELDS:
-            raise WorkloadError(
-                f"{where}: {name} is not a field of a prompt ({', '.join(KNOWN_FIELDS)}): remove it"
-            )
+    if unknown := [name for name in row if name not in KNOWN_FIELDS]:
+        known = ", ".join(KNOWN_FIELDS)
+        raise WorkloadError(
+            f"{where}: {unknown[0]} is not a field of a prompt ({known}): remove it"
+        )
     decode = row.get("num_decode_tokens")
     if decode is not None and (
         not isinstance(decode, int) or isinstance(decode, bool) or decode < 1
