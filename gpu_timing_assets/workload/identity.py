@@ -11,9 +11,13 @@ from gpu_timing_assets.core.errors import ArtifactError, WorkloadError
 from gpu_timing_assets.core.files import config_sha256, file_sha256
 from gpu_timing_assets.core.tables.invariants import check_context
 from gpu_timing_assets.core.tables.schemas import TRACE_LENGTHS
-from gpu_timing_assets.core.workload import WORKLOAD_META_FILE, WorkloadMeta, read_complete_workload
+from gpu_timing_assets.core.workload import (
+    WORKLOAD_META_FILE,
+    TokenizerMeta,
+    WorkloadMeta,
+    read_complete_workload,
+)
 from gpu_timing_assets.workload.draw_context import DrawContext
-from gpu_timing_assets.workload.tokenizer import WorkloadTokenizer
 
 # raised when the same preset would give other bytes: old directories are then told apart instead of
 # mixed with new ones
@@ -27,7 +31,7 @@ class WorkloadIdentity:
     """
 
     workload_id: str
-    tokenizer: WorkloadTokenizer
+    tokenizer: TokenizerMeta
     made_from: dict[str, Any]
 
     @property
@@ -42,10 +46,10 @@ def identify(context: DrawContext) -> WorkloadIdentity:
     made_from = {
         "generator_version": GENERATOR_VERSION,
         "workload": preset.model_dump(mode="json", exclude_defaults=True),
-        "tokenizer_sha256": context.tokenizer.sha256,
+        "tokenizer_sha256": context.tokenizer.meta.sha256,
         "files_sha256": {path: file_sha256(context.path(path)) for path in paths},
     }
-    return WorkloadIdentity(preset.workload_id, context.tokenizer, made_from)
+    return WorkloadIdentity(preset.workload_id, context.tokenizer.meta, made_from)
 
 
 def reuse_workload(directory: Path, identity: WorkloadIdentity, limit: int) -> WorkloadMeta:

@@ -90,7 +90,7 @@ def context_limit(config: "ExperimentConfig") -> int:
 
 
 def _check_vocabulary(config: "ExperimentConfig", context: DrawContext) -> None:
-    size, tokenizer = read_model_dimensions(config.model).vocab_size, context.tokenizer
+    size, tokenizer = read_model_dimensions(config.model).vocab_size, context.tokenizer.meta
     if tokenizer.base_vocab_size > size:
         raise WorkloadError(
             f"{tokenizer.name}'s tokenizer has {tokenizer.base_vocab_size} tokens, model "

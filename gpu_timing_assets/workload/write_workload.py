@@ -55,7 +55,7 @@ def write_workload(
         duration_ns=duration_ns,
         mean_rate_per_s=count * NS_PER_S / duration_ns if duration_ns else None,
         seed=config.workload.seed,
-        tokenizer=identity.tokenizer.describe(),
+        tokenizer=identity.tokenizer,
         source=requests.source,
         closed_loop=closed_loop,
         made_from=identity.made_from,

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from gpu_timing_assets.config.workload import ArrivalProcess
 from gpu_timing_assets.workload.draw_context import DrawContext
-from gpu_timing_assets.workload.requests import Arrivals
+from gpu_timing_assets.workload.requests import Arrivals, ClosedLoop
 
 
 class ClosedLoopArrivals(ArrivalProcess):
@@ -35,7 +35,6 @@ class ClosedLoopArrivals(ArrivalProcess):
         import numpy as np
 
         from gpu_timing_assets.workload.exact_math import log
-        from gpu_timing_assets.workload.requests import Arrivals, ClosedLoop
         from gpu_timing_assets.workload.unit_rate import to_ns
 
         unit = (

@@ -34,8 +34,6 @@ class GammaArrivals(PointProcess):
         """
         import numpy as np
 
-        from gpu_timing_assets.workload.random_streams import RandomStream
-
         shape = 1.0 / (self.cv * self.cv)
         scale_ns = NS_PER_S / (self.rate_per_s * shape)
         variates = _gamma_variates(RandomStream(seed, "arrivals"), shape, count)

@@ -5,6 +5,7 @@ from typing import Literal
 from gpu_timing_assets.config.workload import Rate, RateOrNone, Seconds
 from gpu_timing_assets.core.errors import WorkloadError
 from gpu_timing_assets.workload.arrivals.point_process import PointProcess
+from gpu_timing_assets.workload.random_streams import RandomStream
 from gpu_timing_assets.workload.requests import Floats, Integers
 
 MAX_BURSTS = 5e6
@@ -37,7 +38,6 @@ class OnOffArrivals(PointProcess):
         import numpy as np
 
         from gpu_timing_assets.workload.exact_math import log
-        from gpu_timing_assets.workload.random_streams import RandomStream
         from gpu_timing_assets.workload.unit_rate import piecewise, unit_rate_arrivals
 
         mass = unit_rate_arrivals(seed, count)

@@ -36,6 +36,4 @@ class PointProcess(ArrivalProcess):
             drawn = min(4 * drawn, MAX_REQUESTS)
 
     def arrivals(self, context: DrawContext, count: int) -> Arrivals:
-        from gpu_timing_assets.workload.requests import Arrivals
-
         return Arrivals(self.draw(context.preset.seed, count))

@@ -34,8 +34,6 @@ class TraceArrivals(ArrivalProcess):
         return int(times.searchsorted(round(duration_s * NS_PER_S), side="right"))
 
     def arrivals(self, context: DrawContext, count: int) -> Arrivals:
-        from gpu_timing_assets.workload.requests import Arrivals
-
         times = self._times_ns(context)
         if len(times) < count:
             raise WorkloadError(

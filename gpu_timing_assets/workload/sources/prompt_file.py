@@ -10,7 +10,7 @@ from gpu_timing_assets.config.workload import Source, Tokens
 from gpu_timing_assets.core.errors import WorkloadError
 from gpu_timing_assets.workload.draw_context import DrawContext
 from gpu_timing_assets.workload.input_files import read_input
-from gpu_timing_assets.workload.requests import Candidates, Integers
+from gpu_timing_assets.workload.requests import Candidates, Integers, Prompts, TextPrompt
 
 KNOWN_FIELDS = ("prompt_id", "text", "num_decode_tokens")
 
@@ -51,8 +51,6 @@ class PromptFileSource(Source):
         """
         import numpy as np
 
-        from gpu_timing_assets.workload.requests import Candidates, Prompts, TextPrompt
-
         path = context.path(self.path)
         rows = read_prompt_file(path)
         token_ids = context.tokenizer.encode([row["text"] for row in rows])
@@ -60,8 +58,8 @@ class PromptFileSource(Source):
         if not lengths.all():
             empty = rows[int(lengths.argmin())]["prompt_id"]
             raise WorkloadError(
-                f"{path}: prompt {empty!r}: text gives no token with {context.tokenizer.name}'s "
-                "tokenizer: remove it"
+                f"{path}: prompt {empty!r}: text gives no token with "
+                f"{context.tokenizer.meta.name}'s tokenizer: remove it"
             )
         usable = self._within_bounds(path, lengths)
         total = len(usable) if count is None else count

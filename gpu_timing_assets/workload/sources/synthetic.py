@@ -4,7 +4,7 @@ from typing import Literal
 
 from gpu_timing_assets.config.workload import Source, WorkloadPreset
 from gpu_timing_assets.workload.draw_context import DrawContext
-from gpu_timing_assets.workload.requests import Candidates
+from gpu_timing_assets.workload.requests import Candidates, Prompts
 
 
 class SyntheticSource(Source):
@@ -20,8 +20,6 @@ class SyntheticSource(Source):
             raise ValueError("a synthetic source needs num_requests or duration_s")
 
     def candidates(self, context: DrawContext, count: int | None) -> Candidates:
-        from gpu_timing_assets.workload.requests import Candidates, Prompts
-
         lengths = context.preset.prefill_lengths
         assert count is not None  # see check_fits
         assert lengths is not None

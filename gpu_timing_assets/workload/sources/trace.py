@@ -5,7 +5,7 @@ from typing import Literal
 from gpu_timing_assets.config.workload import Source, TraceSelection
 from gpu_timing_assets.core.errors import WorkloadError
 from gpu_timing_assets.workload.draw_context import DrawContext
-from gpu_timing_assets.workload.requests import Candidates
+from gpu_timing_assets.workload.requests import Candidates, Prompts
 
 
 class TraceSource(TraceSelection, Source):
@@ -24,8 +24,6 @@ class TraceSource(TraceSelection, Source):
         block hashes do.
         """
         import numpy as np
-
-        from gpu_timing_assets.workload.requests import Candidates, Prompts
 
         trace = context.trace(self)
         requests = trace.requests_with_lengths()

@@ -7,6 +7,7 @@ from typing import Any
 from gpu_timing_assets.core.errors import WorkloadError
 from gpu_timing_assets.workload.draw_context import DrawContext
 from gpu_timing_assets.workload.input_files import read_input
+from gpu_timing_assets.workload.requests import TextPrompt
 from gpu_timing_assets.workload.trace_rows import TraceRows
 from gpu_timing_assets.workload.traces.trace_format import TraceFormat
 
@@ -21,8 +22,6 @@ class ShareGptTrace(TraceFormat):
         are unusable.
         """
         import numpy as np
-
-        from gpu_timing_assets.workload.requests import TextPrompt
 
         rows: list[int] = []
         questions: list[str] = []
