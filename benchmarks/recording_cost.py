@@ -36,7 +36,7 @@ def itl_p50_ms(data_root: Path, overrides: list[str], *, record: bool) -> list[f
     )
     directory = config.data.workload_dir(config.workload.workload_id)
     if not directory.exists():
-        workload.run(config, workload.WorkloadInputs(), directory)
+        workload.run(config, directory)
     result = real_bench.run(
         config, real_bench.RealBenchInputs((directory,)), data_root / "real_runs"
     )

@@ -21,7 +21,7 @@ config = compose(["workload=mix_rate_60", "workload.workload_id=million",
                    "workload.arrivals.rate_per_s=1000",
                   "workload.duration_s=null", "+workload.num_requests={requests}",
                    "data_root={root}"])
-workload.run(config, workload.WorkloadInputs(), config.data.workload_dir("million"))
+workload.run(config, config.data.workload_dir("million"))
 """
 READ = """
 from pathlib import Path

@@ -110,7 +110,7 @@ def _workload_spec(config: ExperimentConfig, arguments: argparse.Namespace) -> l
     from gpu_timing_assets import workload
 
     directory = config.data.workload_dir(config.workload.workload_id)
-    meta = workload.run(config, workload.WorkloadInputs(), directory)
+    meta = workload.run(config, directory)
     return [
         f"{meta.num_requests} requests, {meta.num_prefill_tokens} prompt and "
         f"{meta.num_decode_tokens} output tokens, over {meta.duration_ns / 1e9:.1f} s",

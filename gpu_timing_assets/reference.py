@@ -89,7 +89,7 @@ def run_case(case: ReferenceCase) -> comparison.ComparisonResult:
     """
     config = case.config()
     directory = config.data.workload_dir(case.workload_id)
-    workload.run(config, workload.WorkloadInputs(), directory)
+    workload.run(config, directory)
     simulated = []
     for predictor, substitution in SIMULATIONS:
         chosen = case.config(predictor, substitution)

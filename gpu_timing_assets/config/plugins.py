@@ -107,3 +107,22 @@ class OneOf:
     ) -> CoreSchema:
         choices = {name: handler.generate_schema(kind) for name, kind in self.kinds().items()}
         return core_schema.tagged_union_schema(choices, discriminator=self.key)
+
+
+class NameOf:
+    """Marks a text that names one of `plugins`: `Annotated[str, NameOf(TRACE_FORMATS)]`."""
+
+    def __init__(self, plugins: Plugins[Any]) -> None:
+        self.plugins = plugins
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._known, handler(source))
+
+    def _known(self, name: str) -> str:
+        try:
+            self.plugins[name]
+        except PresetError as error:
+            raise ValueError(str(error)) from None
+        return name

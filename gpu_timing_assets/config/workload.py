@@ -1,28 +1,38 @@
 """What a workload is made from: where its prompts come from, how long they are and when they
 arrive.
+
+A kind of a part is a preset beside the code that draws from it: a file in a room of
+`gpu_timing_assets.workload`, or an entry point of the group `gpu_timing_assets.<room>`.
 """
 
-from typing import Annotated, Literal, Self
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self, get_args
 
 from pydantic import Field, model_validator
 
 from gpu_timing_assets.config.base import Preset
+from gpu_timing_assets.config.plugins import NameOf, OneOf, Plugins
 from gpu_timing_assets.core.data_root import WORKLOAD_ID_PATTERN
 
+if TYPE_CHECKING:
+    from gpu_timing_assets.workload.draw_context import DrawContext
+    from gpu_timing_assets.workload.random_streams import RandomStream
+    from gpu_timing_assets.workload.requests import Arrivals, Candidates, Integers
+    from gpu_timing_assets.workload.traces.trace_format import TraceFormat
+
+MAX_REQUESTS = 10_000_000
+
 Rate = Annotated[float, Field(gt=0, le=1e9)]
+RateOrNone = Annotated[float, Field(ge=0, le=1e9)]
 Seconds = Annotated[float, Field(gt=0, le=1e9)]
 Tokens = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
-TraceFormat = Literal[
-    "azure_2023",
-    "azure_2024",
-    "splitwise",
-    "mooncake",
-    "qwen_bailian",
-    "burstgpt",
-    "sharegpt",
-    "plain",
-]
+TRACE_FORMATS: "Plugins[TraceFormat]" = Plugins(
+    "trace format",
+    "gpu_timing_assets.traces",
+    lambda trace_format: trace_format.name,
+    room="gpu_timing_assets.workload.traces",
+)
 
 
 class TraceSelection(Preset):
@@ -30,44 +40,48 @@ class TraceSelection(Preset):
     out and counted.
     """
 
-    format: TraceFormat
-    """Whose columns the file has."""
+    format: Annotated[str, NameOf(TRACE_FORMATS)]
+    """Format of the trace file: which columns it has, and in which units."""
 
     path: str = Field(min_length=1)
-    """Absolute or relative to `resources/prompts`; the file may be compressed."""
+    """Path of the trace file, absolute or relative to `resources/prompts`; it may be compressed
+    (gzip, bzip2, xz or zip)."""
 
     name: str | None = None
-    """Replaces what is known of the format."""
+    """Name of the trace in the workload's metadata; null: the format's."""
 
     licence: str | None = None
-    """Replaces what is known of the format."""
+    """Licence of the trace in the workload's metadata; null: the format's."""
 
     window_start_s: float = Field(default=0, ge=0)
-    """The first time taken, in seconds since the trace's first row."""
+    """Start of the window that requests are taken from, in seconds after the trace's first row."""
 
     window_end_s: float | None = Field(default=None, gt=0)
-    """The first time no longer taken; null: the trace's end."""
+    """End of that window, itself outside it, in seconds after the trace's first row; null: the
+    trace's end."""
 
     max_requests: int | None = Field(default=None, ge=1)
-    """The first so many of those in the window; null: all."""
+    """Largest number of requests taken: the first of those in the window and the bounds; null:
+    all."""
 
     target_rate_per_s: Rate | None = None
-    """Stretches or squeezes the times so that the mean rate of the requests taken is this."""
+    """Mean rate, in requests per second, that the times of the requests taken are stretched or
+    squeezed to; null: the times as recorded."""
 
     min_prefill_tokens: Tokens = 1
-    """Requests with shorter prompts are left out."""
+    """Shortest prompt taken, in tokens."""
 
     max_prefill_tokens: Tokens | None = None
-    """Requests with longer prompts are left out."""
+    """Longest prompt taken, in tokens; null: any."""
 
     min_decode_tokens: Tokens = 1
-    """Requests with shorter outputs are left out."""
+    """Shortest output taken, in tokens."""
 
     max_decode_tokens: Tokens | None = None
-    """Requests with longer outputs are left out."""
+    """Longest output taken, in tokens; null: any."""
 
     max_total_tokens: Tokens | None = None
-    """Requests with more tokens, prompt and output together, are left out."""
+    """Longest request taken, in tokens of prompt and output together; null: any."""
 
     @model_validator(mode="after")
     def _window_is_not_empty(self) -> Self:
@@ -76,255 +90,82 @@ class TraceSelection(Preset):
         return self
 
 
-class PromptFileSource(Preset):
-    """Prompts from a JSONL file with `prompt_id`, `text` and optional `num_decode_tokens`, relative
-    to `resources/prompts`.
+class WorkloadPart(Preset):
+    """The source, the lengths or the arrivals, of one of several kinds."""
 
-    If more requests than prompts are wanted, the prompts are used again. Prompts outside the token
-    bounds are left out and counted.
-    """
+    kind: str
 
-    kind: Literal["prompt_file"]
+    @property
+    def recorded(self) -> TraceSelection | None:
+        """The trace that it is taken from, if it is."""
+        return None
 
-    path: str = Field(min_length=1)
-    """Absolute or relative to `resources/prompts`."""
+    @property
+    def input_paths(self) -> tuple[str, ...]:
+        """The files that it reads: their hashes are part of the workload's identity."""
+        return () if self.recorded is None else (self.recorded.path,)
 
-    order: Literal["file", "shuffled"] = "file"
-    """`shuffled` shuffles each round by the seed."""
+    def check_fits(self, workload: "WorkloadPreset") -> None:
+        """Raises `ValueError` if it does not go together with the other parts."""
 
-    min_prefill_tokens: Tokens = 1
-    """Shorter prompts are left out."""
 
-    max_prefill_tokens: Tokens | None = None
-    """Longer prompts are left out."""
+class Source(WorkloadPart):
+    """Where the prompts come from."""
 
+    def check_fits(self, workload: "WorkloadPreset") -> None:
+        if workload.prefill_lengths is not None:
+            raise ValueError(
+                f"prefill_lengths is for a synthetic source: a {self.kind} source has its own"
+            )
 
-class SyntheticSource(Preset):
-    """Prompts of random tokens, as long as `prefill_lengths` says."""
+    @abstractmethod
+    def candidates(self, context: "DrawContext", count: int | None) -> "Candidates":
+        """The first `count` requests, or all that there are. Raises `WorkloadError`."""
 
-    kind: Literal["synthetic"]
 
+class LengthProcess(WorkloadPart):
+    """How many tokens the prompts or the outputs have."""
 
-class TraceSource(TraceSelection):
-    """Requests of a public trace, with its lengths and, if the arrivals are of kind `trace`, its
-    times.
-    """
+    @abstractmethod
+    def draw(self, stream: "RandomStream", count: int, context: "DrawContext") -> "Integers":
+        """`count` token counts, shape (count,), each at least 1."""
 
-    kind: Literal["trace"]
 
+class ArrivalProcess(WorkloadPart):
+    """When the requests arrive."""
 
-Source = Annotated[PromptFileSource | SyntheticSource | TraceSource, Field(discriminator="kind")]
+    has_duration: ClassVar[bool] = True
+    """Whether `duration_s` can decide how many requests there are."""
 
+    has_end: ClassVar[bool] = False
+    """Whether it decides how many there are if nothing else does."""
 
-class FixedLengths(Preset):
-    """All of one length."""
+    def check_fits(self, workload: "WorkloadPreset") -> None:
+        if workload.duration_s is not None and not self.has_duration:
+            raise ValueError(f"arrivals of kind {self.kind} have no duration: use num_requests")
 
-    kind: Literal["fixed"]
+    @abstractmethod
+    def count_within(self, context: "DrawContext", duration_s: float | None) -> int | None:
+        """How many requests arrive within `duration_s`, or ever; `None`: as many as there are."""
 
-    tokens: Tokens
-    """The length of each."""
+    @abstractmethod
+    def arrivals(self, context: "DrawContext", count: int) -> "Arrivals":
+        """The first `count` arrivals. Raises `WorkloadError` if there are fewer."""
 
 
-class _BoundedLengths(Preset):
-    minimum: Tokens = 1
-    """The shortest, in tokens."""
+def _kind(part: type[Preset]) -> str:
+    return str(get_args(part.model_fields["kind"].annotation)[0])
 
-    maximum: Tokens
-    """The longest, in tokens."""
 
-    @model_validator(mode="after")
-    def _minimum_below_maximum(self) -> Self:
-        if self.minimum > self.maximum:
-            raise ValueError(f"minimum {self.minimum} is above maximum {self.maximum}")
-        return self
+def _kinds_in(room: str) -> OneOf:
+    group, package = f"gpu_timing_assets.{room}", f"gpu_timing_assets.workload.{room}"
+    kinds: Plugins[type[Preset]] = Plugins(f"kind of {room}", group, _kind, room=package)
+    return OneOf(kinds.all, "kind")
 
 
-class UniformLengths(_BoundedLengths):
-    """Each length between the bounds is as likely."""
-
-    kind: Literal["uniform"]
-
-
-class LognormalLengths(_BoundedLengths):
-    """exp(N(ln median, sigma²)), clipped to the bounds."""
-
-    kind: Literal["lognormal"]
-
-    median: float = Field(gt=0, le=2**31)
-    """In tokens, before clipping."""
-
-    sigma: float = Field(ge=0, le=8)
-    """Standard deviation of the logarithm."""
-
-
-class ZipfLengths(_BoundedLengths):
-    """P(k) ∝ k^−exponent between the bounds."""
-
-    kind: Literal["zipf"]
-
-    maximum: int = Field(ge=1, le=10_000_000)
-    """The longest, in tokens."""
-
-    exponent: float = Field(gt=0, le=10)
-    """The larger, the more short ones."""
-
-
-class EmpiricalLengths(_BoundedLengths):
-    """Drawn, with replacement, from one column of a trace, and clipped to the bounds."""
-
-    kind: Literal["empirical"]
-
-    maximum: Tokens = 2**31 - 1
-    """The longest, in tokens."""
-
-    trace: TraceSelection
-    """From which file, and which of its requests."""
-
-    column: Literal["num_prefill_tokens", "num_decode_tokens"]
-    """Which of its lengths."""
-
-
-LengthProcess = Annotated[
-    FixedLengths | UniformLengths | LognormalLengths | ZipfLengths | EmpiricalLengths,
-    Field(discriminator="kind"),
-]
-
-
-class PoissonArrivals(Preset):
-    """Independent exponential intervals."""
-
-    kind: Literal["poisson"]
-
-    rate_per_s: Rate
-    """Mean requests per second."""
-
-
-class GammaArrivals(Preset):
-    """Independent gamma intervals."""
-
-    kind: Literal["gamma"]
-
-    rate_per_s: Rate
-    """Mean requests per second."""
-
-    cv: float = Field(ge=0.01, le=20)
-    """Coefficient of variation of the intervals: 1 is Poisson, above it is bursty."""
-
-
-class ConstantArrivals(Preset):
-    """Equal intervals, the first request at the start."""
-
-    kind: Literal["constant"]
-
-    rate_per_s: Rate
-    """Requests per second."""
-
-
-class AllAtOnceArrivals(Preset):
-    """All at the start."""
-
-    kind: Literal["all_at_once"]
-
-
-class RampArrivals(Preset):
-    """A Poisson process whose rate goes linearly from one value to another, and stays there."""
-
-    kind: Literal["ramp"]
-
-    from_rate_per_s: float = Field(ge=0, le=1e9)
-    """Mean requests per second at the start."""
-
-    to_rate_per_s: Rate
-    """Mean requests per second at the end of the ramp and after it."""
-
-    ramp_s: Seconds
-    """How long the ramp is."""
-
-
-class RateStep(Preset):
-    """A rate and how long it lasts."""
-
-    rate_per_s: float = Field(ge=0, le=1e9)
-    """Mean requests per second."""
-
-    duration_s: Seconds
-    """How long."""
-
-
-class StepArrivals(Preset):
-    """A Poisson process whose rate changes in steps; the last step's rate, which may not be 0,
-    stays.
-    """
-
-    kind: Literal["steps"]
-
-    steps: tuple[RateStep, ...] = Field(min_length=1)
-    """One after the other."""
-
-    @model_validator(mode="after")
-    def _last_rate_is_positive(self) -> Self:
-        if self.steps[-1].rate_per_s == 0:
-            raise ValueError("the last step's rate_per_s must be above 0, because it stays")
-        return self
-
-
-class OnOffArrivals(Preset):
-    """A Poisson process that switches between two rates."""
-
-    kind: Literal["on_off"]
-
-    on_rate_per_s: Rate
-    """Mean requests per second in the first phase."""
-
-    off_rate_per_s: float = Field(default=0, ge=0, le=1e9)
-    """Mean requests per second in the second phase."""
-
-    on_s: Seconds
-    """How long the first phase lasts."""
-
-    off_s: Seconds
-    """How long the second phase lasts."""
-
-    random_phases: bool = False
-    """The phases last exponentially, with those means."""
-
-
-class ClosedLoopArrivals(Preset):
-    """Clients each of which sends its next request a think time after its last one's completion."""
-
-    kind: Literal["closed_loop"]
-
-    users: int = Field(ge=1, le=100_000)
-    """How many clients."""
-
-    think_time: Literal["fixed", "exponential"] = "exponential"
-    """How the think times are distributed."""
-
-    think_time_s: float = Field(ge=0, le=1e6)
-    """Their mean."""
-
-
-class TraceArrivals(Preset):
-    """The times of the trace that the source is, or of another file."""
-
-    kind: Literal["trace"]
-
-    trace: TraceSelection | None = None
-    """The other file; null: the source's."""
-
-
-ArrivalProcess = Annotated[
-    PoissonArrivals
-    | GammaArrivals
-    | ConstantArrivals
-    | AllAtOnceArrivals
-    | RampArrivals
-    | StepArrivals
-    | OnOffArrivals
-    | ClosedLoopArrivals
-    | TraceArrivals,
-    Field(discriminator="kind"),
-]
+AnySource = Annotated[Source, _kinds_in("sources")]
+AnyLengths = Annotated[LengthProcess, _kinds_in("lengths")]
+AnyArrivals = Annotated[ArrivalProcess, _kinds_in("arrivals")]
 
 
 class WorkloadPreset(Preset):
@@ -336,58 +177,45 @@ class WorkloadPreset(Preset):
     """
 
     workload_id: str = Field(pattern=WORKLOAD_ID_PATTERN, max_length=200)
-    """Names the workload everywhere: its partition, its directories, the runs of it."""
+    """Name of the workload everywhere: its partition, its directory, the runs of it."""
 
     seed: int = Field(default=0, ge=0)
-    """Of all that is drawn."""
+    """Seed of every random draw: lengths, arrivals, order and tokens of the prompts."""
 
-    source: Source
-    """Where the prompts come from."""
+    source: AnySource
+    """Source of the prompts: a prompt file, random tokens or a public trace."""
 
-    prefill_lengths: LengthProcess | None = None
-    """How long the prompts of a synthetic source are; other sources have their own."""
+    prefill_lengths: AnyLengths | None = None
+    """Distribution of the prompts' lengths, for a synthetic source; other sources have their
+    own."""
 
-    decode_lengths: LengthProcess | None = None
-    """How long the outputs are; replaces what a prompt file or trace says."""
+    decode_lengths: AnyLengths | None = None
+    """Distribution of the outputs' lengths, which replaces those of a prompt file or a trace; null:
+    theirs."""
 
-    arrivals: ArrivalProcess
-    """When the requests arrive."""
+    arrivals: AnyArrivals
+    """Arrival process: when each request is sent."""
 
-    num_requests: int | None = Field(default=None, ge=1, le=10_000_000)
-    """How many requests; excludes `duration_s`."""
+    num_requests: int | None = Field(default=None, ge=1, le=MAX_REQUESTS)
+    """Number of requests; excludes `duration_s`."""
 
     duration_s: Seconds | None = None
-    """Requests arrive until then; excludes `num_requests`."""
+    """Seconds within which requests arrive, which decides their number; excludes
+    `num_requests`."""
 
-    min_requests: int = Field(default=1, ge=1, le=10_000_000)
-    """With `duration_s`: at least so many."""
+    min_requests: int = Field(default=1, ge=1, le=MAX_REQUESTS)
+    """Smallest number of requests, where `duration_s` would give fewer."""
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
         if self.num_requests is not None and self.duration_s is not None:
             raise ValueError("num_requests and duration_s exclude each other: set one to null")
-        if self.source.kind == "synthetic":
-            if self.prefill_lengths is None or self.decode_lengths is None:
-                raise ValueError("a synthetic source needs prefill_lengths and decode_lengths")
-            if (
-                self.num_requests is None
-                and self.duration_s is None
-                and self.arrivals.kind != "trace"
-            ):
-                raise ValueError("a synthetic source needs num_requests or duration_s")
-        elif self.prefill_lengths is not None:
-            raise ValueError(
-                f"prefill_lengths is for a synthetic source: a {self.source.kind} source has its "
-                f"own"
-            )
-        if self.duration_s is not None and self.arrivals.kind in ("all_at_once", "closed_loop"):
-            raise ValueError(
-                f"arrivals of kind {self.arrivals.kind} have no duration: use num_requests"
-            )
-        if (
-            self.arrivals.kind == "trace"
-            and self.arrivals.trace is None
-            and self.source.kind != "trace"
-        ):
-            raise ValueError("arrivals of kind trace need a trace of their own: the source is none")
+        for part in self.parts.values():
+            part.check_fits(self)
         return self
+
+    @property
+    def parts(self) -> dict[str, WorkloadPart]:
+        """By the name of their field; those that are not null."""
+        names = ("source", "prefill_lengths", "decode_lengths", "arrivals")
+        return {name: part for name in names if (part := getattr(self, name)) is not None}

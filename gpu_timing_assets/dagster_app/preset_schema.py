@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from gpu_timing_assets.config.base import Preset
-from gpu_timing_assets.config.plugins import OneOf
+from gpu_timing_assets.config.plugins import NameOf, OneOf
 from gpu_timing_assets.config.renamed import RENAMED_VALUES, renamed_keys
 
 BOUNDS = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le"), Lt: ("<", "lt")}
@@ -83,9 +83,9 @@ def _only_of(presets: Mapping[str, type[Preset]], field: str) -> str:
 
 
 def _annotation(info: FieldInfo) -> Any:
-    """A field's type with the marker of the presets that it is one of, if it has one."""
+    """A field's type with the marker of the plug-ins that it is one of, if it has one."""
     for marker in info.metadata:
-        if isinstance(marker, OneOf):
+        if isinstance(marker, OneOf | NameOf):
             return Annotated[info.annotation, marker]
     return info.annotation
 
@@ -101,7 +101,11 @@ def _config_type(annotation: Any, enum_name: str, renamed: Mapping[str, str] | N
             }
         )
     if get_origin(annotation) is Annotated:
-        return _config_type(get_args(annotation)[0], enum_name, renamed)
+        inner, *markers = get_args(annotation)
+        for marker in markers:
+            if isinstance(marker, NameOf):
+                return choice_of_names(enum_name, list(marker.plugins.all()), renamed)
+        return _config_type(inner, enum_name, renamed)
     if inner := _nullable(annotation):
         return dg.Noneable(_config_type(inner, enum_name, renamed))
     if get_origin(annotation) is Literal:

@@ -1,9 +1,20 @@
 """The workload stage: from prompts, a public trace or length and arrival processes to one immutable
 directory.
+
+Importing this package and its rooms loads no NumPy: presets are shown long before they are drawn.
 """
 
-from gpu_timing_assets.core.closed_loop import read_closed_loop
-from gpu_timing_assets.core.prompts import read_prompt_token_ids as read_workload_prompts
-from gpu_timing_assets.workload.spec import WorkloadInputs, run
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["WorkloadInputs", "read_closed_loop", "read_workload_prompts", "run"]
+from gpu_timing_assets.core.workload import WorkloadMeta
+
+if TYPE_CHECKING:
+    from gpu_timing_assets.config.experiment import ExperimentConfig
+
+
+def run(config: "ExperimentConfig", out: Path) -> WorkloadMeta:
+    """See `gpu_timing_assets.workload.make_workload.run`."""
+    from gpu_timing_assets.workload import make_workload
+
+    return make_workload.run(config, out)

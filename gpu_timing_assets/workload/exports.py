@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from gpu_timing_assets.core.closed_loop import read_closed_loop
@@ -16,7 +15,8 @@ from gpu_timing_assets.core.errors import WorkloadError
 from gpu_timing_assets.core.prompts import PROMPTS_FILE
 from gpu_timing_assets.core.tables.invariants import read_workload_tables
 from gpu_timing_assets.core.workload import read_complete_workload
-from gpu_timing_assets.workload.arrivals import NS_PER_S
+from gpu_timing_assets.workload.requests import Integers
+from gpu_timing_assets.workload.times import NS_PER_S
 
 # vLLM's default for `--timed-trace-chunk-hash-size`
 CHUNK_TOKENS = 16
@@ -41,17 +41,9 @@ def export_timed_trace(workload_dir: Path, path: Path) -> None:
             _chunk_ids(workload_dir, lengths),
             strict=True,
         ):
-            file.write(
-                json.dumps(
-                    {
-                        "timestamp": time_ns / NS_PER_S,
-                        "input_length": prefill,
-                        "output_length": decode,
-                        "hash_ids": chunks,
-                    }
-                )
-                + "\n"
-            )
+            row = {"timestamp": time_ns / NS_PER_S, "input_length": prefill}
+            row |= {"output_length": decode, "hash_ids": chunks}
+            file.write(json.dumps(row) + "\n")
 
 
 def export_vidur_trace(workload_dir: Path, path: Path) -> None:
@@ -95,14 +87,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         export_vidur_trace(chosen.directory, chosen.vidur_trace)
 
 
-def _planned(
-    workload_dir: Path,
-) -> "tuple[pd.DataFrame, np.ndarray[tuple[int], np.dtype[np.int64]]]":
+def _planned(workload_dir: Path) -> tuple[pd.DataFrame, Integers]:
+    """`trace_lengths.csv` and the arrival times in ns."""
     read_complete_workload(workload_dir)
     if read_closed_loop(workload_dir) is not None:
         raise WorkloadError(
-            f"{workload_dir} is a closed loop, whose arrivals only a real run knows: export "
-            f"another one"
+            f"{workload_dir} is a closed loop, whose arrivals only a real run knows: export another"
         )
     lengths, intervals = read_workload_tables(workload_dir)
     return lengths, intervals["arrival_time_ns"].to_numpy()
@@ -114,11 +104,9 @@ def _chunk_ids(workload_dir: Path, lengths: pd.DataFrame) -> Iterator[list[int]]
     """
     with (workload_dir / PROMPTS_FILE).open(encoding="utf-8") as file:
         prompts = {row["prompt_id"]: row for row in map(json.loads, file)}
-    chunks_a_block = (
-        max((row.get("block_size_tokens", 0) for row in prompts.values()), default=0)
-        // CHUNK_TOKENS
-    )
-    largest_block = max((max(row.get("block_ids") or [0]) for row in prompts.values()), default=0)
+    block_size_tokens = max(row.get("block_size_tokens", 0) for row in prompts.values())
+    chunks_a_block = block_size_tokens // CHUNK_TOKENS
+    largest_block = max(max(row.get("block_ids") or [0]) for row in prompts.values())
     next_id = (largest_block + 1) * max(chunks_a_block, 1)
     own: dict[str, int] = {}
     for prompt_id, num_tokens in zip(

@@ -5,16 +5,19 @@ else.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gpu_timing_assets.core.errors import ArtifactError, WorkloadError
-from gpu_timing_assets.core.files import config_sha256
-from gpu_timing_assets.core.workload import WORKLOAD_META_FILE, WorkloadMeta, read_complete_workload
-from gpu_timing_assets.workload.input_files import file_sha256, resolve_input
-from gpu_timing_assets.workload.tokenizer import WorkloadTokenizer
-
-if TYPE_CHECKING:
-    from gpu_timing_assets.config.workload import WorkloadPreset
+from gpu_timing_assets.core.files import config_sha256, file_sha256
+from gpu_timing_assets.core.tables.invariants import check_context
+from gpu_timing_assets.core.tables.schemas import TRACE_LENGTHS
+from gpu_timing_assets.core.workload import (
+    WORKLOAD_META_FILE,
+    TokenizerMeta,
+    WorkloadMeta,
+    read_complete_workload,
+)
+from gpu_timing_assets.workload.draw_context import DrawContext
 
 # raised when the same preset would give other bytes: old directories are then told apart instead of
 # mixed with new ones
@@ -28,7 +31,7 @@ class WorkloadIdentity:
     """
 
     workload_id: str
-    tokenizer: WorkloadTokenizer
+    tokenizer: TokenizerMeta
     made_from: dict[str, Any]
 
     @property
@@ -36,21 +39,17 @@ class WorkloadIdentity:
         return config_sha256(self.made_from)
 
 
-def identify(
-    preset: "WorkloadPreset", tokenizer: WorkloadTokenizer, data_root: Path
-) -> WorkloadIdentity:
+def identify(context: DrawContext) -> WorkloadIdentity:
     """Raises `WorkloadError` if a file that the preset names may not be read or is not there."""
-    files = {path: file_sha256(resolve_input(path, data_root)) for path in _input_paths(preset)}
-    return WorkloadIdentity(
-        preset.workload_id,
-        tokenizer,
-        {
-            "generator_version": GENERATOR_VERSION,
-            "workload": preset.model_dump(mode="json", exclude_defaults=True),
-            "tokenizer_sha256": tokenizer.sha256,
-            "files_sha256": files,
-        },
-    )
+    preset = context.preset
+    paths = sorted({path for part in preset.parts.values() for path in part.input_paths})
+    made_from = {
+        "generator_version": GENERATOR_VERSION,
+        "workload": preset.model_dump(mode="json", exclude_defaults=True),
+        "tokenizer_sha256": context.tokenizer.meta.sha256,
+        "files_sha256": {path: file_sha256(context.path(path)) for path in paths},
+    }
+    return WorkloadIdentity(preset.workload_id, context.tokenizer.meta, made_from)
 
 
 def reuse_workload(directory: Path, identity: WorkloadIdentity, limit: int) -> WorkloadMeta:
@@ -71,33 +70,22 @@ def reuse_workload(directory: Path, identity: WorkloadIdentity, limit: int) -> W
         if not path.is_file() or file_sha256(path) != expected:
             raise ArtifactError(
                 f"{path} is missing or was changed: move {directory} away and generate the "
-                f"workload again"
+                "workload again"
             )
     if meta.config_sha256 != identity.sha256:
         changed = list(_differences("", meta.made_from, identity.made_from))
         raise WorkloadError(
             f"{directory} holds a workload made from something else "
-            f"({'; '.join(changed) or 'of an older form'}): a "
-            "workload never changes, so give the changed one another workload_id, or move the old "
-            "directory away"
+            f"({'; '.join(changed) or 'of an older form'}): a workload never changes, so give the "
+            "changed one another workload_id, or move the old directory away"
         )
-    longest = meta.longest_request_tokens
-    if longest > limit:
-        raise WorkloadError(
-            f"workload {meta.workload_id}: its longest request has {longest} tokens, the context "
-            f"{limit}: "
-            "choose another workload, or raise backend.max_model_len"
-        )
+    check_context(
+        TRACE_LENGTHS.read(directory),
+        limit,
+        f"workload {meta.workload_id}",
+        "choose another workload, or raise backend.max_model_len",
+    )
     return meta
-
-
-def _input_paths(preset: "WorkloadPreset") -> list[str]:
-    paths = [] if preset.source.kind == "synthetic" else [preset.source.path]
-    for part in (preset.arrivals, preset.prefill_lengths, preset.decode_lengths):
-        selection = getattr(part, "trace", None)
-        if selection is not None:
-            paths.append(selection.path)
-    return sorted(set(paths))
 
 
 def _differences(key: str, old: Any, new: Any) -> Iterator[str]:

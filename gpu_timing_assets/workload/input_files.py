@@ -4,7 +4,6 @@ not.
 
 import bz2
 import gzip
-import hashlib
 import lzma
 import os
 import zipfile
@@ -43,11 +42,6 @@ def resolve_input(path: str, data_root: Path) -> Path:
             f"{found} is not there: give a path relative to resources/prompts, or an absolute one"
         )
     return found
-
-
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

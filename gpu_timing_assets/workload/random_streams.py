@@ -6,11 +6,13 @@ distributions, so none is used: uniforms are made here from the raw 64-bit numbe
 """
 
 import hashlib
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+from gpu_timing_assets.workload.requests import Floats, Integers
 
-from gpu_timing_assets.workload.exact_math import Floats
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class RandomStream:
@@ -19,10 +21,12 @@ class RandomStream:
     """
 
     def __init__(self, seed: int, purpose: str) -> None:
+        import numpy as np
+
         key = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
         self._bits = np.random.PCG64(np.random.SeedSequence(int.from_bytes(key, "big")))
 
-    def raw(self, count: int) -> NDArray[np.uint64]:
+    def raw(self, count: int) -> "NDArray[np.uint64]":
         """The next `count` 64-bit numbers."""
         return self._bits.random_raw(count)
 
@@ -30,8 +34,8 @@ class RandomStream:
         """The next `count` uniforms, inside (0, 1): the middles of 2^52 equal cells, so that
         neither end occurs.
         """
-        return ((self.raw(count) >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+        return ((self.raw(count) >> 12).astype("float64") + 0.5) * 2.0**-52
 
-    def permutation(self, count: int) -> NDArray[np.int64]:
+    def permutation(self, count: int) -> Integers:
         """A random order of 0 … count − 1."""
-        return np.argsort(self.raw(count), kind="stable").astype(np.int64)
+        return self.raw(count).argsort(kind="stable").astype("int64")

@@ -1,12 +1,16 @@
 """The requests of a workload in memory: one form for prompt files, synthetic prompts and traces."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-Integers = NDArray[np.int64]
+    Integers = NDArray[np.int64]
+    Floats = NDArray[np.float64]
+else:  # the presets that mention them load no NumPy
+    Integers = Floats = Any
 
 
 @dataclass(frozen=True)
@@ -44,3 +48,37 @@ class Candidates:
     num_prefill_tokens: Integers
     num_decode_tokens: Integers | None
     source: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClosedLoop:
+    """Who sends which request, and how long they think before it; shape (n,) each.
+
+    A user's next request is sent `think_time_ns` after the last one's completion, the first
+    `think_time_ns` after the start.
+    """
+
+    user_id: Integers
+    think_time_ns: Integers
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """`times_ns`: shape (n,), never decreasing; of a closed loop, when each request would be sent
+    if every request took no time.
+    """
+
+    times_ns: Integers
+    closed_loop: ClosedLoop | None = None
+
+
+@dataclass(frozen=True)
+class Requests:
+    """A whole workload, ordered by arrival; arrays of shape (n,)."""
+
+    prompts: Prompts
+    num_prefill_tokens: Integers
+    num_decode_tokens: Integers
+    arrival_time_ns: Integers
+    closed_loop: ClosedLoop | None
+    source: dict[str, Any]

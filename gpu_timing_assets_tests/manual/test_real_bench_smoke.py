@@ -22,7 +22,7 @@ def replay_smoke(overrides: list[str], data_root: Path) -> tuple[Path, ...]:
     """The directories of the runs, which are whole, on time and have their steps recorded."""
     config = compose(["workload=smoke", f"data_root={data_root}", *overrides])
     directory = config.data.workload_dir(config.workload.workload_id)
-    workload.run(config, workload.WorkloadInputs(), directory)
+    workload.run(config, directory)
     result = real_bench.run(
         config, real_bench.RealBenchInputs((directory,)), data_root / "real_runs"
     )

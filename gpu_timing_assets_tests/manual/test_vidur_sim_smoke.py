@@ -37,7 +37,7 @@ def simulate(predictor: str, overrides: list[str], data_root: Path) -> Path:
         / config.model.name
     )
     directory = config.data.workload_dir(config.workload.workload_id)
-    workload.run(config, workload.WorkloadInputs(), directory)
+    workload.run(config, directory)
     out = config.data.sim_run_dir(config.sim_run_id)
     meta = vidur_ext.run(config, vidur_ext.SimInputs(directory, bundle), out)
     requests, tokens = read_run_tables(out)

@@ -14,7 +14,7 @@ import pytest
 from gpu_timing_assets.config.experiment import compose, preset_names
 from gpu_timing_assets.core.prompts import WorkloadPrompts
 from gpu_timing_assets.core.tables.invariants import read_workload_tables
-from gpu_timing_assets.workload import WorkloadInputs, run
+from gpu_timing_assets.workload import run
 from gpu_timing_assets.workload.exports import export_timed_trace
 from gpu_timing_assets.workload.tokenizer import load_tokenizer
 
@@ -26,7 +26,7 @@ def make(name: str, data_root: Path) -> Path:
     """Make the workload and check that every prompt has the length that the trace says."""
     config = compose([f"workload={name}", f"data_root={data_root}", *TARGET])
     out = config.data.workload_dir(name)
-    meta = run(config, WorkloadInputs(), out)
+    meta = run(config, out)
     lengths, _ = read_workload_tables(out)
     prompts = WorkloadPrompts(out)
     assert [len(prompt) for prompt in prompts] == lengths["num_prefill_tokens"].tolist()

@@ -14,16 +14,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pydantic import TypeAdapter
 
 from gpu_timing_assets.config.experiment import compose
-from gpu_timing_assets.config.workload import ArrivalProcess, LengthProcess
+from gpu_timing_assets.config.workload import WorkloadPreset
 from gpu_timing_assets.core.data_root import PROJECT_ROOT
+from gpu_timing_assets.core.files import config_sha256
 from gpu_timing_assets.core.prompts import prompt_token_ids
-from gpu_timing_assets.workload import WorkloadInputs, run
-from gpu_timing_assets.workload.arrivals import draw_arrivals, draw_closed_loop
-from gpu_timing_assets.workload.lengths import draw_lengths
-from gpu_timing_assets.workload.random_streams import RandomStream
+from gpu_timing_assets.workload import run
+from gpu_timing_assets.workload.draw_context import DrawContext
+from gpu_timing_assets.workload.tokenizer import load_tokenizer
 
 # the oldest that the installed pandas runs with
 OTHER_NUMPY = "2.0.2"
@@ -67,7 +66,7 @@ LENGTHS: dict[str, tuple[dict[str, Any], str]] = {
     "empirical": (
         {
             "kind": "empirical",
-            "trace": {"format": "plain", "path": "x"},
+            "trace": {"format": "plain", "path": "observed.csv"},
             "column": "num_prefill_tokens",
         },
         "f5acc7c2ebfccf4e",
@@ -79,23 +78,51 @@ WORKLOADS = {
     "chat_poisson": "4ac1a4b809ca0d3b",
     "mix_rate_10": "a15dc434bfb8d3ac",
 }
+# of the preset without its defaults
+PRESETS = {
+    "smoke": "3ed2bc641f202474",
+    "chat_poisson": "b6a5cd371e47c9d8",
+    "mix_rate_10": "1d7a8a3c44c444aa",
+    "code_low": "c5de0e53dcbd87eb",
+    "long_context_high": "f3f7de9f65e7b8fc",
+}
 
 
 def sha256(values: Any) -> str:
     return hashlib.sha256(np.ascontiguousarray(values, dtype="<i8").tobytes()).hexdigest()[:16]
 
 
-def arrivals_of(process: dict[str, Any]) -> Any:
-    parsed: Any = TypeAdapter(ArrivalProcess).validate_python(process)
-    if parsed.kind == "closed_loop":
-        loop = draw_closed_loop(parsed, 42, COUNT)
-        return np.stack([loop.user_id, loop.think_time_ns, loop.earliest_ns])
-    return draw_arrivals(parsed, 42, COUNT)
+def context_of(root: Path, **parts: dict[str, Any]) -> DrawContext:
+    """A workload of seed 42 with those parts, which may read what lies below `root`."""
+    preset = {
+        "workload_id": "golden",
+        "seed": 42,
+        "source": {"kind": "synthetic"},
+        "prefill_lengths": {"kind": "fixed", "tokens": 1},
+        "decode_lengths": {"kind": "fixed", "tokens": 1},
+        "arrivals": {"kind": "all_at_once"},
+        "num_requests": COUNT,
+    }
+    return DrawContext(WorkloadPreset.model_validate({**preset, **parts}), load_tokenizer(), root)
 
 
-def lengths_of(process: dict[str, Any]) -> Any:
-    parsed: Any = TypeAdapter(LengthProcess).validate_python(process)
-    return draw_lengths(parsed, RandomStream(42, "lengths"), COUNT, np.arange(1, 78))
+def arrivals_of(process: dict[str, Any], root: Path) -> Any:
+    context = context_of(root, arrivals=process)
+    drawn = context.preset.arrivals.arrivals(context, COUNT)
+    if drawn.closed_loop is None:
+        return drawn.times_ns
+    return np.stack([drawn.closed_loop.user_id, drawn.closed_loop.think_time_ns, drawn.times_ns])
+
+
+def lengths_of(process: dict[str, Any], root: Path) -> Any:
+    if process["kind"] == "empirical":
+        rows = "".join(f"{tokens},1\n" for tokens in range(1, 78))
+        observed = root / "observed.csv"
+        observed.write_text(f"num_prefill_tokens,num_decode_tokens\n{rows}")
+        process = {**process, "trace": {"format": "plain", "path": str(observed)}}
+    context = context_of(root, decode_lengths=process)
+    assert context.preset.decode_lengths is not None
+    return context.preset.decode_lengths.draw(context.stream("lengths"), COUNT, context)
 
 
 def tokens() -> list[int]:
@@ -111,18 +138,20 @@ def tokens() -> list[int]:
 
 def workload_hash(name: str, root: Path) -> str:
     config = compose([f"workload={name}", f"data_root={root}"])
-    return run(config, WorkloadInputs(), config.data.workload_dir(name)).workload_sha256[:16]
+    return run(config, config.data.workload_dir(name)).workload_sha256[:16]
 
 
 def all_hashes(root: Path) -> dict[str, str]:
     """Every hash in this file, as it is here and now."""
+    root.mkdir(exist_ok=True)
     return {
         **{
-            f"arrivals {name}": sha256(arrivals_of(process))
+            f"arrivals {name}": sha256(arrivals_of(process, root))
             for name, (process, _) in ARRIVALS.items()
         },
         **{
-            f"lengths {name}": sha256(lengths_of(process)) for name, (process, _) in LENGTHS.items()
+            f"lengths {name}": sha256(lengths_of(process, root))
+            for name, (process, _) in LENGTHS.items()
         },
         **{f"workload {name}": workload_hash(name, root) for name in WORKLOADS},
         "tokens": sha256(tokens()),
@@ -130,13 +159,17 @@ def all_hashes(root: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("process", "golden"), ARRIVALS.values(), ids=ARRIVALS)
-def test_arrivals_are_those_that_they_always_were(process: dict[str, Any], golden: str) -> None:
-    assert sha256(arrivals_of(process)) == golden
+def test_arrivals_are_those_that_they_always_were(
+    process: dict[str, Any], golden: str, tmp_path: Path
+) -> None:
+    assert sha256(arrivals_of(process, tmp_path)) == golden
 
 
 @pytest.mark.parametrize(("process", "golden"), LENGTHS.values(), ids=LENGTHS)
-def test_lengths_are_those_that_they_always_were(process: dict[str, Any], golden: str) -> None:
-    assert sha256(lengths_of(process)) == golden
+def test_lengths_are_those_that_they_always_were(
+    process: dict[str, Any], golden: str, tmp_path: Path
+) -> None:
+    assert sha256(lengths_of(process, tmp_path)) == golden
 
 
 def test_prompt_tokens_are_those_that_they_always_were() -> None:
@@ -150,15 +183,22 @@ def test_a_committed_workload_is_the_one_that_it_always_was(
     assert workload_hash(name, tmp_path) == golden
 
 
+@pytest.mark.parametrize(("name", "golden"), PRESETS.items())
+def test_a_committed_preset_has_the_identity_that_it_always_had(name: str, golden: str) -> None:
+    """What a directory was made from is held against this: another hash would refuse it."""
+    preset = compose([f"workload={name}"]).workload
+    assert config_sha256(preset.model_dump(mode="json", exclude_defaults=True))[:16] == golden
+
+
 def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
     config = compose(["workload=chat_poisson", f"data_root={tmp_path / 'here'}"])
     here = config.data.workload_dir("chat_poisson")
-    run(config, WorkloadInputs(), here)
+    run(config, here)
     code = (
         "import sys; from gpu_timing_assets import workload; from "
         "gpu_timing_assets.config.experiment import compose; "
         "config = compose(['workload=chat_poisson', 'data_root=' + sys.argv[1]]); "
-        "workload.run(config, workload.WorkloadInputs(), config.data.workload_dir('chat_poisson'))"
+        "workload.run(config, config.data.workload_dir('chat_poisson'))"
     )
     subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "there")],
@@ -188,7 +228,7 @@ def test_changing_the_lengths_does_not_change_the_arrivals_nor_the_other_way_rou
     def made(*overrides: str) -> tuple[bytes, bytes]:
         config = compose(["workload=mix_rate_10", f"data_root={tmp_path}", *overrides])
         out = tmp_path / str(len(list(tmp_path.iterdir())))
-        run(config, WorkloadInputs(), out)
+        run(config, out)
         return (out / "trace_lengths.csv").read_bytes(), (out / "trace_intervals.csv").read_bytes()
 
     lengths, arrivals = made()
@@ -208,7 +248,6 @@ def test_another_seed_is_another_workload(tmp_path: Path) -> None:
     metas = [
         run(
             compose(["workload=smoke", "+workload.source.order=shuffled", f"workload.seed={seed}"]),
-            WorkloadInputs(),
             tmp_path / str(seed),
         )
         for seed in (1, 2)

@@ -32,7 +32,7 @@ def workload_spec(
     with stage(context, "workload-spec") as clock:
         experiment = target.experiment(context.partition_key, Choice.of_asset(context, "workload"))
         directory = experiment.data.workload_dir(context.partition_key)
-        meta = workload.run(experiment, workload.WorkloadInputs(), directory)
+        meta = workload.run(experiment, directory)
     return dg.MaterializeResult(
         metadata=describe_workload(meta, directory, clock),
         data_version=dg.DataVersion(meta.workload_sha256),

@@ -11,11 +11,12 @@ import pytest
 from gpu_timing_assets.config.experiment import ExperimentConfig, compose
 from gpu_timing_assets.config.workload import WorkloadPreset
 from gpu_timing_assets.core.workload import WorkloadMeta
-from gpu_timing_assets.workload import WorkloadInputs, run
+from gpu_timing_assets.workload import run
+from gpu_timing_assets.workload.draw_context import DrawContext
 from gpu_timing_assets.workload.input_files import INPUT_ROOTS_VARIABLE
-from gpu_timing_assets.workload.spec import make_requests
+from gpu_timing_assets.workload.make_workload import make_requests
+from gpu_timing_assets.workload.requests import Requests
 from gpu_timing_assets.workload.tokenizer import WorkloadTokenizer, load_tokenizer
-from gpu_timing_assets.workload.writing import Requests
 
 SAMPLES = Path(__file__).parent / "samples"
 
@@ -45,7 +46,9 @@ def _tokenizer_is_loaded_once(
     monkeypatch: pytest.MonkeyPatch, tokenizer: WorkloadTokenizer
 ) -> None:
     # the real one, which takes a third of a second to load
-    monkeypatch.setattr("gpu_timing_assets.workload.spec.load_tokenizer", lambda weights: tokenizer)
+    monkeypatch.setattr(
+        "gpu_timing_assets.workload.make_workload.load_tokenizer", lambda weights: tokenizer
+    )
 
 
 @pytest.fixture(scope="session")
@@ -71,11 +74,17 @@ def config_of(base_config: ExperimentConfig, tmp_path: Path) -> Callable[..., Ex
 
 
 @pytest.fixture
-def made(
+def context_of(
     config_of: Callable[..., ExperimentConfig], tmp_path: Path, tokenizer: WorkloadTokenizer
-) -> Callable[..., Requests]:
+) -> Callable[..., DrawContext]:
+    """`context_of(**changes)`: what the parts of that workload are drawn with."""
+    return lambda **changes: DrawContext(config_of(**changes).workload, tokenizer, tmp_path)
+
+
+@pytest.fixture
+def made(context_of: Callable[..., DrawContext]) -> Callable[..., Requests]:
     """`made(**changes)`: the requests of that workload, in memory."""
-    return lambda **changes: make_requests(config_of(**changes).workload, tokenizer, tmp_path)
+    return lambda **changes: make_requests(context_of(**changes))
 
 
 @pytest.fixture
@@ -87,7 +96,7 @@ def written(
     def write(**changes: Any) -> tuple[Path, WorkloadMeta]:
         config = config_of(**changes)
         out = config.data.workload_dir(config.workload.workload_id)
-        return out, run(config, WorkloadInputs(), out)
+        return out, run(config, out)
 
     return write
 

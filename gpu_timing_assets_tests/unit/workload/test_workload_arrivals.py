@@ -2,6 +2,7 @@
 fixed seeds.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,18 +12,18 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
-from gpu_timing_assets.config.workload import ArrivalProcess
+from gpu_timing_assets.config.workload import AnyArrivals
 from gpu_timing_assets.core.errors import WorkloadError
-from gpu_timing_assets.workload.arrivals import draw_arrivals, draw_closed_loop
+from gpu_timing_assets.workload.requests import Arrivals
 
 S = 1_000_000_000
-PROCESS: TypeAdapter[Any] = TypeAdapter(ArrivalProcess)
+PROCESS: TypeAdapter[Any] = TypeAdapter(AnyArrivals)
 
 
 def seconds(
     count: int = 20_000, seed: int = 1, **process: Any
 ) -> "np.ndarray[Any, np.dtype[np.float64]]":
-    return draw_arrivals(PROCESS.validate_python(process), seed, count) / S
+    return PROCESS.validate_python(process).draw(seed, count) / S
 
 
 rates = st.floats(min_value=0.01, max_value=1e6)
@@ -73,7 +74,7 @@ processes = st.one_of(
 def test_any_process_gives_as_many_arrivals_as_asked_sorted_and_not_negative(
     process: dict[str, Any], seed: int, count: int
 ) -> None:
-    times = draw_arrivals(PROCESS.validate_python(process), seed, count)
+    times = PROCESS.validate_python(process).draw(seed, count)
     assert len(times) == count
     assert times.dtype == np.int64
     assert times[0] >= 0
@@ -86,9 +87,7 @@ def test_more_arrivals_of_a_seed_begin_with_the_same_ones(
     process: dict[str, Any], few: int, more: int
 ) -> None:
     parsed = PROCESS.validate_python(process)
-    np.testing.assert_array_equal(
-        draw_arrivals(parsed, 3, few + more)[:few], draw_arrivals(parsed, 3, few)
-    )
+    np.testing.assert_array_equal(parsed.draw(3, few + more)[:few], parsed.draw(3, few))
 
 
 def test_poisson_intervals_are_exponential() -> None:
@@ -169,22 +168,29 @@ def test_random_bursts_have_the_mean_rate_and_are_burstier_than_poisson() -> Non
     assert counts.var() / counts.mean() > 5
 
 
-def test_a_closed_loop_deals_requests_to_its_users_and_sums_each_ones_thinking() -> None:
-    process = PROCESS.validate_python({"kind": "closed_loop", "users": 3, "think_time_s": 2})
-    loop = draw_closed_loop(process, 1, 3_000)
-    assert (np.diff(loop.earliest_ns) >= 0).all()
+def closed_loop(context_of: Callable[..., Any], count: int, **process: Any) -> Arrivals:
+    context = context_of(arrivals={"kind": "closed_loop", **process})
+    return context.preset.arrivals.arrivals(context, count)
+
+
+def test_a_closed_loop_deals_requests_to_its_users_and_sums_each_ones_thinking(
+    context_of: Callable[..., Any],
+) -> None:
+    arrivals = closed_loop(context_of, 3_000, users=3, think_time_s=2)
+    earliest_ns, loop = arrivals.times_ns, arrivals.closed_loop
+    assert loop is not None
+    assert (np.diff(earliest_ns) >= 0).all()
     assert np.bincount(loop.user_id).tolist() == [1_000] * 3
     for user in range(3):
         own = loop.user_id == user
-        np.testing.assert_array_equal(loop.earliest_ns[own], np.cumsum(loop.think_time_ns[own]))
+        np.testing.assert_array_equal(earliest_ns[own], np.cumsum(loop.think_time_ns[own]))
     assert loop.think_time_ns.mean() / S == pytest.approx(2, rel=0.06)
 
 
-def test_a_closed_loop_can_think_for_a_fixed_time() -> None:
-    process = PROCESS.validate_python(
-        {"kind": "closed_loop", "users": 2, "think_time": "fixed", "think_time_s": 1.5}
-    )
-    assert set(draw_closed_loop(process, 1, 5).think_time_ns) == {1_500_000_000}
+def test_a_closed_loop_can_think_for_a_fixed_time(context_of: Callable[..., Any]) -> None:
+    loop = closed_loop(context_of, 5, users=2, think_time="fixed", think_time_s=1.5).closed_loop
+    assert loop is not None
+    assert set(loop.think_time_ns) == {1_500_000_000}
 
 
 @pytest.mark.parametrize(
@@ -212,4 +218,4 @@ def test_a_process_without_arrivals_is_refused(process: dict[str, Any]) -> None:
 )
 def test_arrivals_that_do_not_fit_into_a_century_are_an_error(process: dict[str, Any]) -> None:
     with pytest.raises(WorkloadError, match="century"):
-        draw_arrivals(PROCESS.validate_python(process), 1, 100)
+        PROCESS.validate_python(process).draw(1, 100)

@@ -177,7 +177,7 @@ def test_a_bad_trace_is_an_error_that_names_file_row_and_field(
 def test_rows_are_counted_through_a_file_that_is_read_in_pieces(
     written: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gpu_timing_assets.workload.trace_rows.CHUNK_ROWS", 2)
+    monkeypatch.setattr("gpu_timing_assets.workload.csv_rows.CHUNK_ROWS", 2)
     path = tmp_path / "trace.csv"
     path.write_text(SPLITWISE + "1,2,3\n2,2,3\n3,2,3\n4,2,x\n")
     with pytest.raises(WorkloadError, match="row 5: num_decode_tokens is 'x'"):

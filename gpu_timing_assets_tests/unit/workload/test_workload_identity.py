@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gpu_timing_assets.config.experiment import load_snapshot
+from gpu_timing_assets.core.closed_loop import read_closed_loop
 from gpu_timing_assets.core.errors import ArtifactError, WorkloadError
 from gpu_timing_assets.core.prompts import read_prompt_token_ids
 from gpu_timing_assets.core.tables.invariants import read_workload_tables
-from gpu_timing_assets.workload import WorkloadInputs, read_closed_loop, run
+from gpu_timing_assets.workload import run
 
 
 def content(directory: Path) -> dict[str, bytes]:
@@ -38,12 +39,12 @@ def test_a_workload_can_be_made_again_from_its_snapshot_alone(
     written: Callable[..., Any], tmp_path: Path
 ) -> None:
     directory, _ = written()
-    run(load_snapshot(directory), WorkloadInputs(), tmp_path / "again")
+    run(load_snapshot(directory), tmp_path / "again")
     assert content(tmp_path / "again") == content(directory)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "difference"),
     [
         ({"seed": 6}, "workload.seed was 5, is 6"),
         (
@@ -58,13 +59,13 @@ def test_a_workload_can_be_made_again_from_its_snapshot_alone(
     ],
 )
 def test_a_changed_preset_under_an_old_id_is_an_error_that_says_what_changed(
-    written: Callable[..., Any], changes: dict[str, Any], said: str
+    written: Callable[..., Any], changes: dict[str, Any], difference: str
 ) -> None:
     directory, _ = written()
     before = content(directory)
     with pytest.raises(WorkloadError) as caught:
         written(**changes)
-    assert said in str(caught.value)
+    assert difference in str(caught.value)
     assert "another workload_id" in str(caught.value)
     assert content(directory) == before
 
@@ -92,12 +93,12 @@ def test_a_file_that_was_changed_is_an_error(written: Callable[..., Any], file: 
 def test_a_directory_that_is_no_workload_is_left_alone(
     written: Callable[..., Any], tmp_path: Path
 ) -> None:
-    mine = tmp_path / "workloads" / "tiny" / "mine.txt"
-    mine.parent.mkdir(parents=True)
-    mine.write_text("keep me")
+    notes = tmp_path / "workloads" / "tiny" / "notes.txt"
+    notes.parent.mkdir(parents=True)
+    notes.write_text("keep me")
     with pytest.raises(WorkloadError, match="no workload; move it away"):
         written()
-    assert mine.read_text() == "keep me"
+    assert notes.read_text() == "keep me"
 
 
 def test_the_target_is_no_part_of_a_workload(
@@ -108,7 +109,7 @@ def test_the_target_is_no_part_of_a_workload(
     other = config.model_copy(
         update={"backend": config.backend.model_copy(update={"max_num_seqs": 3})}
     )
-    assert run(other, WorkloadInputs(), directory) == meta
+    assert run(other, directory) == meta
 
 
 def test_a_workload_that_is_there_is_held_against_the_context_of_the_target_at_hand(
@@ -119,12 +120,9 @@ def test_a_workload_that_is_there_is_held_against_the_context_of_the_target_at_h
     small = config.model_copy(
         update={"backend": config.backend.model_copy(update={"max_model_len": 32})}
     )
-    with pytest.raises(
-        WorkloadError,
-        match=f"longest request has {meta.details['longest_request_tokens']} tokens, the context "
-        f"32",
-    ):
-        run(small, WorkloadInputs(), directory)
+    assert meta.longest_request_tokens > 32
+    with pytest.raises(WorkloadError, match="are longer than the context of 32 tokens"):
+        run(small, directory)
 
 
 def test_what_is_written_reads_back_as_the_requests_that_were_made(
@@ -177,7 +175,7 @@ def test_any_workload_reads_back_with_its_invariants_whole(
         prefill_lengths=prefill, decode_lengths=decode, arrivals=arrivals, num_requests=count
     )
     with tempfile.TemporaryDirectory() as root:
-        meta = run(config, WorkloadInputs(), Path(root, "tiny"))
+        meta = run(config, Path(root, "tiny"))
         # the reader refuses ids with gaps, arrivals that are not the sums of their intervals,
         # negative numbers
         lengths, intervals = read_workload_tables(Path(root, "tiny"))
@@ -193,7 +191,7 @@ def test_a_closed_loop_says_who_sends_what_and_when(written: Callable[..., Any])
     loop = read_closed_loop(directory)
     assert loop is not None
     assert sorted(set(loop["user_id"])) == [0, 1, 2, 3]
-    assert meta.details["closed_loop"]["users"] == 4
+    assert meta.closed_loop.users == 4
     _, intervals = read_workload_tables(directory)
     own = loop["user_id"] == 2
     assert (

@@ -1,5 +1,7 @@
 """Length processes are what they say."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,15 +11,15 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
-from gpu_timing_assets.config.workload import LengthProcess
-from gpu_timing_assets.workload.lengths import draw_lengths
+from gpu_timing_assets.config.workload import AnyLengths
 from gpu_timing_assets.workload.random_streams import RandomStream
 
-PROCESS: TypeAdapter[Any] = TypeAdapter(LengthProcess)
+PROCESS: TypeAdapter[Any] = TypeAdapter(AnyLengths)
 
 
 def lengths(count: int = 20_000, **process: Any) -> "np.ndarray[Any, np.dtype[np.int64]]":
-    return draw_lengths(PROCESS.validate_python(process), RandomStream(1, "lengths"), count)
+    # only a trace is read from the context
+    return PROCESS.validate_python(process).draw(RandomStream(1, "lengths"), count, None)
 
 
 bounds = st.tuples(st.integers(1, 5_000), st.integers(0, 5_000)).map(
@@ -45,7 +47,7 @@ processes = st.builds(
 @settings(max_examples=150, deadline=None)
 @given(processes, st.integers(1, 200))
 def test_lengths_are_within_their_bounds(process: dict[str, Any], count: int) -> None:
-    drawn = draw_lengths(PROCESS.validate_python(process), RandomStream(7, "lengths"), count)
+    drawn = PROCESS.validate_python(process).draw(RandomStream(7, "lengths"), count, None)
     assert len(drawn) == count
     assert drawn.dtype == np.int64
     assert process["minimum"] <= drawn.min()
@@ -76,16 +78,20 @@ def test_zipf_lengths_have_their_probabilities() -> None:
     assert stats.chisquare(counts, weights / weights.sum() * counts.sum()).pvalue > 0.01
 
 
-def test_empirical_lengths_are_those_observed_as_often_as_observed() -> None:
-    process = PROCESS.validate_python(
-        {
+def test_empirical_lengths_are_those_observed_as_often_as_observed(
+    context_of: Callable[..., Any], tmp_path: Path
+) -> None:
+    observed = tmp_path / "observed.csv"
+    observed.write_text("num_prefill_tokens,num_decode_tokens\n10,1\n10,1\n99,1\n")
+    context = context_of(
+        decode_lengths={
             "kind": "empirical",
-            "trace": {"format": "plain", "path": "x.csv"},
+            "trace": {"format": "plain", "path": str(observed)},
             "column": "num_prefill_tokens",
             "maximum": 50,
         }
     )
-    drawn = draw_lengths(process, RandomStream(1, "lengths"), 9_000, np.array([10, 10, 99]))
+    drawn = context.preset.decode_lengths.draw(RandomStream(1, "lengths"), 9_000, context)
     assert set(drawn) == {10, 50}
     assert (drawn == 10).mean() == pytest.approx(2 / 3, abs=0.02)
 

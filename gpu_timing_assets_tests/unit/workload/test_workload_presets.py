@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from gpu_timing_assets.config.experiment import compose, preset_names
-from gpu_timing_assets.workload.spec import context_limit, make_requests
+from gpu_timing_assets.workload.draw_context import DrawContext
+from gpu_timing_assets.workload.make_workload import context_limit, make_requests
 from gpu_timing_assets.workload.tokenizer import WorkloadTokenizer
 
 
@@ -25,7 +26,7 @@ def test_a_committed_preset_can_be_made_within_the_models_context(
         ]
     )
     assert config.workload.workload_id == name
-    requests = make_requests(config.workload, tokenizer, tmp_path)
+    requests = make_requests(DrawContext(config.workload, tokenizer, tmp_path))
     assert (requests.num_prefill_tokens + requests.num_decode_tokens).max() <= context_limit(config)
 
 
@@ -33,7 +34,8 @@ def test_a_committed_preset_can_be_made_within_the_models_context(
 def test_the_presets_for_a_cpu_are_small(
     name: str, tokenizer: WorkloadTokenizer, tmp_path: Path
 ) -> None:
-    requests = make_requests(compose([f"workload={name}"]).workload, tokenizer, tmp_path)
+    preset = compose([f"workload={name}"]).workload
+    requests = make_requests(DrawContext(preset, tokenizer, tmp_path))
     assert len(requests.arrival_time_ns) <= 24
     assert requests.arrival_time_ns[-1] < 9_000_000_000
     assert requests.num_decode_tokens.sum() < 1_000

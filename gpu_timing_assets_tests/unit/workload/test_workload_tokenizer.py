@@ -13,12 +13,12 @@ from gpu_timing_assets.workload.tokenizer import QWEN3_SHA256, WorkloadTokenizer
 
 
 def test_qwen3s_tokenizer_is_the_one_of_the_model(tokenizer: WorkloadTokenizer) -> None:
-    assert (tokenizer.name, tokenizer.sha256, tokenizer.base_vocab_size) == (
+    assert (tokenizer.meta.name, tokenizer.meta.sha256, tokenizer.meta.base_vocab_size) == (
         "Qwen3",
         QWEN3_SHA256,
         151_643,
     )
-    assert tokenizer.special_token_ids == ()
+    assert tokenizer.meta.special_token_ids == ()
 
 
 def test_texts_become_the_models_tokens_without_any_around_them(
@@ -54,13 +54,14 @@ def test_the_tokenizer_beside_the_weights_is_taken_if_there_is_one(
     path = tmp_path / "my-model" / "tokenizer.json"
     path.write_text(json.dumps(small))
     loaded = load_tokenizer(str(path.parent))
-    assert (loaded.name, loaded.base_vocab_size, loaded.special_token_ids) == ("my-model", 3, (0,))
-    assert loaded.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    meta = loaded.meta
+    assert (meta.name, meta.base_vocab_size, meta.special_token_ids) == ("my-model", 3, (0,))
+    assert meta.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert loaded.encode(["hello there"]) == [[1, 2]]
 
 
 def test_weights_without_a_tokenizer_take_qwen3s(tmp_path: Path) -> None:
-    assert load_tokenizer(str(tmp_path)).name == "Qwen3"
+    assert load_tokenizer(str(tmp_path)).meta.name == "Qwen3"
 
 
 def test_a_file_that_is_no_tokenizer_is_an_error(tmp_path: Path) -> None:

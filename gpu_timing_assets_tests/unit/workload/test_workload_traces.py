@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gpu_timing_assets.workload.requests import Requests
 from gpu_timing_assets.workload.tokenizer import WorkloadTokenizer
-from gpu_timing_assets.workload.writing import Requests
 
 SAMPLES = Path(__file__).parent / "samples"
 
