@@ -135,11 +135,12 @@ def test_a_new_arrival_process_is_checked_and_shown_as_every_other(
     add_file(arrivals, "pairs", PAIRS)
     with pytest.raises(PresetError, match=r"workload.arrivals.pairs.every_s: Field required"):
         compose(["workload=mix_rate_10"], {"workload": {"arrivals": {"kind": "pairs"}}})
-    selector = override_schema(WorkloadPreset).fields["arrivals"].config_type
+    selector = override_schema({"workload": WorkloadPreset}).fields["arrivals"].config_type
     shown = selector.fields["pairs"]
     assert shown.description == "Two requests at a time."
     assert shown.config_type.fields["every_s"].description == "Seconds from one pair to the next."
-    chosen = as_changes([WorkloadPreset], {"arrivals": {"pairs": {"every_s": 2.0}}})
+    overrides = {"arrivals": {"pairs": {"every_s": 2.0}}}
+    chosen = as_changes({"workload": WorkloadPreset}, "workload", overrides)
     assert chosen == {"arrivals": {"kind": "pairs", "every_s": 2.0}}
 
 
