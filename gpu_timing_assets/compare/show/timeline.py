@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gpu_timing_assets.compare.gate.align import Series
+from gpu_timing_assets.compare.gate.align import AlignedRun
 
 Event = dict[str, Any]
 # A step names its requests only up to this many rows of a run, so that the file of a long run still
@@ -23,26 +23,25 @@ Event = dict[str, Any]
 MAX_BATCH_ROWS = 200_000
 
 
-def write_timeline(path: Path, processes: list[Series]) -> None:
+def write_timeline(path: Path, processes: list[AlignedRun]) -> None:
     """Write the runs as processes 1, 2, …, in the order given."""
     with path.open("w", encoding="utf-8") as file:
         file.write('{"displayTimeUnit":"ms","traceEvents":[\n')
         first = True
-        for number, series in enumerate(processes, start=1):
-            for event in _events(series, number):
+        for number, run in enumerate(processes, start=1):
+            for event in _events(run, number):
                 file.write(("" if first else ",\n") + json.dumps(event, separators=(",", ":")))
                 first = False
         file.write("\n]}\n")
 
 
-def _events(series: Series, process: int) -> Iterator[Event]:
-    side = "real" if series.run.meta.run_type == "real" else "simulated"
+def _events(run: AlignedRun, process: int) -> Iterator[Event]:
     yield {
         "ph": "M",
         "pid": process,
         "tid": 0,
         "name": "process_name",
-        "args": {"name": f"{side}: {series.label}"},
+        "args": {"name": f"{run.run.side}: {run.label}"},
     }
     yield {
         "ph": "M",
@@ -59,15 +58,15 @@ def _events(series: Series, process: int) -> Iterator[Event]:
             "name": "thread_name",
             "args": {"name": f"steps {track}"},
         }
-    yield from _steps(series, process)
-    yield from _requests(series, process)
+    yield from _steps(run, process)
+    yield from _requests(run, process)
 
 
-def _steps(series: Series, process: int) -> Iterator[Event]:
-    steps = series.run.steps
+def _steps(run: AlignedRun, process: int) -> Iterator[Event]:
+    steps = run.run.steps
     if steps is None:
         return
-    batches = _batch_texts(series.run.batches)
+    batches = _batch_texts(run.run.batches)
     columns = [
         steps[name].tolist()
         for name in (
@@ -135,13 +134,13 @@ def _batch_texts(batches: pd.DataFrame | None) -> dict[int, str]:
     }
 
 
-def _requests(series: Series, process: int) -> Iterator[Event]:
-    grid = series.grid
+def _requests(run: AlignedRun, process: int) -> Iterator[Event]:
+    grid = run.grid
     columns = (
         grid.request_id,
         grid.arrival_ns,
-        series.first_ns,
-        series.last_ns,
+        run.first_ns,
+        run.last_ns,
         grid.prefill_tokens,
         grid.tokens,
     )
