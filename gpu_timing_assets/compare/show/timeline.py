@@ -36,82 +36,45 @@ def write_timeline(path: Path, processes: list[AlignedRun]) -> None:
 
 
 def _events(run: AlignedRun, process: int) -> Iterator[Event]:
-    yield {
-        "ph": "M",
-        "pid": process,
-        "tid": 0,
-        "name": "process_name",
-        "args": {"name": f"{run.run.side}: {run.label}"},
-    }
-    yield {
-        "ph": "M",
-        "pid": process,
-        "tid": 0,
-        "name": "process_sort_index",
-        "args": {"sort_index": process},
-    }
+    name = f"{run.run.side}: {run.label}"
+    yield _about(process, 0, "process_name", name=name)
+    yield _about(process, 0, "process_sort_index", sort_index=process)
     for track in (1, 2):
-        yield {
-            "ph": "M",
-            "pid": process,
-            "tid": track,
-            "name": "thread_name",
-            "args": {"name": f"steps {track}"},
-        }
-    yield from _steps(run, process)
+        yield _about(process, track, "thread_name", name=f"steps {track}")
+    if run.run.steps is not None:
+        batches = _batch_texts(run.run.batches)
+        for number, step in enumerate(run.run.steps.itertuples(index=False)):
+            yield from _step(step, number, process, batches.get(step.step))
     yield from _requests(run, process)
 
 
-def _steps(run: AlignedRun, process: int) -> Iterator[Event]:
-    steps = run.run.steps
-    if steps is None:
-        return
-    batches = _batch_texts(run.run.batches)
-    columns = [
-        steps[name].tolist()
-        for name in (
-            "step",
-            "schedule_begin_ns",
-            "schedule_end_ns",
-            "result_ns",
-            "num_prefill_tokens",
-            "num_prefill_requests",
-            "num_decode_requests",
-            "kv_tokens",
-            "graph_mode",
-        )
-    ]
-    for number, (step, begin, scheduled, result, tokens, prefills, decodes, kv, graph) in enumerate(
-        zip(*columns, strict=True)
-    ):
-        end = scheduled if pd.isna(result) else result
-        arguments: Event = {
-            "step": step,
-            "prefill tokens": tokens,
-            "prefill requests": prefills,
-            "decode requests": decodes,
-            "kv tokens": kv,
-        }
-        if isinstance(graph, str):
-            arguments["graph"] = graph
-        if step in batches:
-            arguments["batch"] = batches[step]
-        common = {"pid": process, "tid": 1 + number % 2, "cat": "step", "ts": begin / 1000}
-        yield {
-            "ph": "X",
-            "name": "prefill step" if prefills else "decode step",
-            **common,
-            "dur": max(end - begin, 0) / 1000,
-            "args": arguments,
-        }
-        yield {"ph": "X", "name": "schedule", **common, "dur": max(scheduled - begin, 0) / 1000}
-        yield {
-            "ph": "C",
-            "pid": process,
-            "name": "requests in the batch",
-            "ts": begin / 1000,
-            "args": {"prefill": prefills, "decode": decodes},
-        }
+def _about(process: int, track: int, what: str, **arguments: Any) -> Event:
+    return {"ph": "M", "pid": process, "tid": track, "name": what, "args": arguments}
+
+
+def _step(step: Any, number: int, process: int, batch: str | None) -> Iterator[Event]:
+    """`step`: a row of `engine_steps`, the run's `number`th."""
+    begin, scheduled = step.schedule_begin_ns, step.schedule_end_ns
+    end = scheduled if pd.isna(step.result_ns) else step.result_ns
+    prefills, decodes = step.num_prefill_requests, step.num_decode_requests
+    arguments: Event = {
+        "step": step.step,
+        "prefill tokens": step.num_prefill_tokens,
+        "prefill requests": prefills,
+        "decode requests": decodes,
+        "kv tokens": step.kv_tokens,
+    }
+    if isinstance(step.graph_mode, str):
+        arguments["graph"] = step.graph_mode
+    if batch is not None:
+        arguments["batch"] = batch
+    name, when = "prefill step" if prefills else "decode step", begin / 1000
+    common = {"pid": process, "tid": 1 + number % 2, "cat": "step", "ts": when}
+    took, to_schedule = max(end - begin, 0) / 1000, max(scheduled - begin, 0) / 1000
+    yield {"ph": "X", "name": name, **common, "dur": took, "args": arguments}
+    yield {"ph": "X", "name": "schedule", **common, "dur": to_schedule}
+    held = {"prefill": prefills, "decode": decodes}
+    yield {"ph": "C", "pid": process, "name": "requests in the batch", "ts": when, "args": held}
 
 
 def _batch_texts(batches: pd.DataFrame | None) -> dict[int, str]:
@@ -122,44 +85,25 @@ def _batch_texts(batches: pd.DataFrame | None) -> dict[int, str]:
         return {}
     ordered = batches.sort_values(["step", "request_id"], kind="stable")
     entry = ordered["request_id"].astype(str) + ":" + ordered["num_scheduled_tokens"].astype(str)
-    step = ordered["step"].to_numpy()
-    starts = (
-        np.flatnonzero(np.r_[True, step[1:] != step[:-1]]) if len(step) else np.zeros(0, dtype=int)
-    )
-    ends = np.r_[starts[1:], len(step)]
-    texts = entry.tolist()
+    texts, (steps, begins) = entry.tolist(), np.unique(ordered["step"], return_index=True)
+    ends = [*begins[1:], len(texts)]
     return {
-        int(step[begin]): " ".join(texts[begin:end])
-        for begin, end in zip(starts, ends, strict=True)
+        int(step): " ".join(texts[begin:end])
+        for step, begin, end in zip(steps, begins, ends, strict=True)
     }
 
 
 def _requests(run: AlignedRun, process: int) -> Iterator[Event]:
     grid = run.grid
-    columns = (
-        grid.request_id,
-        grid.arrival_ns,
-        run.first_ns,
-        run.last_ns,
-        grid.prefill_tokens,
-        grid.tokens,
-    )
+    columns = (grid.request_id, grid.arrival_ns, run.first_ns, run.last_ns)
     for request, arrival, first, last, prompt, tokens in zip(
-        *(column.tolist() for column in columns), strict=True
+        *(column.tolist() for column in (*columns, grid.prefill_tokens, grid.tokens)), strict=True
     ):
         common = {"pid": process, "tid": 0, "cat": "request", "id": f"{process}.{request}"}
+        ttft_ms = (first - arrival) / 1e6
+        about = {"prompt tokens": prompt, "output tokens": tokens, "TTFT ms": ttft_ms}
         whole = f"request {request}"
-        yield {
-            "ph": "b",
-            "name": whole,
-            "ts": arrival / 1000,
-            **common,
-            "args": {
-                "prompt tokens": prompt,
-                "output tokens": tokens,
-                "TTFT ms": (first - arrival) / 1e6,
-            },
-        }
+        yield {"ph": "b", "name": whole, "ts": arrival / 1000, **common, "args": about}
         yield {"ph": "b", "name": "to first token", "ts": arrival / 1000, **common}
         yield {"ph": "e", "name": "to first token", "ts": first / 1000, **common}
         yield {"ph": "b", "name": "decode", "ts": first / 1000, **common}
