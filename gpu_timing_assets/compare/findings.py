@@ -5,32 +5,19 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from gpu_timing_assets.compare.explain.attribution import ATTRIBUTION, attribute
-from gpu_timing_assets.compare.explain.batch_agreement import (
-    BATCH_AGREEMENT,
-    FIRST_DIFFERENCE,
+from gpu_timing_assets.compare.explain import (
+    attribution,
     batch_agreement,
-)
-from gpu_timing_assets.compare.explain.distances import DISTANCES, distribution_distances
-from gpu_timing_assets.compare.explain.grouped import GROUPED_ERRORS, grouped_errors
-from gpu_timing_assets.compare.explain.host_speed import HOST_SPEED, host_speed
-from gpu_timing_assets.compare.explain.over_time import LOAD_OVER_TIME, load_over_time
-from gpu_timing_assets.compare.explain.phases import PHASES, phase_errors
-from gpu_timing_assets.compare.explain.request_pairs import (
-    REQUEST_PAIRS,
+    distances,
+    grouped,
+    host_speed,
+    over_time,
+    phases,
     request_pairs,
-    request_table,
-    requests_with,
 )
+from gpu_timing_assets.compare.gate import completeness
 from gpu_timing_assets.compare.gate.align import Aligned
-from gpu_timing_assets.compare.gate.completeness import (
-    COMPLETENESS,
-    EXCLUDED,
-    completeness,
-    excluded_requests,
-)
-from gpu_timing_assets.compare.judge.statistics import REAL_RUNS, real_run_table
-from gpu_timing_assets.compare.judge.verdict import VERDICT, judge, verdict_table
+from gpu_timing_assets.compare.judge import statistics, verdict
 from gpu_timing_assets.compare.result_table import ResultTable
 from gpu_timing_assets.config.comparison import ComparisonPreset
 from gpu_timing_assets.core.comparison import VerdictRow
@@ -61,22 +48,23 @@ def judge_and_explain(
     aligned: Aligned, metrics: Sequence[Metric], preset: ComparisonPreset, *, judged: str
 ) -> Findings:
     objective = Objective(preset.ttft_objective_ms, preset.tpot_objective_ms)
-    rows = judge(aligned, metrics, objective, preset)
-    batches, first_difference = batch_agreement(aligned)
+    rows = verdict.judge(aligned, metrics, objective, preset)
+    batches, first_difference = batch_agreement.batch_agreement(aligned)
+    requests = request_pairs.request_table(aligned, metrics)
     tables = {
-        VERDICT: verdict_table(rows),
-        REAL_RUNS: real_run_table(aligned, metrics, objective),
-        DISTANCES: distribution_distances(aligned, metrics),
-        REQUEST_PAIRS: request_pairs(aligned, metrics),
-        requests_with(metrics): request_table(aligned, metrics),
-        PHASES: phase_errors(aligned),
-        GROUPED_ERRORS: grouped_errors(aligned, metrics),
-        ATTRIBUTION: attribute(aligned, metrics, objective),
-        BATCH_AGREEMENT: batches,
-        FIRST_DIFFERENCE: first_difference,
-        HOST_SPEED: host_speed(aligned, judged),
-        LOAD_OVER_TIME: load_over_time(aligned),
-        COMPLETENESS: completeness(aligned),
-        EXCLUDED: excluded_requests(aligned),
+        verdict.VERDICT: verdict.VERDICT.frame(vars(row) for row in rows),
+        statistics.REAL_RUNS: statistics.real_run_table(aligned, metrics, objective),
+        distances.DISTANCES: distances.distribution_distances(aligned, metrics),
+        request_pairs.REQUEST_PAIRS: request_pairs.request_pairs(aligned, metrics),
+        request_pairs.requests_with(metrics): requests,
+        phases.PHASES: phases.phase_errors(aligned),
+        grouped.GROUPED_ERRORS: grouped.grouped_errors(aligned, metrics),
+        attribution.ATTRIBUTION: attribution.attribute(aligned, metrics, objective),
+        batch_agreement.BATCH_AGREEMENT: batches,
+        batch_agreement.FIRST_DIFFERENCE: first_difference,
+        host_speed.HOST_SPEED: host_speed.host_speed(aligned, judged),
+        over_time.LOAD_OVER_TIME: over_time.load_over_time(aligned),
+        completeness.COMPLETENESS: completeness.completeness(aligned),
+        completeness.EXCLUDED: completeness.excluded_requests(aligned),
     }
     return Findings(judged, tuple(metrics), tuple(rows), tables)

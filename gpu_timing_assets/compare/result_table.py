@@ -38,9 +38,8 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
 
 SIMULATION = Column("simulation", "short name of the simulation: its predictor")
 METRIC = Column("metric", "a metric's name: see the rows of the table `metrics`")
-STATISTIC = Column(
-    "statistic", "mean, percentile (linear interpolation between order statistics) or rate"
-)
+STATISTIC = Column("statistic", "mean, percentile (linear between order statistics) or rate")
+OF_STATISTIC = (SIMULATION, METRIC, STATISTIC)
 ERROR_PCT = Column("error_pct", "100 · (simulated − real) / real", "%")
 RUN_ID = Column("run_id", "the run")
 SIDE = Column("side", "real or simulated")

@@ -15,14 +15,7 @@ import pandas as pd
 
 from gpu_timing_assets.compare.gate.align import Aligned, AlignedRun
 from gpu_timing_assets.compare.judge.statistics import error_pct, run_statistics
-from gpu_timing_assets.compare.result_table import (
-    ERROR_PCT,
-    METRIC,
-    SIMULATION,
-    STATISTIC,
-    Column,
-    ResultTable,
-)
+from gpu_timing_assets.compare.result_table import ERROR_PCT, OF_STATISTIC, Column, ResultTable
 from gpu_timing_assets.core.run import SimRunMeta
 from gpu_timing_assets.metrics.metric import Metric, Objective
 from gpu_timing_assets.metrics.registry import latencies
@@ -33,20 +26,9 @@ LAYER_OF_SUBSTITUTION = {"recorded_batches": SCHEDULER, "recorded_step_times": T
 ATTRIBUTION = ResultTable(
     "attribution",
     (
-        SIMULATION,
-        METRIC,
-        STATISTIC,
-        Column(
-            "layer",
-            "what the share is attributed to; not separated where a substituted simulation is "
-            "missing",
-        ),
-        Column(
-            "share_pct",
-            "part of the error that goes when what the real engine did is put in place of the "
-            "layer, in percent of the real value; the layers sum to error_pct",
-            "%",
-        ),
+        *OF_STATISTIC,
+        Column("layer", "what the share is attributed to"),
+        Column("share_pct", "the layer's part of error_pct, to which the layers sum", "%"),
         Column("substituted_error_pct", "error that is left with the layer substituted", "%"),
         ERROR_PCT,
     ),
@@ -115,12 +97,12 @@ def _time_model(run: AlignedRun) -> tuple[str, str | None] | None:
     return (meta.simulator, meta.predictor) if isinstance(meta, SimRunMeta) else None
 
 
-def layer_sentence(table: pd.DataFrame, simulation: str, metrics: Iterable[Metric]) -> str | None:
-    """Which layer holds most of the error, counted over the statistics of the latencies; `None`
-    without substitutions.
+def layer_sentence(shares: pd.DataFrame, metrics: Iterable[Metric]) -> str | None:
+    """Which layer holds most of one simulation's error, counted over the statistics of the
+    latencies; `None` without substitutions.
     """
     names = [metric.name for metric in latencies(metrics)]
-    chosen = table[(table["simulation"] == simulation) & table["metric"].isin(names)]
+    chosen = shares[shares["metric"].isin(names)]
     if chosen.empty:
         return None
     largest = largest_layers(chosen)["layer"].value_counts()

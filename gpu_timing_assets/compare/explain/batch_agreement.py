@@ -23,10 +23,7 @@ BATCH_AGREEMENT = ResultTable(
         Column("other", "name of the simulation, or real"),
         Column("real_steps", "steps with requests in the real run", "steps"),
         Column("other_steps", "steps with requests in the other", "steps"),
-        Column(
-            "first_different_step",
-            "first step, counted from 0, with other requests or token counts; empty if none",
-        ),
+        Column("first_different_step", "first step that differs, from 0; empty if none"),
     ),
 )
 FIRST_DIFFERENCE = ResultTable(

@@ -17,18 +17,9 @@ DISTANCES = ResultTable(
     (
         SIMULATION,
         METRIC,
-        Column(
-            "ks",
-            "Kolmogorov–Smirnov: largest distance between the distribution functions, "
-            "mean over the real runs",
-            "share of 1",
-        ),
+        Column("ks", "Kolmogorov–Smirnov distance, mean over the real runs", "share of 1"),
         Column("ks_noise", "the largest of that between two real runs", "share of 1"),
-        Column(
-            "wasserstein_ms",
-            "Wasserstein-1: mean distance between equal quantiles, mean over the real runs",
-            "ms",
-        ),
+        Column("wasserstein_ms", "Wasserstein-1 distance, mean over the real runs", "ms"),
         Column("wasserstein_noise_ms", "the largest of that between two real runs", "ms"),
     ),
 )

@@ -23,11 +23,7 @@ GROUPED_ERRORS = ResultTable(
     "grouped_errors",
     (
         SIMULATION,
-        Column(
-            "grouped_by",
-            "what the requests are grouped by: fifths of the requests, or tenths of the time of "
-            "arrival",
-        ),
+        Column("grouped_by", "fifths of the requests by this, or tenths of the time of arrival"),
         Column("group", "number of the group, ascending"),
         Column("low", "smallest value in the group", "as grouped_by"),
         Column("high", "largest value in the group", "as grouped_by"),
@@ -36,11 +32,7 @@ GROUPED_ERRORS = ResultTable(
         Column("real_ms", "mean over the group's requests and the real runs", "ms"),
         Column("simulated_ms", "mean over the group's requests", "ms"),
         ERROR_PCT,
-        Column(
-            "noise_pct",
-            "largest difference between two real runs of the group's mean, of their mean",
-            "%",
-        ),
+        Column("noise_pct", "largest difference between two real runs, of their mean", "%"),
     ),
 )
 

@@ -19,11 +19,7 @@ HOST_SPEED = ResultTable(
         Column("steps", "its steps of a size that the simulation has too", "steps"),
         Column("real_us", "median time to schedule one of them", "µs"),
         Column("profiled_us", "median of what the bundle says of the same steps", "µs"),
-        Column(
-            "host_time_ratio",
-            "median over the steps of real / profiled: above 1 the host was slower than when it "
-            "was profiled",
-        ),
+        Column("host_time_ratio", "median of real / profiled: above 1 the host was slower"),
     ),
 )
 SIZE_EDGES = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 1 << 30)

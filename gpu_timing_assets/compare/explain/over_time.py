@@ -15,11 +15,7 @@ LOAD_OVER_TIME = ResultTable(
         SIDE,
         Column("time_s", "middle of the window, since the run's start", "s"),
         Column("running_requests", "arrived and not finished, mean over the window", "requests"),
-        Column(
-            "batch_size",
-            "requests in a step, mean over the steps scheduled in the window; empty if none was",
-            "requests",
-        ),
+        Column("batch_size", "mean over the steps scheduled in the window, if any", "requests"),
     ),
 )
 

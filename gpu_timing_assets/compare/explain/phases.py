@@ -14,19 +14,12 @@ PHASES = ResultTable(
     "phases",
     (
         SIMULATION,
-        Column(
-            "phase",
-            "prefill: planned arrival → first token; decode: first → last token; total: E2E",
-        ),
+        Column("phase", "prefill: arrival → first token; decode: first → last token; total: both"),
         Column("real_ms", "mean over requests and real runs", "ms"),
         Column("simulated_ms", "mean over requests", "ms"),
         Column("error_ms", "simulated − real", "ms"),
         ERROR_PCT,
-        Column(
-            "contribution_pct",
-            "error_ms in percent of the real E2E: prefill + decode = total",
-            "%",
-        ),
+        Column("contribution_pct", "error_ms in percent of the real total", "%"),
         Column("noise_pct", "largest difference between two real runs, of their mean", "%"),
     ),
 )

@@ -17,9 +17,7 @@ REQUEST_PAIRS = ResultTable(
         SIMULATION,
         METRIC,
         Column("requests", "requests that have the metric", "requests"),
-        Column(
-            "bias_ms", "mean over requests of simulated − real (real: mean over the runs)", "ms"
-        ),
+        Column("bias_ms", "mean over requests of simulated − real (mean of the runs)", "ms"),
         Column("bias_pct", "mean over requests of 100 · (simulated − real) / real", "%"),
         Column("mape_pct", "mean over requests of the absolute percentage", "%"),
         Column("mape_noise_pct", "the largest of that between two real runs", "%"),

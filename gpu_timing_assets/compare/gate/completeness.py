@@ -16,11 +16,7 @@ COMPLETENESS = ResultTable(
         Column("compared_requests", "requests that are ok in every run", "requests"),
         Column("planned_tokens", "output tokens asked for", "tokens"),
         Column("made_tokens", "output tokens made", "tokens"),
-        Column(
-            "compared_tokens",
-            "output tokens compared: the fewest that the real runs made, per request",
-            "tokens",
-        ),
+        Column("compared_tokens", "the fewest that the real runs made, per request", "tokens"),
     ),
 )
 EXCLUDED = ResultTable(
@@ -59,12 +55,6 @@ def excluded_requests(aligned: Aligned) -> pd.DataFrame:
         for failed in run.requests.loc[run.requests["status"] != "ok"].to_dict("records"):
             parts = [failed.get("error_type"), failed.get("error_msg")]
             reason = ": ".join(str(part) for part in parts if isinstance(part, str)) or "failed"
-            rows.append(
-                dict(
-                    request_id=failed["request_id"],
-                    run_id=run.meta.run_id,
-                    side=run.side,
-                    reason=reason,
-                )
-            )
+            where = dict(run_id=run.meta.run_id, side=run.side)
+            rows.append(dict(request_id=failed["request_id"], **where, reason=reason))
     return EXCLUDED.frame(rows)

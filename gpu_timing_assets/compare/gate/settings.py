@@ -28,11 +28,7 @@ PARITY = ResultTable(
         Column("knob", "identity or resolved setting"),
         Column("value", "its value in this run"),
         Column("first_real_run", "its value in the first real run"),
-        Column(
-            "parity",
-            "equal; refuses (the comparison); listed (may differ); not held against (recorded on "
-            "one side only)",
-        ),
+        Column("parity", "equal, refuses, listed (may differ), not held against (one side only)"),
     ),
 )
 _ABSENT = object()

@@ -4,19 +4,10 @@ is good enough.
 
 from collections.abc import Sequence
 
-import pandas as pd
-
 from gpu_timing_assets.compare.gate.align import Aligned
 from gpu_timing_assets.compare.judge.bootstrap import error_intervals
 from gpu_timing_assets.compare.judge.statistics import error_pct, noise_pct, run_statistics
-from gpu_timing_assets.compare.result_table import (
-    ERROR_PCT,
-    METRIC,
-    SIMULATION,
-    STATISTIC,
-    Column,
-    ResultTable,
-)
+from gpu_timing_assets.compare.result_table import ERROR_PCT, OF_STATISTIC, Column, ResultTable
 from gpu_timing_assets.config.comparison import ComparisonPreset
 from gpu_timing_assets.core.comparison import BELOW_NOISE, FAIL, PASS, UNDEFINED, WARN, VerdictRow
 from gpu_timing_assets.metrics.metric import Metric, Objective
@@ -24,30 +15,15 @@ from gpu_timing_assets.metrics.metric import Metric, Objective
 VERDICT = ResultTable(
     "verdict",
     (
-        SIMULATION,
-        METRIC,
-        STATISTIC,
+        *OF_STATISTIC,
         Column("unit", "unit of real and simulated"),
         Column("real", "mean over the real runs of each run's own statistic", "unit"),
         Column("simulated", "the simulation's statistic", "unit"),
         ERROR_PCT,
-        Column(
-            "low_pct",
-            "lower end of the error's bootstrap interval (requests with their tokens, and runs, "
-            "resampled)",
-            "%",
-        ),
+        Column("low_pct", "lower end of the error's bootstrap interval", "%"),
         Column("high_pct", "upper end of the error's bootstrap interval", "%"),
-        Column(
-            "noise_pct",
-            "largest difference between two real runs by the same statistic, of their mean",
-            "%",
-        ),
-        Column(
-            "verdict",
-            "below noise if |error| ≤ noise, else pass, warn or fail by the preset's bounds; "
-            "undefined without an error",
-        ),
+        Column("noise_pct", "largest difference between two real runs, of their mean", "%"),
+        Column("verdict", "below noise, pass, warn, fail, or undefined without an error"),
     ),
 )
 
@@ -101,7 +77,3 @@ def judge(
                     )
                 )
     return rows
-
-
-def verdict_table(rows: Sequence[VerdictRow]) -> pd.DataFrame:
-    return VERDICT.frame(vars(row) for row in rows)

@@ -6,11 +6,8 @@ from typing import Any
 import pandas as pd
 
 from gpu_timing_assets.compare.caveats import Caveats
-from gpu_timing_assets.compare.explain.attribution import ATTRIBUTION, layer_sentence
+from gpu_timing_assets.compare.explain import attribution, distances, host_speed, phases
 from gpu_timing_assets.compare.explain.batch_agreement import BATCH_AGREEMENT
-from gpu_timing_assets.compare.explain.distances import DISTANCES
-from gpu_timing_assets.compare.explain.host_speed import HOST_SPEED
-from gpu_timing_assets.compare.explain.phases import PHASES
 from gpu_timing_assets.compare.explain.request_pairs import REQUEST_PAIRS
 from gpu_timing_assets.compare.findings import Findings
 from gpu_timing_assets.compare.gate.align import Aligned
@@ -60,14 +57,16 @@ def report_content(
         "beside": _lines(findings, findings.verdicts),
         "counts": verdict_counts(judged),
         "headline": headline(judged),
-        "phases": _rows(findings.of_judged(PHASES)),
-        "distances": _rows(findings.of_judged(DISTANCES)),
+        "phases": _rows(findings.of_judged(phases.PHASES)),
+        "distances": _rows(findings.of_judged(distances.DISTANCES)),
         "pairs": _rows(findings.of_judged(REQUEST_PAIRS)),
-        "attribution": _attribution(findings.of_judged(ATTRIBUTION)),
-        "layers": layer_sentence(findings.tables[ATTRIBUTION], findings.judged, findings.metrics),
+        "attribution": _attribution(findings.of_judged(attribution.ATTRIBUTION)),
+        "layers": attribution.layer_sentence(
+            findings.of_judged(attribution.ATTRIBUTION), findings.metrics
+        ),
         "agreement": _rows(findings.tables[BATCH_AGREEMENT]),
         "difference": first_difference(findings),
-        "hosts": _rows(findings.tables[HOST_SPEED]),
+        "hosts": _rows(findings.tables[host_speed.HOST_SPEED]),
         "completeness": _rows(findings.tables[COMPLETENESS]),
         "excluded": _rows(findings.tables[EXCLUDED]),
         "parity": _rows(parity[parity["parity"].isin(["refuses", "listed"])]),

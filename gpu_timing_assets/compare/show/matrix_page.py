@@ -8,19 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from gpu_timing_assets.compare.show import pages
 from gpu_timing_assets.compare.show.charts import (
     error_against_load,
     error_against_noise,
     heat_map,
 )
 from gpu_timing_assets.compare.show.figure import Figure
-from gpu_timing_assets.compare.show.pages import (
-    inline_script,
-    script_json,
-    templates,
-    themes_json,
-    vega_bundle,
-)
 from gpu_timing_assets.metrics.metric import Metric
 
 
@@ -39,8 +33,8 @@ def write_matrix_page(
     """`rows`: one a comparison; `errors`: one a comparison, simulation, metric and statistic."""
     columns = headline_columns(metrics)
     figures = _figures(errors, [f"{metric} {name}" for metric, name in columns])
-    bundle = vega_bundle() if figures else ""
-    page = templates().get_template("fidelity_matrix.html.j2")
+    bundle = pages.vega_bundle() if figures else ""
+    page = pages.templates().get_template("fidelity_matrix.html.j2")
     text = page.render(
         rows=rows,
         medians={
@@ -49,9 +43,11 @@ def write_matrix_page(
             if name == "p50"
         },
         figures=figures,
-        bundle=inline_script(bundle),
-        specifications=script_json({figure.name: figure.specification() for figure in figures}),
-        themes=themes_json(),
+        bundle=pages.inline_script(bundle),
+        specifications=pages.script_json(
+            {figure.name: figure.specification() for figure in figures}
+        ),
+        themes=pages.themes_json(),
     )
     path.write_text(text, encoding="utf-8")
 

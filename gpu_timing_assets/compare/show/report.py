@@ -13,6 +13,7 @@ import vl_convert
 from gpu_timing_assets.compare.caveats import Caveats
 from gpu_timing_assets.compare.findings import Findings
 from gpu_timing_assets.compare.gate.align import Aligned
+from gpu_timing_assets.compare.show import pages
 from gpu_timing_assets.compare.show.charts import (
     attribution,
     cdf,
@@ -25,13 +26,6 @@ from gpu_timing_assets.compare.show.charts import (
 )
 from gpu_timing_assets.compare.show.content import report_content
 from gpu_timing_assets.compare.show.figure import Figure
-from gpu_timing_assets.compare.show.pages import (
-    inline_script,
-    script_json,
-    templates,
-    themes_json,
-    vega_bundle,
-)
 from gpu_timing_assets.compare.show.theme import theme
 from gpu_timing_assets.config.comparison import ComparisonPreset
 from gpu_timing_assets.core.comparison import REPORT_FILE, SUMMARY_FILE
@@ -53,16 +47,16 @@ def write_report(
     """
     content = report_content(comparison_id, aligned, findings, preset, known)
     drawn = figures(aligned, findings, preset)
-    bundle, pages = vega_bundle(), templates()
-    page = pages.get_template("report.html.j2").render(
+    bundle, made = pages.vega_bundle(), pages.templates()
+    page = made.get_template("report.html.j2").render(
         **content,
         figures=drawn,
-        themes=themes_json(),
-        bundle=inline_script(bundle),
-        specifications=script_json({figure.name: figure.specification() for figure in drawn}),
+        themes=pages.themes_json(),
+        bundle=pages.inline_script(bundle),
+        specifications=pages.script_json({figure.name: figure.specification() for figure in drawn}),
     )
     (directory / REPORT_FILE).write_text(page, encoding="utf-8")
-    summary = pages.overlay(autoescape=False).get_template("summary.md.j2").render(**content)
+    summary = made.overlay(autoescape=False).get_template("summary.md.j2").render(**content)
     (directory / SUMMARY_FILE).write_text(summary, encoding="utf-8")
     _write_figures(directory / "figs", drawn, bundle)
 
@@ -90,14 +84,14 @@ def figures(aligned: Aligned, findings: Findings, preset: ComparisonPreset) -> l
 def _write_figures(directory: Path, drawn: Sequence[Figure], bundle: str) -> None:
     directory.mkdir()
     (directory / BUNDLE_FILE).write_text(bundle, encoding="utf-8")
-    template = templates().get_template("figure.html.j2")
+    template = pages.templates().get_template("figure.html.j2")
     for figure in drawn:
         specification = figure.specification()
         page = template.render(
             figure=figure,
             bundle_file=BUNDLE_FILE,
-            themes=themes_json(),
-            specifications=script_json({figure.name: specification}),
+            themes=pages.themes_json(),
+            specifications=pages.script_json({figure.name: specification}),
         )
         (directory / f"{figure.name}.html").write_text(page, encoding="utf-8")
         drawing = vl_convert.vegalite_to_svg(

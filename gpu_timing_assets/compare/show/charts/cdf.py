@@ -6,15 +6,9 @@ import pandas as pd
 
 from gpu_timing_assets.compare.findings import Findings
 from gpu_timing_assets.compare.gate.align import Aligned
+from gpu_timing_assets.compare.show import theme
 from gpu_timing_assets.compare.show.charts.quantiles import quantile_curves
 from gpu_timing_assets.compare.show.figure import Figure
-from gpu_timing_assets.compare.show.theme import (
-    REAL,
-    records,
-    series_colour,
-    series_dash,
-    value_scale,
-)
 from gpu_timing_assets.metrics.metric import Distribution
 from gpu_timing_assets.metrics.registry import latencies
 
@@ -41,15 +35,15 @@ def _panel(aligned: Aligned, metric: Distribution) -> alt.TopLevelMixin | None:
     real, simulated = found
     labels = [run.label for run in aligned.simulated]
     band = pd.DataFrame(
-        {"share": levels, "low": real.min(axis=0), "high": real.max(axis=0), "series": REAL}
+        {"share": levels, "low": real.min(axis=0), "high": real.max(axis=0), "series": theme.REAL}
     )
     lines = pd.concat(
         [
             pd.DataFrame({"share": levels, "value": values, "series": label})
-            for label, values in {REAL: real.mean(axis=0), **simulated}.items()
+            for label, values in {theme.REAL: real.mean(axis=0), **simulated}.items()
         ]
     )
-    scale = value_scale(lines["value"].to_numpy())
+    scale = theme.value_scale(lines["value"].to_numpy())
     share = alt.Y(
         "share:Q",
         title=f"share of {metric.share_of}",
@@ -59,15 +53,15 @@ def _panel(aligned: Aligned, metric: Distribution) -> alt.TopLevelMixin | None:
     low, value = (
         alt.X(f"{name}:Q", scale=scale, title=f"{metric.name} (ms)") for name in ("low", "value")
     )
-    colour = series_colour(labels, line=True)
-    area = alt.Chart(records(band)).mark_area(opacity=0.22, orient="horizontal")
-    curves = alt.Chart(records(lines)).mark_line(strokeWidth=2, interpolate="linear")
+    colour = theme.series_colour(labels, line=True)
+    area = alt.Chart(theme.records(band)).mark_area(opacity=0.22, orient="horizontal")
+    curves = alt.Chart(theme.records(lines)).mark_line(strokeWidth=2, interpolate="linear")
     layers = area.encode(y=share, x=low, x2="high:Q", color=colour) + curves.encode(
         y=share,
         x=value,
         order="share:Q",
         color=colour,
-        strokeDash=series_dash(labels),
+        strokeDash=theme.series_dash(labels),
         tooltip=[
             "series:N",
             alt.Tooltip("value:Q", format=".4g"),

@@ -5,14 +5,8 @@ import numpy as np
 import pandas as pd
 
 from gpu_timing_assets.compare.findings import Findings
+from gpu_timing_assets.compare.show import theme
 from gpu_timing_assets.compare.show.figure import Figure
-from gpu_timing_assets.compare.show.theme import (
-    ERROR_TOOLTIP,
-    NOISE_TOOLTIP,
-    records,
-    verdict_colour,
-    verdict_shape,
-)
 from gpu_timing_assets.config.comparison import ComparisonPreset
 
 
@@ -39,7 +33,9 @@ def _chart(frame: pd.DataFrame, preset: ComparisonPreset) -> alt.TopLevelMixin:
     scale = alt.Scale(domain=[-reach, reach], nice=False)
     y = alt.Y("key:N", sort=frame["key"].tolist(), title=None, axis=alt.Axis(grid=False))
     base = alt.Chart(
-        records(frame[["key", "error_pct", "low_pct", "high_pct", "noise_pct", "minus", "verdict"]])
+        theme.records(
+            frame[["key", "error_pct", "low_pct", "high_pct", "noise_pct", "minus", "verdict"]]
+        )
     )
     noise = base.mark_bar(opacity=0.35, height=11).encode(
         y=y,
@@ -54,9 +50,9 @@ def _chart(frame: pd.DataFrame, preset: ComparisonPreset) -> alt.TopLevelMixin:
     dots = base.mark_point(filled=True, size=80, opacity=1).encode(
         y=y,
         x=alt.X("error_pct:Q", scale=scale),
-        color=verdict_colour(),
-        shape=verdict_shape(),
-        tooltip=["key:N", ERROR_TOOLTIP, low, high, NOISE_TOOLTIP, "verdict:N"],
+        color=theme.verdict_colour(),
+        shape=theme.verdict_shape(),
+        tooltip=["key:N", theme.ERROR_TOOLTIP, low, high, theme.NOISE_TOOLTIP, "verdict:N"],
     )
     return (noise + _bounds(preset, scale) + lines + dots).properties(
         width=820, height=alt.Step(19)
@@ -68,7 +64,7 @@ def _bounds(preset: ComparisonPreset, scale: alt.Scale) -> alt.Chart:
     bounds = pd.DataFrame({"at": at, "kind": ["warn", "pass", "zero", "pass", "warn"]})
     dashes = alt.Scale(domain=["zero", "pass", "warn"], range=[[1, 0], [4, 3], [1, 3]])
     return (
-        alt.Chart(records(bounds))
+        alt.Chart(theme.records(bounds))
         .mark_rule(opacity=0.7)
         .encode(
             x=alt.X("at:Q", scale=scale),

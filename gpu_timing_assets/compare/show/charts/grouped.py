@@ -5,14 +5,8 @@ import pandas as pd
 
 from gpu_timing_assets.compare.explain.grouped import GROUPED_ERRORS, TIME
 from gpu_timing_assets.compare.findings import Findings
+from gpu_timing_assets.compare.show import theme
 from gpu_timing_assets.compare.show.figure import Figure
-from gpu_timing_assets.compare.show.theme import (
-    DASHES,
-    ERROR_TOOLTIP,
-    NOISE_TOOLTIP,
-    records,
-    value_scale,
-)
 from gpu_timing_assets.metrics.registry import request_latencies
 
 COLUMNS = ["middle", "low", "high", "requests", "metric", "error_pct", "noise_pct"]
@@ -39,21 +33,28 @@ def figure(findings: Findings) -> Figure:
 
 def _panel(points: pd.DataFrame, grouped_by: str, names: list[str]) -> alt.TopLevelMixin:
     by_time = alt.Scale(zero=False, nice=False, padding=8)
-    scale = by_time if grouped_by == TIME else value_scale(points["middle"].to_numpy())
-    base = alt.Chart(records(points)).encode(
+    scale = by_time if grouped_by == TIME else theme.value_scale(points["middle"].to_numpy())
+    base = alt.Chart(theme.records(points)).encode(
         x=alt.X("middle:Q", title=grouped_by, scale=scale),
         y=alt.Y("error_pct:Q", title="error of the mean (%)"),
         color=alt.Color(
             "metric:N", scale=alt.Scale(domain=names), legend=alt.Legend(symbolSize=90)
         ),
     )
-    dashes = alt.Scale(domain=names, range=DASHES[: len(names)])
+    dashes = alt.Scale(domain=names, range=theme.DASHES[: len(names)])
     lines = base.mark_line(strokeWidth=2).encode(
         strokeDash=alt.StrokeDash("metric:N", scale=dashes)
     )
     dots = base.mark_point(filled=True, size=50, opacity=1).encode(
         shape=alt.Shape("metric:N", legend=None, scale=alt.Scale(domain=names)),
-        tooltip=["metric:N", "requests:Q", "low:Q", "high:Q", ERROR_TOOLTIP, NOISE_TOOLTIP],
+        tooltip=[
+            "metric:N",
+            "requests:Q",
+            "low:Q",
+            "high:Q",
+            theme.ERROR_TOOLTIP,
+            theme.NOISE_TOOLTIP,
+        ],
     )
-    at_zero = alt.Chart(records(pd.DataFrame({"at": [0.0]}))).mark_rule(opacity=0.7)
+    at_zero = alt.Chart(theme.records(pd.DataFrame({"at": [0.0]}))).mark_rule(opacity=0.7)
     return (at_zero.encode(y="at:Q") + lines + dots).properties(width=440, height=170)
