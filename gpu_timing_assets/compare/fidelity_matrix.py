@@ -41,6 +41,7 @@ from gpu_timing_assets.metrics.registry import all_metrics
 
 PAGE_FILE = "fidelity_matrix.html"
 CURRENT, STALE, MISSING, REFUSED = "current", "stale", "missing", "refused"
+COUNTED = {"passed": PASS, "below_noise": BELOW_NOISE, "warned": WARN, "failed": FAIL}
 ERROR_COLUMNS = (
     *("comparison_id", "simulation", "metric", "statistic", "error_pct", "low_pct", "high_pct"),
     *("noise_pct", "verdict", "mean_running_requests"),
@@ -79,15 +80,11 @@ def build(data: DataRoot, out: Path) -> MatrixResult:
 
 
 def _errors(finished: Sequence[ComparisonResult]) -> pd.DataFrame:
-    rows = [
-        {
-            "comparison_id": result.meta.run_id,
-            **vars(row),
-            "mean_running_requests": result.meta.mean_running_requests,
-        }
-        for result in finished
-        for row in result.verdicts
-    ]
+    rows = []
+    for result in finished:
+        meta = result.meta
+        where = dict(comparison_id=meta.run_id, mean_running_requests=meta.mean_running_requests)
+        rows += [{**where, **vars(row)} for row in result.verdicts]
     return pd.DataFrame(rows, columns=list(ERROR_COLUMNS))
 
 
@@ -98,43 +95,33 @@ def _row(
     errors = {(row.metric, row.statistic): row.error_pct for row in result.judged_rows}
     return {
         "comparison_id": meta.run_id,
-        "workload_id": meta.workload_id,
-        "model": meta.model,
-        "hardware": meta.hardware,
-        "backend": meta.backend,
-        "state": state,
-        "why": why,
+        **_subject(meta.workload_id, meta.target, state, why),
         "judged_simulation": result.primary_simulation,
         "simulations": ", ".join(meta.simulations),
         "real_runs": len(meta.real_run_ids),
         "mean_running_requests": round(meta.mean_running_requests, 3),
-        "passed": counts.get(PASS, 0),
-        "below_noise": counts.get(BELOW_NOISE, 0),
-        "warned": counts.get(WARN, 0),
-        "failed": counts.get(FAIL, 0),
+        **{column: counts.get(verdict, 0) for column, verdict in COUNTED.items()},
         **{column: errors.get(key) for key, column in headline_columns(metrics).items()},
         "report": f"../comparisons/{result.directory.name}/{REPORT_FILE}",
     }
 
 
 def _absent_row(store: Store, subject: Subject, metrics: Sequence[Metric]) -> dict[str, Any]:
-    state, why = _why_absent(store, subject)
     return {
         "comparison_id": subject.comparison_id,
-        "workload_id": subject.workload_id,
-        "model": subject.target.model,
-        "hardware": subject.target.hardware,
-        "backend": subject.target.backend,
-        "state": state,
-        "why": why,
+        **_subject(subject.workload_id, subject.target, *_why_absent(store, subject)),
         "judged_simulation": None,
         "simulations": "",
         "real_runs": 0,
         "mean_running_requests": None,
-        **dict.fromkeys(("passed", "below_noise", "warned", "failed"), 0),
+        **dict.fromkeys(COUNTED, 0),
         **dict.fromkeys(headline_columns(metrics).values()),
         "report": None,
     }
+
+
+def _subject(workload_id: str, target: Target, state: str, why: str) -> dict[str, Any]:
+    return {"workload_id": workload_id, **vars(target), "state": state, "why": why}
 
 
 def _subjects(store: Store) -> list[Subject]:
@@ -184,11 +171,8 @@ def _state(store: Store, result: ComparisonResult) -> tuple[str, str]:
         return CURRENT, "the workload itself is not here: only the runs were checked"
     read = {entry.name for entry in meta.inputs}
     if gone := sorted(read - now - elsewhere):
-        return (
-            STALE,
-            f"{_names(gone)} would not be compared now (workload or settings changed): run "
-            "compare-runs",
-        )
+        why = "would not be compared now (workload or settings changed): run compare-runs"
+        return STALE, f"{_names(gone)} {why}"
     if new := sorted(now - read):
         return STALE, f"{_names(new)} came since: run compare-runs"
     return CURRENT, ""

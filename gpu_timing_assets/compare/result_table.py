@@ -32,6 +32,10 @@ class ResultTable:
         return pd.DataFrame(data, columns=names)
 
 
+def table(name: str, *columns: Column) -> ResultTable:
+    return ResultTable(name, columns)
+
+
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     frame.to_csv(path, index=False, lineterminator="\n", encoding="utf-8", float_format="%.9g")
 

@@ -27,6 +27,10 @@ from gpu_timing_assets.core.provenance import environment, git_state, utc_now
 from gpu_timing_assets.core.run import RUN_META_FILE, ComparedInput, ComparisonMeta, Completeness
 from gpu_timing_assets.metrics.registry import all_metrics
 
+WORK_AND_TARGET = {
+    *("model", "hardware", "backend", "workload_id", "workload_sha256", "workload_dir"),
+}
+
 
 def compare(config: ExperimentConfig, inputs: ComparisonInputs, out: Path) -> ComparisonResult:
     """See `gpu_timing_assets.compare.run`."""
@@ -78,22 +82,22 @@ def _run_meta(
     hosts = findings.tables[HOST_SPEED]
     return ComparisonMeta(
         run_id=comparison_id,
-        model=first.model,
-        hardware=first.hardware,
-        backend=first.backend,
-        workload_id=first.workload_id,
-        workload_sha256=first.workload_sha256,
+        **first.model_dump(include=WORK_AND_TARGET),
         started_at=started_at,
         ended_at=utc_now(),
         git_commit=commit,
         git_dirty=dirty,
         env=environment(),
-        workload_dir=first.workload_dir,
         primary_simulation=findings.judged,
         simulations=tuple(simulation.label for simulation in aligned.simulated),
         real_run_ids=tuple(real.run.meta.run_id for real in aligned.real),
         inputs=tuple(
-            _input(directory) for directory in (*inputs.real_run_dirs, *inputs.sim_run_dirs)
+            ComparedInput(
+                path=str(directory),
+                name=directory.name,
+                run_meta_sha256=file_sha256(directory / RUN_META_FILE),
+            )
+            for directory in (*inputs.real_run_dirs, *inputs.sim_run_dirs)
         ),
         overridden=known.overridden,
         listed_mismatches=known.listed,
@@ -105,12 +109,4 @@ def _run_meta(
         mean_running_requests=sum(running) / len(running),
         host_time_ratio=dict(zip(hosts["run_id"], hosts["host_time_ratio"], strict=True)),
         confidence_pct=config.comparison.confidence_pct,
-    )
-
-
-def _input(directory: Path) -> ComparedInput:
-    return ComparedInput(
-        path=str(directory),
-        name=directory.name,
-        run_meta_sha256=file_sha256(directory / RUN_META_FILE),
     )

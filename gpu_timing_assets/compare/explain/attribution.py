@@ -15,7 +15,7 @@ import pandas as pd
 
 from gpu_timing_assets.compare.gate.align import Aligned, AlignedRun
 from gpu_timing_assets.compare.judge.statistics import error_pct, run_statistics
-from gpu_timing_assets.compare.result_table import ERROR_PCT, OF_STATISTIC, Column, ResultTable
+from gpu_timing_assets.compare.result_table import ERROR_PCT, OF_STATISTIC, Column, table
 from gpu_timing_assets.core.run import SimRunMeta
 from gpu_timing_assets.metrics.metric import Metric, Objective
 from gpu_timing_assets.metrics.registry import latencies
@@ -23,15 +23,13 @@ from gpu_timing_assets.metrics.registry import latencies
 SCHEDULER, TIME_MODEL = "scheduler", "time model"
 REST, UNSEPARATED = "rest (latency to the client, interaction)", "not separated"
 LAYER_OF_SUBSTITUTION = {"recorded_batches": SCHEDULER, "recorded_step_times": TIME_MODEL}
-ATTRIBUTION = ResultTable(
+ATTRIBUTION = table(
     "attribution",
-    (
-        *OF_STATISTIC,
-        Column("layer", "what the share is attributed to"),
-        Column("share_pct", "the layer's part of error_pct, to which the layers sum", "%"),
-        Column("substituted_error_pct", "error that is left with the layer substituted", "%"),
-        ERROR_PCT,
-    ),
+    *OF_STATISTIC,
+    Column("layer", "what the share is attributed to"),
+    Column("share_pct", "the layer's part of error_pct, to which the layers sum", "%"),
+    Column("substituted_error_pct", "error that is left with the layer substituted", "%"),
+    ERROR_PCT,
 )
 
 

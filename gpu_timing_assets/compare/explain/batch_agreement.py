@@ -10,33 +10,29 @@ import pandas as pd
 
 from gpu_timing_assets.compare.gate.align import Aligned
 from gpu_timing_assets.compare.gate.load import Run
-from gpu_timing_assets.compare.result_table import Column, ResultTable
+from gpu_timing_assets.compare.result_table import Column, table
 
 ENTRY = ["request_id", "num_scheduled_tokens", "num_computed_tokens"]
 REAL_RUN = Column("real_run", "a real run")
 OTHER_RUN = Column("other_run", "the run held against it")
-BATCH_AGREEMENT = ResultTable(
+BATCH_AGREEMENT = table(
     "batch_agreement",
-    (
-        REAL_RUN,
-        OTHER_RUN,
-        Column("other", "name of the simulation, or real"),
-        Column("real_steps", "steps with requests in the real run", "steps"),
-        Column("other_steps", "steps with requests in the other", "steps"),
-        Column("first_different_step", "first step that differs, from 0; empty if none"),
-    ),
+    REAL_RUN,
+    OTHER_RUN,
+    Column("other", "name of the simulation, or real"),
+    Column("real_steps", "steps with requests in the real run", "steps"),
+    Column("other_steps", "steps with requests in the other", "steps"),
+    Column("first_different_step", "first step that differs, from 0; empty if none"),
 )
-FIRST_DIFFERENCE = ResultTable(
+FIRST_DIFFERENCE = table(
     "first_difference",
-    (
-        REAL_RUN,
-        OTHER_RUN,
-        Column("step", "first step that differs, from 0"),
-        Column("in_run", "whose batch this row is of"),
-        Column("request_id", "request in the batch"),
-        Column("num_scheduled_tokens", "its tokens in the step", "tokens"),
-        Column("num_computed_tokens", "its tokens computed before the step", "tokens"),
-    ),
+    REAL_RUN,
+    OTHER_RUN,
+    Column("step", "first step that differs, from 0"),
+    Column("in_run", "whose batch this row is of"),
+    Column("request_id", "request in the batch"),
+    Column("num_scheduled_tokens", "its tokens in the step", "tokens"),
+    Column("num_computed_tokens", "its tokens computed before the step", "tokens"),
 )
 
 

@@ -8,20 +8,18 @@ import pandas as pd
 from scipy import stats
 
 from gpu_timing_assets.compare.gate.align import Aligned
-from gpu_timing_assets.compare.result_table import METRIC, SIMULATION, Column, ResultTable
+from gpu_timing_assets.compare.result_table import METRIC, SIMULATION, Column, table
 from gpu_timing_assets.metrics.metric import Metric
 from gpu_timing_assets.metrics.registry import latencies
 
-DISTANCES = ResultTable(
+DISTANCES = table(
     "distances",
-    (
-        SIMULATION,
-        METRIC,
-        Column("ks", "Kolmogorov–Smirnov distance, mean over the real runs", "share of 1"),
-        Column("ks_noise", "the largest of that between two real runs", "share of 1"),
-        Column("wasserstein_ms", "Wasserstein-1 distance, mean over the real runs", "ms"),
-        Column("wasserstein_noise_ms", "the largest of that between two real runs", "ms"),
-    ),
+    SIMULATION,
+    METRIC,
+    Column("ks", "Kolmogorov–Smirnov distance, mean over the real runs", "share of 1"),
+    Column("ks_noise", "the largest of that between two real runs", "share of 1"),
+    Column("wasserstein_ms", "Wasserstein-1 distance, mean over the real runs", "ms"),
+    Column("wasserstein_noise_ms", "the largest of that between two real runs", "ms"),
 )
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from gpu_timing_assets.compare.gate.align import Aligned
 from gpu_timing_assets.compare.judge.statistics import error_pct, noise_pct
-from gpu_timing_assets.compare.result_table import ERROR_PCT, SIMULATION, Column, ResultTable
+from gpu_timing_assets.compare.result_table import ERROR_PCT, SIMULATION, Column, table
 from gpu_timing_assets.metrics.metric import Metric
 from gpu_timing_assets.metrics.registry import request_latencies
 from gpu_timing_assets.metrics.served import ServedRun
@@ -19,21 +19,19 @@ TIME_WINDOWS = 10
 LOAD, PROMPT, OUTPUT, TIME = (
     *("requests running at arrival", "prompt tokens", "output tokens", "arrival (s)"),
 )
-GROUPED_ERRORS = ResultTable(
+GROUPED_ERRORS = table(
     "grouped_errors",
-    (
-        SIMULATION,
-        Column("grouped_by", "fifths of the requests by this, or tenths of the time of arrival"),
-        Column("group", "number of the group, ascending"),
-        Column("low", "smallest value in the group", "as grouped_by"),
-        Column("high", "largest value in the group", "as grouped_by"),
-        Column("requests", "requests in the group that have the metric", "requests"),
-        Column("metric", "a latency with one value a request"),
-        Column("real_ms", "mean over the group's requests and the real runs", "ms"),
-        Column("simulated_ms", "mean over the group's requests", "ms"),
-        ERROR_PCT,
-        Column("noise_pct", "largest difference between two real runs, of their mean", "%"),
-    ),
+    SIMULATION,
+    Column("grouped_by", "fifths of the requests by this, or tenths of the time of arrival"),
+    Column("group", "number of the group, ascending"),
+    Column("low", "smallest value in the group", "as grouped_by"),
+    Column("high", "largest value in the group", "as grouped_by"),
+    Column("requests", "requests in the group that have the metric", "requests"),
+    Column("metric", "a latency with one value a request"),
+    Column("real_ms", "mean over the group's requests and the real runs", "ms"),
+    Column("simulated_ms", "mean over the group's requests", "ms"),
+    ERROR_PCT,
+    Column("noise_pct", "largest difference between two real runs, of their mean", "%"),
 )
 
 

@@ -10,17 +10,15 @@ import numpy as np
 import pandas as pd
 
 from gpu_timing_assets.compare.gate.align import Aligned
-from gpu_timing_assets.compare.result_table import Column, ResultTable
+from gpu_timing_assets.compare.result_table import Column, table
 
-HOST_SPEED = ResultTable(
+HOST_SPEED = table(
     "host_speed",
-    (
-        Column("run_id", "the real run"),
-        Column("steps", "its steps of a size that the simulation has too", "steps"),
-        Column("real_us", "median time to schedule one of them", "µs"),
-        Column("profiled_us", "median of what the bundle says of the same steps", "µs"),
-        Column("host_time_ratio", "median of real / profiled: above 1 the host was slower"),
-    ),
+    Column("run_id", "the real run"),
+    Column("steps", "its steps of a size that the simulation has too", "steps"),
+    Column("real_us", "median time to schedule one of them", "µs"),
+    Column("profiled_us", "median of what the bundle says of the same steps", "µs"),
+    Column("host_time_ratio", "median of real / profiled: above 1 the host was slower"),
 )
 SIZE_EDGES = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 1 << 30)
 MIN_STEPS = 20

@@ -4,19 +4,17 @@ import numpy as np
 import pandas as pd
 
 from gpu_timing_assets.compare.gate.align import Aligned, AlignedRun
-from gpu_timing_assets.compare.result_table import RUN_ID, SIDE, Column, ResultTable
+from gpu_timing_assets.compare.result_table import RUN_ID, SIDE, Column, table
 
 WINDOWS = 200
-LOAD_OVER_TIME = ResultTable(
+LOAD_OVER_TIME = table(
     "load_over_time",
-    (
-        RUN_ID,
-        Column("series", "real, or the simulation's name"),
-        SIDE,
-        Column("time_s", "middle of the window, since the run's start", "s"),
-        Column("running_requests", "arrived and not finished, mean over the window", "requests"),
-        Column("batch_size", "mean over the steps scheduled in the window, if any", "requests"),
-    ),
+    RUN_ID,
+    Column("series", "real, or the simulation's name"),
+    SIDE,
+    Column("time_s", "middle of the window, since the run's start", "s"),
+    Column("running_requests", "arrived and not finished, mean over the window", "requests"),
+    Column("batch_size", "mean over the steps scheduled in the window, if any", "requests"),
 )
 
 

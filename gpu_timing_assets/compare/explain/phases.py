@@ -5,23 +5,21 @@ import pandas as pd
 
 from gpu_timing_assets.compare.gate.align import Aligned
 from gpu_timing_assets.compare.judge.statistics import error_pct, noise_pct
-from gpu_timing_assets.compare.result_table import ERROR_PCT, SIMULATION, Column, ResultTable
+from gpu_timing_assets.compare.result_table import ERROR_PCT, SIMULATION, Column, table
 from gpu_timing_assets.metrics.e2e import e2e_ms
 from gpu_timing_assets.metrics.served import ServedRun
 from gpu_timing_assets.metrics.ttft import ttft_ms
 
-PHASES = ResultTable(
+PHASES = table(
     "phases",
-    (
-        SIMULATION,
-        Column("phase", "prefill: arrival → first token; decode: first → last token; total: both"),
-        Column("real_ms", "mean over requests and real runs", "ms"),
-        Column("simulated_ms", "mean over requests", "ms"),
-        Column("error_ms", "simulated − real", "ms"),
-        ERROR_PCT,
-        Column("contribution_pct", "error_ms in percent of the real total", "%"),
-        Column("noise_pct", "largest difference between two real runs, of their mean", "%"),
-    ),
+    SIMULATION,
+    Column("phase", "prefill: arrival → first token; decode: first → last token; total: both"),
+    Column("real_ms", "mean over requests and real runs", "ms"),
+    Column("simulated_ms", "mean over requests", "ms"),
+    Column("error_ms", "simulated − real", "ms"),
+    ERROR_PCT,
+    Column("contribution_pct", "error_ms in percent of the real total", "%"),
+    Column("noise_pct", "largest difference between two real runs, of their mean", "%"),
 )
 
 

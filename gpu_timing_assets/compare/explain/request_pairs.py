@@ -7,32 +7,28 @@ import numpy as np
 import pandas as pd
 
 from gpu_timing_assets.compare.gate.align import Aligned
-from gpu_timing_assets.compare.result_table import METRIC, SIMULATION, Column, ResultTable
+from gpu_timing_assets.compare.result_table import METRIC, SIMULATION, Column, ResultTable, table
 from gpu_timing_assets.metrics.metric import Metric, PerRequest
 from gpu_timing_assets.metrics.registry import request_latencies
 
-REQUEST_PAIRS = ResultTable(
+REQUEST_PAIRS = table(
     "request_pairs",
-    (
-        SIMULATION,
-        METRIC,
-        Column("requests", "requests that have the metric", "requests"),
-        Column("bias_ms", "mean over requests of simulated − real (mean of the runs)", "ms"),
-        Column("bias_pct", "mean over requests of 100 · (simulated − real) / real", "%"),
-        Column("mape_pct", "mean over requests of the absolute percentage", "%"),
-        Column("mape_noise_pct", "the largest of that between two real runs", "%"),
-        Column("pearson_r", "correlation of real and simulated over requests"),
-    ),
+    SIMULATION,
+    METRIC,
+    Column("requests", "requests that have the metric", "requests"),
+    Column("bias_ms", "mean over requests of simulated − real (mean of the runs)", "ms"),
+    Column("bias_pct", "mean over requests of 100 · (simulated − real) / real", "%"),
+    Column("mape_pct", "mean over requests of the absolute percentage", "%"),
+    Column("mape_noise_pct", "the largest of that between two real runs", "%"),
+    Column("pearson_r", "correlation of real and simulated over requests"),
 )
-REQUESTS = ResultTable(
+REQUESTS = table(
     "requests",
-    (
-        SIMULATION,
-        Column("request_id", "the workload's request"),
-        Column("arrival_ms", "planned arrival since the run's start", "ms"),
-        Column("num_prefill_tokens", "prompt tokens", "tokens"),
-        Column("num_decode_tokens", "output tokens compared", "tokens"),
-    ),
+    SIMULATION,
+    Column("request_id", "the workload's request"),
+    Column("arrival_ms", "planned arrival since the run's start", "ms"),
+    Column("num_prefill_tokens", "prompt tokens", "tokens"),
+    Column("num_decode_tokens", "output tokens compared", "tokens"),
 )
 """And two columns for each latency of a request: see `requests_with`."""
 

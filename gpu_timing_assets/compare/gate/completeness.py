@@ -3,30 +3,26 @@
 import pandas as pd
 
 from gpu_timing_assets.compare.gate.align import Aligned
-from gpu_timing_assets.compare.result_table import RUN_ID, SIDE, Column, ResultTable
+from gpu_timing_assets.compare.result_table import RUN_ID, SIDE, Column, table
 
-COMPLETENESS = ResultTable(
+COMPLETENESS = table(
     "completeness",
-    (
-        RUN_ID,
-        SIDE,
-        Column("label", "name of the run in the report"),
-        Column("requests", "requests in the run", "requests"),
-        Column("failed_requests", "of these, not ok", "requests"),
-        Column("compared_requests", "requests that are ok in every run", "requests"),
-        Column("planned_tokens", "output tokens asked for", "tokens"),
-        Column("made_tokens", "output tokens made", "tokens"),
-        Column("compared_tokens", "the fewest that the real runs made, per request", "tokens"),
-    ),
+    RUN_ID,
+    SIDE,
+    Column("label", "name of the run in the report"),
+    Column("requests", "requests in the run", "requests"),
+    Column("failed_requests", "of these, not ok", "requests"),
+    Column("compared_requests", "requests that are ok in every run", "requests"),
+    Column("planned_tokens", "output tokens asked for", "tokens"),
+    Column("made_tokens", "output tokens made", "tokens"),
+    Column("compared_tokens", "the fewest that the real runs made, per request", "tokens"),
 )
-EXCLUDED = ResultTable(
+EXCLUDED = table(
     "excluded_requests",
-    (
-        Column("request_id", "request left out of every run"),
-        Column("run_id", "the run in which it failed"),
-        SIDE,
-        Column("reason", "the error as the run recorded it"),
-    ),
+    Column("request_id", "request left out of every run"),
+    Column("run_id", "the run in which it failed"),
+    SIDE,
+    Column("reason", "the error as the run recorded it"),
 )
 
 

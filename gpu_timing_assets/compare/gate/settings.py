@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from gpu_timing_assets.compare.gate.known_settings import has_no_effect, timing_reason
-from gpu_timing_assets.compare.result_table import RUN_ID, SIDE, Column, ResultTable
+from gpu_timing_assets.compare.result_table import RUN_ID, SIDE, Column, table
 from gpu_timing_assets.core.run import RealRunMeta, SimRunMeta, WorkloadRunMeta
 
 IDENTITY = ("workload_id", "workload_sha256", "model", "hardware")
@@ -20,16 +20,14 @@ LISTED_OF_REPEAT = ("comparable_under_load",)
 KV_BLOCKS = "num_kv_blocks"
 # every setting as the engine resolved it: older runs have neither, which is no difference
 RECORDED_SINCE = ("resolved", "environment")
-PARITY = ResultTable(
+PARITY = table(
     "parity",
-    (
-        RUN_ID,
-        SIDE,
-        Column("knob", "identity or resolved setting"),
-        Column("value", "its value in this run"),
-        Column("first_real_run", "its value in the first real run"),
-        Column("parity", "equal, refuses, listed (may differ), not held against (one side only)"),
-    ),
+    RUN_ID,
+    SIDE,
+    Column("knob", "identity or resolved setting"),
+    Column("value", "its value in this run"),
+    Column("first_real_run", "its value in the first real run"),
+    Column("parity", "equal, refuses, listed (may differ), not held against (one side only)"),
 )
 _ABSENT = object()
 
@@ -99,22 +97,17 @@ def settings_of(meta: WorkloadRunMeta) -> dict[str, Any]:
 def _held(reference: RealRunMeta, other: WorkloadRunMeta) -> tuple[dict[str, Any], dict[str, Any]]:
     """What is held against each other, of both sides."""
     ours, theirs = settings_of(reference), settings_of(other)
+    unheld: set[str] = set()
     for group in RECORDED_SINCE:
-        if not (_recorded(ours, group) and _recorded(theirs, group)):
-            ours, theirs = _without(ours, group), _without(theirs, group)
-    if isinstance(other, SimRunMeta):
-        unsimulated = _recorded(ours, "other") - _recorded(theirs, "other")
-        ours = {name: value for name, value in ours.items() if name not in unsimulated}
+        sides = [{name for name in side if name.startswith(f"{group}.")} for side in (ours, theirs)]
+        unheld |= set() if all(sides) else set.union(*sides)
+    if isinstance(other, SimRunMeta):  # what it was not told of it does not simulate otherwise
+        unheld |= {name for name in ours.keys() - theirs.keys() if name.startswith("other.")}
+    ours, theirs = (
+        {name: value for name, value in side.items() if name not in unheld}
+        for side in (ours, theirs)
+    )
     return {"backend": reference.backend, **ours}, {"backend": other.backend, **theirs}
-
-
-def _recorded(settings: dict[str, Any], group: str) -> set[str]:
-    return {name for name in settings if name.startswith(f"{group}.")}
-
-
-def _without(settings: dict[str, Any], group: str) -> dict[str, Any]:
-    gone = _recorded(settings, group)
-    return {name: value for name, value in settings.items() if name not in gone}
 
 
 def _decides(setting: str, other: WorkloadRunMeta) -> bool:

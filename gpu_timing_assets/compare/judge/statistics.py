@@ -6,19 +6,17 @@ import numpy as np
 import pandas as pd
 
 from gpu_timing_assets.compare.gate.align import Aligned
-from gpu_timing_assets.compare.result_table import METRIC, STATISTIC, Column, ResultTable
+from gpu_timing_assets.compare.result_table import METRIC, STATISTIC, Column, table
 from gpu_timing_assets.metrics.metric import Metric, Objective
 from gpu_timing_assets.metrics.served import ServedRun
 
-REAL_RUNS = ResultTable(
+REAL_RUNS = table(
     "real_runs",
-    (
-        Column("run_id", "the real run"),
-        METRIC,
-        STATISTIC,
-        Column("unit", "unit of value"),
-        Column("value", "the run's statistic", "unit"),
-    ),
+    Column("run_id", "the real run"),
+    METRIC,
+    STATISTIC,
+    Column("unit", "unit of value"),
+    Column("value", "the run's statistic", "unit"),
 )
 
 

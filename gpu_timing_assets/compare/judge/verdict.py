@@ -7,24 +7,22 @@ from collections.abc import Sequence
 from gpu_timing_assets.compare.gate.align import Aligned
 from gpu_timing_assets.compare.judge.bootstrap import error_intervals
 from gpu_timing_assets.compare.judge.statistics import error_pct, noise_pct, run_statistics
-from gpu_timing_assets.compare.result_table import ERROR_PCT, OF_STATISTIC, Column, ResultTable
+from gpu_timing_assets.compare.result_table import ERROR_PCT, OF_STATISTIC, Column, table
 from gpu_timing_assets.config.comparison import ComparisonPreset
 from gpu_timing_assets.core.comparison import BELOW_NOISE, FAIL, PASS, UNDEFINED, WARN, VerdictRow
 from gpu_timing_assets.metrics.metric import Metric, Objective
 
-VERDICT = ResultTable(
+VERDICT = table(
     "verdict",
-    (
-        *OF_STATISTIC,
-        Column("unit", "unit of real and simulated"),
-        Column("real", "mean over the real runs of each run's own statistic", "unit"),
-        Column("simulated", "the simulation's statistic", "unit"),
-        ERROR_PCT,
-        Column("low_pct", "lower end of the error's bootstrap interval", "%"),
-        Column("high_pct", "upper end of the error's bootstrap interval", "%"),
-        Column("noise_pct", "largest difference between two real runs, of their mean", "%"),
-        Column("verdict", "below noise, pass, warn, fail, or undefined without an error"),
-    ),
+    *OF_STATISTIC,
+    Column("unit", "unit of real and simulated"),
+    Column("real", "mean over the real runs of each run's own statistic", "unit"),
+    Column("simulated", "the simulation's statistic", "unit"),
+    ERROR_PCT,
+    Column("low_pct", "lower end of the error's bootstrap interval", "%"),
+    Column("high_pct", "upper end of the error's bootstrap interval", "%"),
+    Column("noise_pct", "largest difference between two real runs, of their mean", "%"),
+    Column("verdict", "below noise, pass, warn, fail, or undefined without an error"),
 )
 
 

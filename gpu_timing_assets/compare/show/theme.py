@@ -21,8 +21,6 @@ CATEGORY = {
 DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [1, 3], [12, 4]]
 VERDICT_COLOURS = ["#2b8fd0", "#808890", "#d9a400", "#e0561f"]
 VERDICT_SHAPES = ["circle", "square", "triangle-up", "cross"]
-ERROR_TOOLTIP = alt.Tooltip("error_pct:Q", format="+.2f")
-NOISE_TOOLTIP = alt.Tooltip("noise_pct:Q", format=".2f")
 
 
 def theme(mode: str) -> dict[str, Any]:
@@ -66,6 +64,11 @@ def records(frame: pd.DataFrame) -> alt.InlineData:
     return alt.InlineData(
         values=[{str(key): value for key, value in row.items()} for row in clean.to_dict("records")]
     )
+
+
+def tooltips(**formats: str) -> list[alt.Tooltip]:
+    """Figures that show under the pointer, by the name of their column."""
+    return [alt.Tooltip(f"{name}:Q", format=text) for name, text in formats.items()]
 
 
 def series_colour(labels: list[str], *, line: bool = False) -> alt.Color:

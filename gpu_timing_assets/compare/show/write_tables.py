@@ -3,24 +3,20 @@
 from pathlib import Path
 
 from gpu_timing_assets.compare.findings import Findings
-from gpu_timing_assets.compare.result_table import Column, ResultTable, write_csv
+from gpu_timing_assets.compare.result_table import Column, table, write_csv
 
-METRICS = ResultTable(
+METRICS = table(
     "metrics",
-    (
-        Column("metric", "name"),
-        Column("unit", "unit"),
-        Column("definition", "what is measured, from where to where"),
-    ),
+    Column("metric", "name"),
+    Column("unit", "unit"),
+    Column("definition", "what is measured, from where to where"),
 )
-DEFINITIONS = ResultTable(
+DEFINITIONS = table(
     "definitions",
-    (
-        Column("table", "file in tables/, without .csv"),
-        Column("column", "its column"),
-        Column("unit", "unit of the column"),
-        Column("definition", "what it holds"),
-    ),
+    Column("table", "file in tables/, without .csv"),
+    Column("column", "its column"),
+    Column("unit", "unit of the column"),
+    Column("definition", "what it holds"),
 )
 
 
@@ -32,9 +28,9 @@ def write_tables(findings: Findings, directory: Path) -> None:
         for metric in findings.metrics
     )
     definitions = DEFINITIONS.frame(
-        dict(table=table.name, column=column.name, unit=column.unit, definition=column.meaning)
-        for table in sorted([*findings.tables, METRICS, DEFINITIONS], key=lambda one: one.name)
-        for column in table.columns
+        dict(table=one.name, column=column.name, unit=column.unit, definition=column.meaning)
+        for one in sorted([*findings.tables, METRICS, DEFINITIONS], key=lambda one: one.name)
+        for column in one.columns
     )
-    for table, frame in {**findings.tables, METRICS: metrics, DEFINITIONS: definitions}.items():
-        write_csv(frame, directory / f"{table.name}.csv")
+    for one, frame in {**findings.tables, METRICS: metrics, DEFINITIONS: definitions}.items():
+        write_csv(frame, directory / f"{one.name}.csv")

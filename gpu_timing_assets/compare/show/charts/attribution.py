@@ -6,8 +6,8 @@ import altair as alt
 
 from gpu_timing_assets.compare.explain.attribution import ATTRIBUTION
 from gpu_timing_assets.compare.findings import Findings
+from gpu_timing_assets.compare.show import theme
 from gpu_timing_assets.compare.show.figure import Figure
-from gpu_timing_assets.compare.show.theme import ERROR_TOOLTIP, records
 from gpu_timing_assets.metrics.registry import latencies
 
 COLOURS = ["#0f7fc4", "#e0812f", "#8d96a0"]
@@ -23,8 +23,9 @@ def figure(findings: Findings) -> Figure | None:
     layers = list(dict.fromkeys(chosen["layer"]))
     order = list(dict.fromkeys(chosen["key"]))
     y = alt.Y("key:N", sort=order, title=None, axis=alt.Axis(grid=False))
+    shares = theme.tooltips(share_pct="+.2f", substituted_error_pct="+.2f")
     bars = (
-        alt.Chart(records(chosen[["key", "layer", "share_pct", "substituted_error_pct"]]))
+        alt.Chart(theme.records(chosen[["key", "layer", "share_pct", "substituted_error_pct"]]))
         .mark_bar()
         .encode(
             y=y,
@@ -38,17 +39,12 @@ def figure(findings: Findings) -> Figure | None:
                 "layer:N", scale=alt.Scale(domain=layers, range=COLOURS[: len(layers)])
             ),
             order=alt.Order("layer:N"),
-            tooltip=[
-                "key:N",
-                "layer:N",
-                alt.Tooltip("share_pct:Q", format="+.2f"),
-                alt.Tooltip("substituted_error_pct:Q", format="+.2f"),
-            ],
+            tooltip=["key:N", "layer:N", *shares],
         )
     )
     totals = chosen.drop_duplicates("key")[["key", "error_pct"]]
-    ticks = alt.Chart(records(totals)).mark_tick(thickness=3, height=15)
-    ticks = ticks.encode(y=y, x="error_pct:Q", tooltip=["key:N", ERROR_TOOLTIP])
+    ticks = alt.Chart(theme.records(totals)).mark_tick(thickness=3, height=15)
+    ticks = ticks.encode(y=y, x="error_pct:Q", tooltip=["key:N", *theme.tooltips(error_pct="+.2f")])
     return Figure(
         "attribution",
         "Error by layer",

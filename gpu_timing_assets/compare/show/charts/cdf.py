@@ -62,10 +62,6 @@ def _panel(aligned: Aligned, metric: Distribution) -> alt.TopLevelMixin | None:
         order="share:Q",
         color=colour,
         strokeDash=theme.series_dash(labels),
-        tooltip=[
-            "series:N",
-            alt.Tooltip("value:Q", format=".4g"),
-            alt.Tooltip("share:Q", format=".1%"),
-        ],
+        tooltip=["series:N", *theme.tooltips(value=".4g", share=".1%")],
     )
     return layers.properties(width=440, height=200, title=metric.name)

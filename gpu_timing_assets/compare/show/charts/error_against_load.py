@@ -3,8 +3,8 @@
 import altair as alt
 import pandas as pd
 
+from gpu_timing_assets.compare.show import theme
 from gpu_timing_assets.compare.show.figure import Figure
-from gpu_timing_assets.compare.show.theme import ERROR_TOOLTIP, records
 
 COLUMNS = ["row", "key", "simulation", "metric", "mean_running_requests", "size", "error_pct"]
 SHAPES = ["circle", "cross", "triangle-up", "square", "diamond"]
@@ -13,7 +13,7 @@ SHAPES = ["circle", "cross", "triangle-up", "square", "diamond"]
 def figure(errors: pd.DataFrame) -> Figure:
     points = errors.assign(size=errors["error_pct"].abs())
     chart = (
-        alt.Chart(records(points[COLUMNS]))
+        alt.Chart(theme.records(points[COLUMNS]))
         .mark_point(size=60, opacity=0.9)
         .encode(
             x=alt.X(
@@ -24,7 +24,7 @@ def figure(errors: pd.DataFrame) -> Figure:
             y=alt.Y("size:Q", title="|error| (%)", scale=alt.Scale(type="symlog")),
             color=alt.Color("metric:N"),
             shape=alt.Shape("simulation:N", scale=alt.Scale(range=SHAPES)),
-            tooltip=["row:N", "key:N", ERROR_TOOLTIP],
+            tooltip=["row:N", "key:N", *theme.tooltips(error_pct="+.2f")],
         )
     )
     return Figure(

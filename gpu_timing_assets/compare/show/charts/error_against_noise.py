@@ -3,8 +3,8 @@
 import altair as alt
 import pandas as pd
 
+from gpu_timing_assets.compare.show import theme
 from gpu_timing_assets.compare.show.figure import Figure
-from gpu_timing_assets.compare.show.theme import ERROR_TOOLTIP, NOISE_TOOLTIP, records
 
 SMALLEST_PCT = 0.05
 
@@ -18,17 +18,17 @@ def figure(errors: pd.DataFrame) -> Figure:
     largest = max(100.0, *points["size"], *points["noise"])
     scale = alt.Scale(type="log", domain=[SMALLEST_PCT, largest])
     dots = (
-        alt.Chart(records(points))
+        alt.Chart(theme.records(points))
         .mark_point(size=60, opacity=0.9)
         .encode(
             x=alt.X("noise:Q", scale=scale, title="noise (%)"),
             y=alt.Y("size:Q", scale=scale, title="|error| (%)"),
             color=alt.Color("metric:N"),
             shape=alt.Shape("metric:N"),
-            tooltip=["row:N", "key:N", ERROR_TOOLTIP, NOISE_TOOLTIP],
+            tooltip=["row:N", "key:N", *theme.tooltips(error_pct="+.2f", noise_pct=".2f")],
         )
     )
-    ends = alt.Chart(records(pd.DataFrame({"at": [SMALLEST_PCT, 100.0]})))
+    ends = alt.Chart(theme.records(pd.DataFrame({"at": [SMALLEST_PCT, 100.0]})))
     equal = ends.mark_line(strokeDash=[4, 4], opacity=0.6).encode(x="at:Q", y="at:Q")
     return Figure(
         "noise",

@@ -46,13 +46,13 @@ def _chart(frame: pd.DataFrame, preset: ComparisonPreset) -> alt.TopLevelMixin:
     lines = base.mark_rule(strokeWidth=2).encode(
         y=y, x=alt.X("low_pct:Q", scale=scale), x2="high_pct:Q"
     )
-    low, high = (alt.Tooltip(f"{end}_pct:Q", format="+.2f") for end in ("low", "high"))
+    figures = theme.tooltips(error_pct="+.2f", low_pct="+.2f", high_pct="+.2f", noise_pct=".2f")
     dots = base.mark_point(filled=True, size=80, opacity=1).encode(
         y=y,
         x=alt.X("error_pct:Q", scale=scale),
         color=theme.verdict_colour(),
         shape=theme.verdict_shape(),
-        tooltip=["key:N", theme.ERROR_TOOLTIP, low, high, theme.NOISE_TOOLTIP, "verdict:N"],
+        tooltip=["key:N", *figures, "verdict:N"],
     )
     return (noise + _bounds(preset, scale) + lines + dots).properties(
         width=820, height=alt.Step(19)

@@ -45,16 +45,10 @@ def _panel(points: pd.DataFrame, grouped_by: str, names: list[str]) -> alt.TopLe
     lines = base.mark_line(strokeWidth=2).encode(
         strokeDash=alt.StrokeDash("metric:N", scale=dashes)
     )
+    errors = theme.tooltips(error_pct="+.2f", noise_pct=".2f")
     dots = base.mark_point(filled=True, size=50, opacity=1).encode(
         shape=alt.Shape("metric:N", legend=None, scale=alt.Scale(domain=names)),
-        tooltip=[
-            "metric:N",
-            "requests:Q",
-            "low:Q",
-            "high:Q",
-            theme.ERROR_TOOLTIP,
-            theme.NOISE_TOOLTIP,
-        ],
+        tooltip=["metric:N", "requests:Q", "low:Q", "high:Q", *errors],
     )
     at_zero = alt.Chart(theme.records(pd.DataFrame({"at": [0.0]}))).mark_rule(opacity=0.7)
     return (at_zero.encode(y="at:Q") + lines + dots).properties(width=440, height=170)

@@ -3,8 +3,8 @@
 import altair as alt
 import pandas as pd
 
+from gpu_timing_assets.compare.show import theme
 from gpu_timing_assets.compare.show.figure import Figure
-from gpu_timing_assets.compare.show.theme import ERROR_TOOLTIP, NOISE_TOOLTIP, records
 from gpu_timing_assets.core.comparison import BELOW_NOISE
 
 # pale in the middle, so that the sign shows and the digits can be read on either theme
@@ -20,13 +20,13 @@ def figure(errors: pd.DataFrame, order: list[str]) -> Figure:
         shade=errors["error_pct"].where(~noisy, errors["error_pct"] / 5),
     )
     cells = cells[["row", "key", "shade", "error_pct", "noise_pct", "verdict", "shown"]]
-    base = alt.Chart(records(cells)).encode(
+    base = alt.Chart(theme.records(cells)).encode(
         x=alt.X("key:N", sort=order, title=None, axis=alt.Axis(orient="top", labelAngle=-35)),
         y=alt.Y("row:N", title=None, axis=alt.Axis(labelLimit=420)),
     )
     boxes = base.mark_rect().encode(
         color=alt.Color("shade:Q", title="error (%)", scale=COLOURS),
-        tooltip=["row:N", "key:N", ERROR_TOOLTIP, NOISE_TOOLTIP, "verdict:N"],
+        tooltip=["row:N", "key:N", *theme.tooltips(error_pct="+.2f", noise_pct=".2f"), "verdict:N"],
     )
     text = base.mark_text(fontSize=11, fontWeight="bold", color="#1f2328").encode(text="shown:N")
     return Figure(

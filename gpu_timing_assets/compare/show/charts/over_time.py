@@ -5,8 +5,8 @@ import pandas as pd
 
 from gpu_timing_assets.compare.explain.over_time import LOAD_OVER_TIME
 from gpu_timing_assets.compare.findings import Findings
+from gpu_timing_assets.compare.show import theme
 from gpu_timing_assets.compare.show.figure import Figure
-from gpu_timing_assets.compare.show.theme import REAL, records, series_colour, series_dash
 
 TITLES = {"running_requests": "running requests", "batch_size": "requests in a step"}
 
@@ -34,28 +34,24 @@ def _panel(
     table: pd.DataFrame, column: str, labels: list[str], drawn: list[str], zoom: alt.Parameter
 ) -> alt.LayerChart:
     real = table[table["side"] == "real"].groupby("time_s", as_index=False)
-    band = real[column].agg(["min", "max", "mean"]).assign(series=REAL)
+    band = real[column].agg(["min", "max", "mean"]).assign(series=theme.REAL)
     lines = [
         band.rename(columns={"mean": "value"}),
         table[table["series"].isin(drawn)].rename(columns={column: "value"}),
     ]
     points = pd.concat([line[["time_s", "value", "series"]] for line in lines])
     x = alt.X("time_s:Q", title="time (s)", scale=alt.Scale(nice=False, zero=False))
-    colour = series_colour(labels, line=True)
-    area = alt.Chart(records(band[["time_s", "min", "max", "series"]]))
+    colour = theme.series_colour(labels, line=True)
+    area = alt.Chart(theme.records(band[["time_s", "min", "max", "series"]]))
     area = area.mark_area(opacity=0.25, interpolate="step").encode(
         x=x, y=alt.Y("min:Q", title=TITLES[column]), y2="max:Q", color=colour
     )
-    curves = alt.Chart(records(points)).mark_line(strokeWidth=1.5, interpolate="step")
+    curves = alt.Chart(theme.records(points)).mark_line(strokeWidth=1.5, interpolate="step")
     curves = curves.encode(
         x=x,
         y=alt.Y("value:Q", title=TITLES[column]),
         color=colour,
-        strokeDash=series_dash(labels),
-        tooltip=[
-            "series:N",
-            alt.Tooltip("time_s:Q", format=".2f"),
-            alt.Tooltip("value:Q", format=".3g"),
-        ],
+        strokeDash=theme.series_dash(labels),
+        tooltip=["series:N", *theme.tooltips(time_s=".2f", value=".3g")],
     )
     return area + curves.add_params(zoom)

@@ -6,8 +6,8 @@ import pandas as pd
 
 from gpu_timing_assets.compare.findings import Findings
 from gpu_timing_assets.compare.judge.statistics import REAL_RUNS
+from gpu_timing_assets.compare.show import theme
 from gpu_timing_assets.compare.show.figure import Figure
-from gpu_timing_assets.compare.show.theme import REAL, records, series_colour, value_scale
 from gpu_timing_assets.metrics.metric import Distribution
 from gpu_timing_assets.metrics.registry import latencies
 
@@ -25,7 +25,7 @@ def figure(findings: Findings) -> Figure:
 def _panel(findings: Findings, metric: Distribution) -> alt.TopLevelMixin | None:
     labels = list(dict.fromkeys(row.simulation for row in findings.verdicts))
     rows = [row for row in findings.verdicts if row.metric == metric.name]
-    series = [(REAL, row.statistic, row.real) for row in rows[: len(metric.statistics)]]
+    series = [(theme.REAL, row.statistic, row.real) for row in rows[: len(metric.statistics)]]
     series += [(row.simulation, row.statistic, row.simulated) for row in rows]
     points = pd.DataFrame(series, columns=["series", "statistic", "value"])
     points = points[np.isfinite(points["value"])]
@@ -37,24 +37,24 @@ def _panel(findings: Findings, metric: Distribution) -> alt.TopLevelMixin | None
         .groupby("statistic", sort=False)["value"]
         .agg(["min", "max"])
         .reset_index()
-        .assign(series=REAL)
+        .assign(series=theme.REAL)
     )
-    all_series = alt.Scale(domain=[REAL, *labels])
+    all_series = alt.Scale(domain=[theme.REAL, *labels])
     x = alt.X("statistic:N", sort=list(metric.statistics), title=None, axis=alt.Axis(labelAngle=0))
-    offset = alt.XOffset("series:N", sort=[REAL, *labels], scale=all_series)
-    scale = value_scale(np.concatenate([points["value"], spread["min"], spread["max"]]))
+    offset = alt.XOffset("series:N", sort=[theme.REAL, *labels], scale=all_series)
+    scale = theme.value_scale(np.concatenate([points["value"], spread["min"], spread["max"]]))
     low, value = (
         alt.Y(f"{name}:Q", scale=scale, title=f"{metric.name} (ms)") for name in ("min", "value")
     )
-    colour = series_colour(labels)
-    bars = alt.Chart(records(spread)).mark_rule(strokeWidth=5, opacity=0.4)
-    dots = alt.Chart(records(points)).mark_point(filled=True, size=70, opacity=1)
+    colour = theme.series_colour(labels)
+    bars = alt.Chart(theme.records(spread)).mark_rule(strokeWidth=5, opacity=0.4)
+    dots = alt.Chart(theme.records(points)).mark_point(filled=True, size=70, opacity=1)
     layers = bars.encode(x=x, xOffset=offset, y=low, y2="max:Q", color=colour) + dots.encode(
         x=x,
         xOffset=offset,
         y=value,
         color=colour,
         shape=alt.Shape("series:N", scale=all_series),
-        tooltip=["series:N", "statistic:N", alt.Tooltip("value:Q", format=".4g")],
+        tooltip=["series:N", "statistic:N", *theme.tooltips(value=".4g")],
     )
     return layers.properties(width=440, height=180, title=metric.name)

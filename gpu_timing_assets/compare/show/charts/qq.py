@@ -8,9 +8,9 @@ import pandas as pd
 
 from gpu_timing_assets.compare.findings import Findings
 from gpu_timing_assets.compare.gate.align import Aligned
+from gpu_timing_assets.compare.show import theme
 from gpu_timing_assets.compare.show.charts.quantiles import quantile_curves
 from gpu_timing_assets.compare.show.figure import Figure
-from gpu_timing_assets.compare.show.theme import REAL, records, series_colour, value_scale
 from gpu_timing_assets.metrics.metric import Distribution
 from gpu_timing_assets.metrics.registry import latencies
 
@@ -34,7 +34,7 @@ def _panel(aligned: Aligned, metric: Distribution) -> alt.TopLevelMixin | None:
     labels = [run.label for run in aligned.simulated]
     mean = real.mean(axis=0)
     band = pd.DataFrame(
-        {"real": mean, "low": real.min(axis=0), "high": real.max(axis=0), "series": REAL}
+        {"real": mean, "low": real.min(axis=0), "high": real.max(axis=0), "series": theme.REAL}
     )
     points = pd.concat(
         [
@@ -43,11 +43,11 @@ def _panel(aligned: Aligned, metric: Distribution) -> alt.TopLevelMixin | None:
         ]
     )
     values = np.concatenate([mean, points["simulated"].to_numpy()])
-    scale = value_scale(values)
-    x = alt.X("real:Q", scale=value_scale(values, mean), title=f"real {metric.name} (ms)")
+    scale = theme.value_scale(values)
+    x = alt.X("real:Q", scale=theme.value_scale(values, mean), title=f"real {metric.name} (ms)")
     y = alt.Y("simulated:Q", scale=scale)
-    colour = series_colour(labels)
-    area = alt.Chart(records(band)).mark_area(opacity=0.3)
+    colour = theme.series_colour(labels)
+    area = alt.Chart(theme.records(band)).mark_area(opacity=0.3)
     area = area.encode(
         x=x,
         y=alt.Y("low:Q", scale=scale, title=f"simulated {metric.name} (ms)"),
@@ -55,20 +55,15 @@ def _panel(aligned: Aligned, metric: Distribution) -> alt.TopLevelMixin | None:
         color=colour,
     )
     ends = pd.DataFrame({"real": mean[[0, -1]], "simulated": mean[[0, -1]]})
-    line = alt.Chart(records(ends)).mark_line(strokeDash=[4, 4], strokeWidth=1, opacity=0.8)
-    dots = alt.Chart(records(points)).mark_point(size=26, opacity=0.9)
+    line = alt.Chart(theme.records(ends)).mark_line(strokeDash=[4, 4], strokeWidth=1, opacity=0.8)
+    dots = alt.Chart(theme.records(points)).mark_point(size=26, opacity=0.9)
     dots = dots.encode(
         x=x,
         y=y,
         color=colour,
-        shape=alt.Shape("series:N", scale=alt.Scale(domain=[REAL, *labels])),
-        tooltip=[
-            "series:N",
-            alt.Tooltip("level:Q", format=".1%"),
-            alt.Tooltip("real:Q", format=".4g"),
-            alt.Tooltip("simulated:Q", format=".4g"),
-        ],
+        shape=alt.Shape("series:N", scale=alt.Scale(domain=[theme.REAL, *labels])),
+        tooltip=["series:N", *theme.tooltips(level=".1%", real=".4g", simulated=".4g")],
     )
-    return (area + line.encode(x=x, y=y, color=alt.datum(REAL)) + dots).properties(
+    return (area + line.encode(x=x, y=y, color=alt.datum(theme.REAL)) + dots).properties(
         width=440, height=240, title=metric.name
     )
