@@ -49,9 +49,7 @@ def run(config: ExperimentConfig, inputs: ComparisonInputs, out: Path) -> Compar
 
 
 def build_fidelity_matrix(data: DataRoot, out: Path) -> MatrixResult:
-    """Write the page and the tables over all comparisons below `data` to `out`: see
-    `fidelity_matrix`.
-    """
+    """Write the page and the tables over all comparisons below `data` to `out`."""
     from gpu_timing_assets.compare.fidelity_matrix import build
 
     return build(data, out)

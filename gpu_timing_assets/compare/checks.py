@@ -1,26 +1,15 @@
-"""What an orchestrator shows as checks of a comparison: plain data, made from a finished
-comparison.
-"""
+"""What an orchestrator shows as checks of a finished comparison: plain data."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gpu_timing_assets.compare.show.text import signed_pct
-from gpu_timing_assets.core.comparison import (
-    BELOW_NOISE,
-    FAIL,
-    PASS,
-    UNDEFINED,
-    WARN,
-    ComparisonResult,
-)
+from gpu_timing_assets.core.comparison import FAIL, WARN, ComparisonResult
 
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """`severity` is what a failed check amounts to; a passed one keeps it as what it would have
-    been.
-    """
+    """`severity` is what a failed check amounts to, or would have."""
 
     name: str
     passed: bool
@@ -75,7 +64,7 @@ def _metric_check(result: ComparisonResult, metric: str, slug: str) -> CheckOutc
     )
     return CheckOutcome(
         f"{slug}_error",
-        passed=all(verdict in (PASS, BELOW_NOISE, UNDEFINED) for verdict in found),
+        passed=FAIL not in found and WARN not in found,
         severity="error" if FAIL in found or WARN not in found else "warn",
         description=f"{metric} of {result.primary_simulation}: "
         f"{figures or 'not defined on this workload'}",

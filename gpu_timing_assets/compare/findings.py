@@ -26,9 +26,7 @@ from gpu_timing_assets.metrics.metric import Metric, Objective
 
 @dataclass(frozen=True)
 class Findings:
-    """`judged` is the label of the simulation that is judged; `verdicts` are of every simulation
-    without a substitution.
-    """
+    """`judged`: the judged simulation's label; `verdicts`: of every plain simulation."""
 
     judged: str
     metrics: tuple[Metric, ...]

@@ -1,6 +1,4 @@
-"""What a comparison reads and hands out: plain data, read back from its directory, light to
-import.
-"""
+"""What a comparison reads and hands out: plain data, read back from its directory."""
 
 import csv
 import math
@@ -23,9 +21,7 @@ VERDICT_TABLE = "verdict.csv"
 
 @dataclass(frozen=True)
 class ComparisonInputs:
-    """The directories of the real runs (repeats of one workload on one target) and of the
-    simulations of them.
-    """
+    """The directories of one workload's real runs on one target, and of its simulations."""
 
     real_run_dirs: tuple[Path, ...]
     sim_run_dirs: tuple[Path, ...]
@@ -100,9 +96,7 @@ class ComparisonResult:
 
 @dataclass(frozen=True)
 class MatrixResult:
-    """The fidelity matrix on disk. `rows` is one dict a comparison (or one that is missing or
-    refused).
-    """
+    """The fidelity matrix on disk; `rows`: one a comparison, or one that is missing or refused."""
 
     directory: Path
     page: Path
@@ -124,9 +118,7 @@ def load_result(directory: Path) -> ComparisonResult:
 
 
 def read_verdicts(path: Path) -> list[VerdictRow]:
-    """Raises `ArtifactError` naming the file and row where `verdict.csv` is not as this package
-    writes it.
-    """
+    """Raises `ArtifactError` naming file and row where the table is not as it was written."""
     kinds = {field.name: field.type for field in fields(VerdictRow)}
     if not path.is_file():
         raise ArtifactError(f"{path} is missing: run compare-runs again")

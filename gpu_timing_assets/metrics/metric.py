@@ -1,6 +1,4 @@
-"""What a metric is: a name, a formula, and how its statistics come from a run and from a
-resample of it.
-"""
+"""What a metric is: a formula, and how its statistics come from a run and a resample of it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -81,9 +79,7 @@ class Distribution(Metric):
 
     @abstractmethod
     def owned(self, run: ServedRun) -> tuple[FloatArray, IntArray]:
-        """The defined values and the position of each one's request, ascending; shapes
-        (values,).
-        """
+        """The defined values and their requests' positions, ascending; shapes (values,)."""
 
     def values(self, run: ServedRun) -> FloatArray:
         """The defined values; shape (values,)."""
@@ -117,9 +113,7 @@ class PerRequest(Distribution):
 
 @dataclass(frozen=True, kw_only=True)
 class PerToken(Distribution):
-    """One value for every token but a request's first: `compute` gives shape (sum of tokens −
-    requests,).
-    """
+    """One value a token but a request's first; `compute`: shape (sum of tokens − requests,)."""
 
     share_of: str = "tokens"
 

@@ -14,9 +14,7 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Grid:
-    """The requests, by id, and how many tokens of each count. All arrays have shape
-    (requests,).
-    """
+    """The requests and how many tokens of each count; arrays of shape (requests,)."""
 
     request_id: IntArray
     arrival_ns: IntArray
@@ -34,9 +32,7 @@ class Grid:
 
     @cached_property
     def interval_owner(self) -> IntArray:
-        """Which request (its position) each interval between tokens belongs to; shape (sum of
-        tokens − requests,).
-        """
+        """Position of each token interval's request; shape (sum of tokens − requests,)."""
         return np.repeat(np.arange(len(self)), self.tokens - 1)
 
 

@@ -1,6 +1,4 @@
-"""From which step on a simulated engine and the real one, or two real runs, put different requests
-into their batches.
-"""
+"""From which step on two engines put different requests into their batches."""
 
 from dataclasses import dataclass
 from itertools import combinations
@@ -38,9 +36,7 @@ FIRST_DIFFERENCE = table(
 
 @dataclass(frozen=True)
 class Agreement:
-    """`first_different` counts the non-empty steps of a run from 0; `None` if all of both runs' are
-    equal.
-    """
+    """`first_different` counts the non-empty steps from 0; `None` if all are equal."""
 
     first_different: int | None
     steps: tuple[int, int]

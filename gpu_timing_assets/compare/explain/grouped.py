@@ -1,6 +1,4 @@
-"""Where in the workload the error lies: by load, by prompt and output length, and over the run's
-time.
-"""
+"""Where in the workload the error lies: by load, by lengths, and over the run's time."""
 
 from collections.abc import Iterable, Iterator
 
@@ -36,9 +34,7 @@ GROUPED_ERRORS = table(
 
 
 def grouped_errors(aligned: Aligned, metrics: Iterable[Metric]) -> pd.DataFrame:
-    """Mean latencies of groups of requests: fifths by load, prompt and output length; tenths of the
-    time.
-    """
+    """Mean latencies of fifths by load, prompt and output length, and of tenths of the time."""
     values_ms = [
         (
             metric.name,
@@ -78,9 +74,7 @@ def grouped_errors(aligned: Aligned, metrics: Iterable[Metric]) -> pd.DataFrame:
 
 
 def running_at_arrival(run: ServedRun) -> np.ndarray:
-    """How many requests had arrived and not finished when each request arrived; shape
-    (requests,).
-    """
+    """Requests that had arrived and not finished when each one arrived; shape (requests,)."""
     arrival_ns = run.grid.arrival_ns
     arrived = np.searchsorted(np.sort(arrival_ns), arrival_ns, side="left")
     finished = np.searchsorted(np.sort(run.last_ns), arrival_ns, side="right")

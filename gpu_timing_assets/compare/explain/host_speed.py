@@ -27,9 +27,7 @@ NOTEWORTHY_PCT = 15.0
 
 
 def host_speed(aligned: Aligned, judged: str) -> pd.DataFrame:
-    """One row a real run that recorded its steps; none if the judged simulation does not model the
-    host.
-    """
+    """One row a real run with recorded steps; none if the judged simulation models no host."""
     simulated = aligned.simulation(judged).run.steps
     if simulated is None:
         return HOST_SPEED.frame([])

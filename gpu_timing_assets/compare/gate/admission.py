@@ -1,6 +1,4 @@
-"""Which simulations are compared: the judged one must be comparable, another one that is not is
-left out.
-"""
+"""Which simulations are compared: the judged one, and what else is comparable."""
 
 from dataclasses import dataclass
 

@@ -43,9 +43,7 @@ class Aligned:
 
     @cached_property
     def substituted(self) -> tuple[AlignedRun, ...]:
-        """Those with a part of a real run in place of a layer, which only say where an error comes
-        from.
-        """
+        """Those with a part of a real run in place of a layer: they only explain an error."""
         return tuple(run for run in self.every_simulation if run.run.substitution)
 
     @property

@@ -1,6 +1,4 @@
-"""Runs as they lie on disk: metadata, request and token tables, and the engine's steps where they
-were recorded.
-"""
+"""Runs as they lie on disk: metadata, tables, and the engine's steps where recorded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -144,9 +142,7 @@ def evenly_spread_tokens(requests: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_steps(directory: Path, steps: pd.DataFrame) -> None:
-    """Raises `ArtifactError` naming file and row where steps do not ascend or a step ends before it
-    begins.
-    """
+    """Raises `ArtifactError` naming the row of a step that is out of order in itself or others."""
     begin, end, result = (
         steps[f"{name}_ns"] for name in ("schedule_begin", "schedule_end", "result")
     )
@@ -160,9 +156,7 @@ def check_steps(directory: Path, steps: pd.DataFrame) -> None:
 
 
 def check_batches(directory: Path, batches: pd.DataFrame, requests: pd.DataFrame) -> None:
-    """Raises `ArtifactError` naming file and row where a request stands twice in a step or is not
-    the run's.
-    """
+    """Raises `ArtifactError` naming the row of a request twice in a step or not in the run."""
     for bad, why in (
         (batches.duplicated(["step", "request_id"]), "stands twice in its step"),
         (~batches["request_id"].isin(requests["request_id"]), "is not in request_metrics.csv"),

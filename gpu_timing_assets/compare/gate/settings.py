@@ -34,9 +34,7 @@ _ABSENT = object()
 
 @dataclass(frozen=True)
 class Difference:
-    """A setting that differs between the first real run and another run; `reason` says what it is
-    known to decide.
-    """
+    """A setting of a run that differs from the first real run's; `reason`: what it decides."""
 
     run_id: str
     setting: str
@@ -132,9 +130,7 @@ def _within(one: Any, two: Any, tolerance_pct: float) -> bool:
 def settings_table(
     real: list[RealRunMeta], simulated: list[SimRunMeta], kv_blocks_tolerance_pct: float = 0.0
 ) -> pd.DataFrame:
-    """Every setting of every run beside the first real run's; the backend where it differs, since
-    `engine` says it otherwise.
-    """
+    """Every setting of every run beside the first real run's; the backend only where it differs."""
     parity = {
         (found.run_id, found.setting): "refuses" if found.refuses else "listed"
         for found in differences(real, simulated, kv_blocks_tolerance_pct)

@@ -19,9 +19,7 @@ Interval = tuple[float, float]
 
 
 def request_weights(requests: int, resamples: int, rng: np.random.Generator) -> Weights:
-    """How often each request is drawn in each resample; shape (resamples, requests), rows sum to
-    `requests`.
-    """
+    """How often each request is drawn in each resample; shape (resamples, requests)."""
     weights = np.empty((resamples, requests), dtype=np.uint8)
     for row in weights:
         row[:] = np.bincount(rng.integers(0, requests, requests), minlength=requests)

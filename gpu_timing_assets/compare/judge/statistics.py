@@ -57,9 +57,7 @@ def error_pct(simulated: float, real: float) -> float | None:
 
 
 def noise_pct(real: list[float]) -> float | None:
-    """How far two real runs lie apart: the largest difference of any two, in percent of their mean.
-    `None` of one run.
-    """
+    """The largest difference of two real runs, in percent of their mean; `None` of one run."""
     if len(real) < 2 or not np.isfinite(real).all() or not np.mean(real):
         return None
     return float(100.0 * (max(real) - min(real)) / abs(np.mean(real)))

@@ -1,6 +1,4 @@
-"""The verdict: each statistic real and simulated, its error, interval and noise, and whether that
-is good enough.
-"""
+"""The verdict: each statistic, its error, interval and noise, and whether that is good enough."""
 
 from collections.abc import Sequence
 
@@ -27,9 +25,7 @@ VERDICT = table(
 
 
 def verdict(error: float | None, noise: float | None, preset: ComparisonPreset) -> str:
-    """`below noise` if the real runs differ at least as much, else by the preset's bounds on the
-    absolute error.
-    """
+    """`below noise` if the real runs differ as much, else by the bounds on the absolute error."""
     if error is None:
         return UNDEFINED
     if noise is not None and abs(error) <= noise:

@@ -9,9 +9,7 @@ MAX_BATCH_LINES = 24
 
 
 def first_difference(findings: Findings) -> dict[str, Any] | None:
-    """Both batches at the first step where the judged simulation and the first real run differ,
-    request by request.
-    """
+    """Both batches at the first step where the judged simulation and a real run differ."""
     pairs = findings.tables[BATCH_AGREEMENT]
     differing = (pairs["other"] == findings.judged) & pairs["first_different_step"].notna()
     if not differing.any():

@@ -16,14 +16,7 @@ from gpu_timing_assets.compare.gate.settings import PARITY
 from gpu_timing_assets.compare.show.batches import first_difference
 from gpu_timing_assets.compare.show.text import signed_pct, verdict_markdown
 from gpu_timing_assets.config.comparison import ComparisonPreset
-from gpu_timing_assets.core.comparison import (
-    BELOW_NOISE,
-    FAIL,
-    PASS,
-    WARN,
-    VerdictRow,
-    verdict_counts,
-)
+from gpu_timing_assets.core.comparison import FAIL, WARN, VerdictRow, verdict_counts
 from gpu_timing_assets.metrics.registry import latencies
 
 
@@ -78,10 +71,9 @@ def report_content(
 
 def headline(rows: list[VerdictRow]) -> str:
     """One sentence: how many statistics hold, and which is worst."""
-    counts = verdict_counts(rows)
-    good = counts.get(PASS, 0) + counts.get(BELOW_NOISE, 0)
     judged = [row for row in rows if row.error_pct is not None]
     bad = [row for row in judged if row.verdict in (WARN, FAIL)]
+    good = len(judged) - len(bad)
     if not judged:
         return "No statistic is defined on these runs."
     if not bad:
@@ -95,9 +87,7 @@ def headline(rows: list[VerdictRow]) -> str:
 
 
 def _lines(findings: Findings, rows: Iterable[VerdictRow]) -> list[dict[str, Any]]:
-    """A line for each metric and simulation, the simulations of a metric below each other; its
-    `cells` by statistic.
-    """
+    """A line for each metric and simulation; its `cells` by statistic."""
     lines: dict[tuple[str, str], dict[str, VerdictRow]] = {}
     for row in rows:
         lines.setdefault((row.metric, row.simulation), {})[row.statistic] = row

@@ -10,9 +10,7 @@ import altair as alt
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart under the name of its files, with the heading and the sentence that the report puts
-    over it.
-    """
+    """`name`: of its files; `title` and `caption` stand over it in the report."""
 
     name: str
     title: str
@@ -20,9 +18,7 @@ class Figure:
     chart: alt.TopLevelMixin
 
     def specification(self) -> dict[str, Any]:
-        """The chart's Vega-Lite JSON, its views numbered in it alone: Altair counts them over all
-        it has made.
-        """
+        """Vega-Lite JSON, its views numbered in it alone: Altair counts over all it has made."""
         text = json.dumps(self.chart.to_dict(), sort_keys=True)
         for kind in ("view", "param", "concat", "layer"):
             names = list(dict.fromkeys(re.findall(rf'"({kind}_\d+)"', text)))

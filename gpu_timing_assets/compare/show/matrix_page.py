@@ -1,6 +1,4 @@
-"""The page of the fidelity matrix: errors of everything at once, beside the noise and over the
-load.
-"""
+"""The page of the fidelity matrix: errors of everything, beside the noise and over the load."""
 
 from collections.abc import Sequence
 from pathlib import Path

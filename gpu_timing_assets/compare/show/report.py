@@ -1,6 +1,4 @@
-"""The pages a person reads: `report.html` (one file, no network), `summary.md`, and every figure as
-HTML, PNG and SVG.
-"""
+"""The pages a person reads: `report.html` (needs no network), `summary.md`, every figure."""
 
 import re
 import warnings
@@ -42,9 +40,7 @@ def write_report(
     preset: ComparisonPreset,
     known: Caveats,
 ) -> None:
-    """Write `report.html`, `summary.md` and `figs/` into `directory`; nothing in them depends on
-    when or where.
-    """
+    """Write `report.html`, `summary.md` and `figs/`; nothing in them depends on when or where."""
     content = report_content(comparison_id, aligned, findings, preset, known)
     drawn = figures(aligned, findings, preset)
     bundle, made = pages.vega_bundle(), pages.templates()
@@ -103,9 +99,7 @@ def _write_figures(directory: Path, drawn: Sequence[Figure], bundle: str) -> Non
 
 
 def _numbered_from_zero(drawing: str) -> str:
-    """The SVG with its clip paths and gradients numbered in it alone: Vega counts them over all it
-    has drawn.
-    """
+    """The SVG with clip paths and gradients numbered in it alone: Vega counts over all it drew."""
     order: dict[str, int] = {}
 
     def renumber(found: re.Match[str]) -> str:

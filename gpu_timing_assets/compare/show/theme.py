@@ -94,18 +94,10 @@ def verdict_shape() -> alt.Shape:
 
 
 def value_scale(values: np.ndarray, domain: np.ndarray | None = None) -> alt.Scale:
-    """Logarithmic where the values span more than a factor of 15; over the range of `domain` if
-    that is given.
-    """
+    """Logarithmic where the values span more than a factor of 15; `domain` is the axis's range."""
     ends: Any = alt.Undefined if domain is None else [float(domain.min()), float(domain.max())]
     positive = values[values > 0]
     wide = len(positive) == len(values) and len(values) and positive.max() / positive.min() > 15
     if wide:
         return alt.Scale(type="log", nice=False, padding=6, domain=ends)
     return alt.Scale(zero=False, nice=False, padding=6, domain=ends)
-
-
-def diagonal(ends: pd.DataFrame, x: alt.X, y: alt.Y) -> alt.Chart:
-    """Where the simulation is right."""
-    line = alt.Chart(records(ends)).mark_line(strokeDash=[4, 4], strokeWidth=1)
-    return line.encode(x=x, y=y, color=alt.datum(REAL))

@@ -78,9 +78,7 @@ def _step(step: Any, number: int, process: int, batch: str | None) -> Iterator[E
 
 
 def _batch_texts(batches: pd.DataFrame | None) -> dict[int, str]:
-    """`request:tokens` of every step, by step; nothing for a run with more than `MAX_BATCH_ROWS` of
-    them.
-    """
+    """`request:tokens` of every step, by step; nothing beyond `MAX_BATCH_ROWS` rows."""
     if batches is None or len(batches) > MAX_BATCH_ROWS:
         return {}
     ordered = batches.sort_values(["step", "request_id"], kind="stable")

@@ -1,6 +1,4 @@
-"""Each layer's share of the error, side by side from zero; the tick is the whole error, their
-sum.
-"""
+"""Each layer's share of the error, side by side; the tick is the whole error, their sum."""
 
 import altair as alt
 

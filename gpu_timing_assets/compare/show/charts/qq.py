@@ -1,6 +1,4 @@
-"""Quantiles of the simulation over those of the real runs (their mean); the band spans the real
-runs.
-"""
+"""Quantiles of the simulation over the real runs' mean; the band spans the real runs."""
 
 import altair as alt
 import numpy as np

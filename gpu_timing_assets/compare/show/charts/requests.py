@@ -11,7 +11,7 @@ from gpu_timing_assets.compare.explain.request_pairs import REQUESTS
 from gpu_timing_assets.compare.findings import Findings
 from gpu_timing_assets.compare.gate.align import Aligned
 from gpu_timing_assets.compare.show.figure import Figure
-from gpu_timing_assets.compare.show.theme import REAL, diagonal, records, series_colour, value_scale
+from gpu_timing_assets.compare.show.theme import REAL, records, series_colour, value_scale
 from gpu_timing_assets.metrics.e2e import METRIC as E2E
 from gpu_timing_assets.metrics.ttft import METRIC as TTFT
 
@@ -33,9 +33,7 @@ def figure(aligned: Aligned, findings: Findings) -> Figure:
 
 
 def _points(table: pd.DataFrame, load: np.ndarray, labels: list[str]) -> pd.DataFrame:
-    """Down-sampled to `SCATTER_POINTS`; `load`: requests running at each one's arrival, shape
-    (requests,).
-    """
+    """Down-sampled; `load`: requests running at each one's arrival, shape (requests,)."""
     shown = min(len(load), SCATTER_POINTS // len(labels))
     kept = np.unique(np.linspace(0, len(load) - 1, shown).round().astype(int))
     parts = []
@@ -70,7 +68,10 @@ def _chart(
     chosen = alt.Chart(records(points)).transform_filter("datum.series === shown")
     dots = chosen.mark_point(filled=True)
     ends = pd.DataFrame({"at": [ttft_ms.min(), ttft_ms.max()]})
-    x, y = (axis("at:Q", scale=scale) for axis in (alt.X, alt.Y))
+    diagonal = alt.Chart(records(ends)).mark_line(strokeDash=[4, 4], strokeWidth=1)
+    diagonal = diagonal.encode(
+        x=alt.X("at:Q", scale=scale), y=alt.Y("at:Q", scale=scale), color=alt.datum(REAL)
+    )
     real_x = alt.X("real:Q", scale=scale, title=f"real {TTFT.name} (ms)")
     simulated_y = alt.Y("simulated:Q", scale=scale, title=f"simulated {TTFT.name} (ms)")
     scatter = dots.encode(x=real_x, y=simulated_y, **marks).add_params(picked)
@@ -86,7 +87,7 @@ def _chart(
         y=alt.Y("e2e_error:Q", title=f"{E2E.name} error (%)"),
         **marks,
     )
-    left = (diagonal(ends, x, y) + scatter).properties(
+    left = (diagonal + scatter).properties(
         width=440, height=260, title=f"{TTFT.name}, request by request"
     )
     right = by_load.add_params(picked).properties(
