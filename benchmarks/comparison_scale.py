@@ -17,11 +17,18 @@ import numpy as np
 import pandas as pd
 
 from gpu_timing_assets.compare.judge.bootstrap import error_intervals
-from gpu_timing_assets.compare.results import ComparisonInputs
 from gpu_timing_assets.config.comparison import ComparisonPreset
 from gpu_timing_assets.config.experiment import ExperimentConfig
+from gpu_timing_assets.core.comparison import ComparisonInputs
+from gpu_timing_assets.core.data_root import REFERENCE_DATA
 from gpu_timing_assets.core.files import write_json
-from gpu_timing_assets.core.run import RUN_META_FILE, RunMeta
+from gpu_timing_assets.core.run import (
+    RUN_META_FILE,
+    RealRunMeta,
+    RunMeta,
+    SimRunMeta,
+    read_complete_run,
+)
 from gpu_timing_assets.core.tables.run_tables import run_tables_from_token_times
 from gpu_timing_assets.core.tables.schemas import (
     ENGINE_BATCHES,
@@ -89,20 +96,26 @@ def write_run(directory: Path, run_type: str, requests: int, seed: int, scale: f
         ),
         directory,
     )
-    write_json(
-        directory / RUN_META_FILE,
-        RunMeta(
-            run_id=directory.name,
-            run_type=run_type,
-            model="synthetic",
-            hardware="synthetic",
-            backend="vllm" if run_type == "real" else "vidur",
-            workload_id="scale",
-            workload_sha256="0" * 64,
-            started_at="2026-01-01T00:00:00Z",
-            ended_at="2026-01-01T00:00:00Z",
-            details={"predictor": "engine", "variant": None} if run_type == "vidur" else {},
-        ),
+    write_json(directory / RUN_META_FILE, metadata(directory.name, run_type))
+
+
+def metadata(run_id: str, run_type: str) -> RealRunMeta | SimRunMeta:
+    """That of a measured run, under the synthetic one's name."""
+    measured = min(REFERENCE_DATA.glob("*/real_runs/*"))
+    real = read_complete_run(measured, RealRunMeta).model_copy(update={"run_id": run_id})
+    if run_type == "real":
+        return real
+    shared = real.model_dump(include=RunMeta.model_fields.keys() - {"run_type", "schema_version"})
+    return SimRunMeta(
+        **shared,
+        workload_id=real.workload_id,
+        workload_sha256=real.workload_sha256,
+        params=real.params,
+        simulator="vidur",
+        predictor="engine_loop",
+        wall_s=0.0,
+        simulated_s=0.0,
+        num_tokens=0,
     )
 
 
@@ -122,7 +135,7 @@ def main() -> int:
         if child == 0:
             for k, directory in enumerate(real):
                 write_run(directory, "real", requests, seed=10 + k, scale=1.0)
-            write_run(simulated, "vidur", requests, seed=99, scale=1.03)
+            write_run(simulated, "simulated", requests, seed=99, scale=1.03)
             os._exit(0)
         if os.waitpid(child, 0)[1] != 0:
             return 1
@@ -133,7 +146,8 @@ def measure(inputs: ComparisonInputs, out: Path) -> int:
     from gpu_timing_assets.compare import run
     from gpu_timing_assets.compare.gate.align import align
     from gpu_timing_assets.compare.gate.load import load_run, read_metas
-    from gpu_timing_assets.compare.judge.statistics import Objective
+    from gpu_timing_assets.metrics.metric import Objective
+    from gpu_timing_assets.metrics.registry import all_metrics
 
     config = ExperimentConfig.model_construct(comparison=ComparisonPreset())
     begun = time.perf_counter()
@@ -148,12 +162,12 @@ def measure(inputs: ComparisonInputs, out: Path) -> int:
             for path, meta in zip(inputs.real_run_dirs, real, strict=True)
         ],
         [
-            load_run(path, meta, "engine")
+            load_run(path, meta, meta.label)
             for path, meta in zip(inputs.sim_run_dirs, simulated, strict=True)
         ],
     )
     begun = time.perf_counter()
-    error_intervals(aligned, Objective(200, 50), resamples=1000, seed=0, confidence_pct=95)
+    error_intervals(aligned, all_metrics(), Objective(200, 50), config.comparison)
     bootstrap = time.perf_counter() - begun
     tokens = int(aligned.grid.tokens.sum())
     print(

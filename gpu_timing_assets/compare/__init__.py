@@ -7,16 +7,16 @@ them when called.
 
 from pathlib import Path
 
-from gpu_timing_assets.compare.checks import CheckOutcome, check_outcomes
-from gpu_timing_assets.compare.results import (
+from gpu_timing_assets.compare.checks import CheckOutcome, check_names, check_outcomes
+from gpu_timing_assets.compare.show.text import error_table_markdown
+from gpu_timing_assets.config.experiment import ExperimentConfig
+from gpu_timing_assets.core.comparison import (
     ComparisonInputs,
     ComparisonResult,
     MatrixResult,
     VerdictRow,
-    error_table_markdown,
     load_result,
 )
-from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.core.data_root import DataRoot
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "MatrixResult",
     "VerdictRow",
     "build_fidelity_matrix",
+    "check_names",
     "check_outcomes",
     "error_table_markdown",
     "load_result",
@@ -42,15 +43,13 @@ def run(config: ExperimentConfig, inputs: ComparisonInputs, out: Path) -> Compar
     inputs that are missing, unfinished or malformed, naming file and row. `out` is then as it was
     before.
     """
-    from gpu_timing_assets.compare.compare import compare
+    from gpu_timing_assets.compare.stage import compare
 
     return compare(config, inputs, out)
 
 
 def build_fidelity_matrix(data: DataRoot, out: Path) -> MatrixResult:
-    """Write the page and the tables over all comparisons below `data` to `out`: see
-    `fidelity_matrix`.
-    """
+    """Write the page and the tables over all comparisons below `data` to `out`."""
     from gpu_timing_assets.compare.fidelity_matrix import build
 
     return build(data, out)

@@ -6,17 +6,19 @@ changed, went or were joined by others; of one that is not there, `missing` says
 `refused` why the gate would refuse it.
 """
 
-import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from gpu_timing_assets.compare.gate.admission import admit
 from gpu_timing_assets.compare.gate.load import read_metas
-from gpu_timing_assets.compare.gate.parity import sift
-from gpu_timing_assets.compare.results import (
+from gpu_timing_assets.compare.result_table import write_csv
+from gpu_timing_assets.compare.show.matrix_page import headline_columns, write_matrix_page
+from gpu_timing_assets.config.comparison import ComparisonPreset
+from gpu_timing_assets.core.comparison import (
     BELOW_NOISE,
     FAIL,
     PASS,
@@ -27,30 +29,22 @@ from gpu_timing_assets.compare.results import (
     MatrixResult,
     load_result,
 )
-from gpu_timing_assets.compare.show.matrix_page import write_matrix_page
-from gpu_timing_assets.config.comparison import ComparisonPreset
 from gpu_timing_assets.core.data_root import DataRoot
 from gpu_timing_assets.core.directories import atomic_directory
 from gpu_timing_assets.core.errors import ArtifactError, GpuTimingError
+from gpu_timing_assets.core.files import file_sha256
 from gpu_timing_assets.core.run import RUN_META_FILE
 from gpu_timing_assets.core.store import Store
 from gpu_timing_assets.core.target import Target, comparison_id
+from gpu_timing_assets.metrics.metric import Metric
+from gpu_timing_assets.metrics.registry import all_metrics
 
 PAGE_FILE = "fidelity_matrix.html"
 CURRENT, STALE, MISSING, REFUSED = "current", "stale", "missing", "refused"
-SHOWN = (
-    ("TTFT", "p50"),
-    ("TTFT", "p90"),
-    ("TTFT", "p99"),
-    ("ITL", "p50"),
-    ("ITL", "p90"),
-    ("ITL", "p99"),
-    ("TPOT", "mean"),
-    ("E2E", "p50"),
-    ("E2E", "p90"),
-    ("E2E", "p99"),
-    ("throughput", "rate"),
-    ("goodput", "rate"),
+COUNTED = {"passed": PASS, "below_noise": BELOW_NOISE, "warned": WARN, "failed": FAIL}
+ERROR_COLUMNS = (
+    *("comparison_id", "simulation", "metric", "statistic", "error_pct", "low_pct", "high_pct"),
+    *("noise_pct", "verdict", "mean_running_requests"),
 )
 
 
@@ -68,111 +62,66 @@ class Subject:
 
 def build(data: DataRoot, out: Path) -> MatrixResult:
     """Write `fidelity_matrix.html` and `tables/` from everything below `data` to `out`."""
-    store = Store(data)
+    store, metrics = Store(data), all_metrics()
     finished = [load_result(run.directory) for run in store.comparisons]
-    rows = [_row(result, *_state(store, result)) for result in finished]
+    rows = [_row(result, *_state(store, result), metrics) for result in finished]
     there = {row["comparison_id"] for row in rows}
     absent = [subject for subject in _subjects(store) if subject.comparison_id not in there]
-    rows += [_absent_row(store, subject) for subject in absent]
+    rows += [_absent_row(store, subject, metrics) for subject in absent]
     rows.sort(key=lambda row: row["comparison_id"])
-    errors = pd.DataFrame(
-        [
-            (
-                result.meta.run_id,
-                row.simulation,
-                row.metric,
-                row.statistic,
-                row.error_pct,
-                row.low_pct,
-                row.high_pct,
-                row.noise_pct,
-                row.verdict,
-                result.meta.mean_running_requests,
-            )
-            for result in finished
-            for row in result.verdicts
-        ],
-        columns=[
-            "comparison_id",
-            "simulation",
-            "metric",
-            "statistic",
-            "error_pct",
-            "low_pct",
-            "high_pct",
-            "noise_pct",
-            "verdict",
-            "mean_running_requests",
-        ],
-    )
+    errors = _errors(finished)
     with atomic_directory(out) as scratch:
         (scratch / "tables").mkdir()
         for name, frame in (("comparisons", pd.DataFrame(rows)), ("errors", errors)):
-            frame.to_csv(
-                scratch / "tables" / f"{name}.csv",
-                index=False,
-                lineterminator="\n",
-                float_format="%.9g",
-            )
-        write_matrix_page(scratch / PAGE_FILE, rows, errors, SHOWN)
+            write_csv(frame, scratch / "tables" / f"{name}.csv")
+        write_matrix_page(scratch / PAGE_FILE, rows, errors, metrics)
     tables = {name: out / "tables" / f"{name}.csv" for name in ("comparisons", "errors")}
     return MatrixResult(directory=out, page=out / PAGE_FILE, rows=tuple(rows), tables=tables)
 
 
-def _row(result: ComparisonResult, state: str, why: str) -> dict[str, Any]:
+def _errors(finished: Sequence[ComparisonResult]) -> pd.DataFrame:
+    rows = []
+    for result in finished:
+        meta = result.meta
+        where = dict(comparison_id=meta.run_id, mean_running_requests=meta.mean_running_requests)
+        rows += [{**where, **vars(row)} for row in result.verdicts]
+    return pd.DataFrame(rows, columns=list(ERROR_COLUMNS))
+
+
+def _row(
+    result: ComparisonResult, state: str, why: str, metrics: Sequence[Metric]
+) -> dict[str, Any]:
     meta, counts = result.meta, result.counts()
-    judged = {
-        (row.metric, row.statistic): row
-        for row in result.verdicts
-        if row.simulation == result.primary_simulation
-    }
+    errors = {(row.metric, row.statistic): row.error_pct for row in result.judged_rows}
     return {
         "comparison_id": meta.run_id,
-        "workload_id": meta.workload_id,
-        "model": meta.model,
-        "hardware": meta.hardware,
-        "backend": meta.backend,
-        "state": state,
-        "why": why,
+        **_subject(meta.workload_id, meta.target, state, why),
         "judged_simulation": result.primary_simulation,
         "simulations": ", ".join(meta.simulations),
         "real_runs": len(meta.real_run_ids),
         "mean_running_requests": round(meta.mean_running_requests, 3),
-        "passed": counts.get(PASS, 0),
-        "below_noise": counts.get(BELOW_NOISE, 0),
-        "warned": counts.get(WARN, 0),
-        "failed": counts.get(FAIL, 0),
-        **{
-            f"{metric}_{name}_error_pct".lower(): judged[metric, name].error_pct
-            if (metric, name) in judged
-            else None
-            for metric, name in SHOWN
-        },
+        **{column: counts.get(verdict, 0) for column, verdict in COUNTED.items()},
+        **{column: errors.get(key) for key, column in headline_columns(metrics).items()},
         "report": f"../comparisons/{result.directory.name}/{REPORT_FILE}",
     }
 
 
-def _absent_row(store: Store, subject: Subject) -> dict[str, Any]:
-    state, why = _why_absent(store, subject)
+def _absent_row(store: Store, subject: Subject, metrics: Sequence[Metric]) -> dict[str, Any]:
     return {
         "comparison_id": subject.comparison_id,
-        "workload_id": subject.workload_id,
-        "model": subject.target.model,
-        "hardware": subject.target.hardware,
-        "backend": subject.target.backend,
-        "state": state,
-        "why": why,
+        **_subject(subject.workload_id, subject.target, *_why_absent(store, subject)),
         "judged_simulation": None,
         "simulations": "",
         "real_runs": 0,
         "mean_running_requests": None,
-        "passed": 0,
-        "below_noise": 0,
-        "warned": 0,
-        "failed": 0,
-        **{f"{metric}_{name}_error_pct".lower(): None for metric, name in SHOWN},
+        **dict.fromkeys(COUNTED, 0),
+        **dict.fromkeys(headline_columns(metrics).values()),
         "report": None,
     }
+
+
+def _subject(workload_id: str, target: Target, state: str, why: str) -> dict[str, Any]:
+    return {"workload_id": workload_id, **vars(target), "state": state, "why": why}
 
 
 def _subjects(store: Store) -> list[Subject]:
@@ -195,11 +144,8 @@ def _why_absent(store: Store, subject: Subject) -> tuple[str, str]:
     if not simulated:
         return MISSING, "no simulation of the workload as it is now: run vidur-sim"
     try:
-        sift(
-            *read_metas(ComparisonInputs(real, simulated), allow_invalid=False),
-            allow_mismatch=False,
-            kv_blocks_tolerance_pct=ComparisonPreset().kv_blocks_tolerance_pct,
-        )
+        metas = read_metas(ComparisonInputs(real, simulated), allow_invalid=False)
+        admit(*metas, ComparisonPreset())
     except GpuTimingError as error:
         return REFUSED, str(error)
     return MISSING, "both sides are there: run compare-runs"
@@ -225,11 +171,8 @@ def _state(store: Store, result: ComparisonResult) -> tuple[str, str]:
         return CURRENT, "the workload itself is not here: only the runs were checked"
     read = {entry.name for entry in meta.inputs}
     if gone := sorted(read - now - elsewhere):
-        return (
-            STALE,
-            f"{_names(gone)} would not be compared now (workload or settings changed): run "
-            "compare-runs",
-        )
+        why = "would not be compared now (workload or settings changed): run compare-runs"
+        return STALE, f"{_names(gone)} {why}"
     if new := sorted(now - read):
         return STALE, f"{_names(new)} came since: run compare-runs"
     return CURRENT, ""
@@ -243,7 +186,7 @@ def _run_dir(data: DataRoot, run_name: str) -> Path | None:
 
 def _digest(directory: Path) -> str | None:
     path = directory / RUN_META_FILE
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    return file_sha256(path) if path.is_file() else None
 
 
 def _names(names: Iterable[str]) -> str:

@@ -1,69 +1,68 @@
-"""Everything a comparison finds out, as tables, before anything is drawn or written."""
+"""Everything that a comparison finds, as tables, before anything is drawn or written."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from gpu_timing_assets.compare.explain.attribution import attribute
-from gpu_timing_assets.compare.explain.batch_agreement import batch_agreement
-from gpu_timing_assets.compare.explain.breakdown import grouped_errors, phase_errors
-from gpu_timing_assets.compare.explain.distances import (
-    distribution_distances,
+from gpu_timing_assets.compare.explain import (
+    attribution,
+    batch_agreement,
+    distances,
+    grouped,
+    host_speed,
+    over_time,
+    phases,
     request_pairs,
-    request_table,
 )
-from gpu_timing_assets.compare.explain.host_speed import host_speed
-from gpu_timing_assets.compare.explain.over_time import load_over_time
+from gpu_timing_assets.compare.gate import completeness
 from gpu_timing_assets.compare.gate.align import Aligned
-from gpu_timing_assets.compare.judge.statistics import METRICS, Objective, run_statistics
-from gpu_timing_assets.compare.judge.verdict import judge
-from gpu_timing_assets.compare.results import VerdictRow
+from gpu_timing_assets.compare.judge import statistics, verdict
+from gpu_timing_assets.compare.result_table import ResultTable
 from gpu_timing_assets.config.comparison import ComparisonPreset
+from gpu_timing_assets.core.comparison import VerdictRow
+from gpu_timing_assets.metrics.metric import Metric, Objective
 
 
 @dataclass(frozen=True)
 class Findings:
-    """`verdicts` of every judged simulation; `tables` by the stem of their file."""
+    """`judged`: the judged simulation's label; `verdicts`: of every plain simulation."""
 
-    primary_simulation: str
+    judged: str
+    metrics: tuple[Metric, ...]
     verdicts: tuple[VerdictRow, ...]
-    tables: dict[str, pd.DataFrame]
+    tables: dict[ResultTable, pd.DataFrame]
+
+    def of_judged(self, table: ResultTable) -> pd.DataFrame:
+        frame = self.tables[table]
+        return frame[frame["simulation"] == self.judged]
+
+    @property
+    def judged_rows(self) -> list[VerdictRow]:
+        return [row for row in self.verdicts if row.simulation == self.judged]
 
 
-def find_out(aligned: Aligned, preset: ComparisonPreset, *, primary: str) -> Findings:
-    """Judge and explain the aligned runs; `primary` is the label of the simulation that is
-    judged.
-    """
-    rows = judge(aligned, preset)
+def judge_and_explain(
+    aligned: Aligned, metrics: Sequence[Metric], preset: ComparisonPreset, *, judged: str
+) -> Findings:
     objective = Objective(preset.ttft_objective_ms, preset.tpot_objective_ms)
-    batches, first_difference = batch_agreement(aligned)
+    rows = verdict.judge(aligned, metrics, objective, preset)
+    batches, first_difference = batch_agreement.batch_agreement(aligned)
+    requests = request_pairs.request_table(aligned, metrics)
     tables = {
-        "verdict": pd.DataFrame([vars(row) for row in rows]),
-        "real_runs": real_run_table(aligned, objective),
-        "distances": distribution_distances(aligned),
-        "request_pairs": request_pairs(aligned),
-        "requests": request_table(aligned),
-        "phases": phase_errors(aligned),
-        "grouped_errors": grouped_errors(aligned),
-        "attribution": attribute(aligned, objective),
-        "batch_agreement": batches,
-        "first_difference": first_difference,
-        "host_speed": host_speed(aligned, primary),
-        "load_over_time": load_over_time(aligned),
-        "completeness": aligned.completeness,
-        "excluded_requests": aligned.excluded,
+        verdict.VERDICT: verdict.VERDICT.frame(vars(row) for row in rows),
+        statistics.REAL_RUNS: statistics.real_run_table(aligned, metrics, objective),
+        distances.DISTANCES: distances.distribution_distances(aligned, metrics),
+        request_pairs.REQUEST_PAIRS: request_pairs.request_pairs(aligned, metrics),
+        request_pairs.requests_with(metrics): requests,
+        phases.PHASES: phases.phase_errors(aligned),
+        grouped.GROUPED_ERRORS: grouped.grouped_errors(aligned, metrics),
+        attribution.ATTRIBUTION: attribution.attribute(aligned, metrics, objective),
+        batch_agreement.BATCH_AGREEMENT: batches,
+        batch_agreement.FIRST_DIFFERENCE: first_difference,
+        host_speed.HOST_SPEED: host_speed.host_speed(aligned, judged),
+        over_time.LOAD_OVER_TIME: over_time.load_over_time(aligned),
+        completeness.COMPLETENESS: completeness.completeness(aligned),
+        completeness.EXCLUDED: completeness.excluded_requests(aligned),
     }
-    return Findings(primary, tuple(rows), tables)
-
-
-def real_run_table(aligned: Aligned, objective: Objective) -> pd.DataFrame:
-    """Every statistic of each real run: `run_id`, `metric`, `statistic`, `unit`, `value`."""
-    rows = []
-    for series in aligned.real:
-        figures = run_statistics(series, objective)
-        rows += [
-            (series.run.meta.run_id, metric.name, name, metric.unit, figures[metric.name, name])
-            for metric in METRICS
-            for name in metric.statistics
-        ]
-    return pd.DataFrame(rows, columns=["run_id", "metric", "statistic", "unit", "value"])
+    return Findings(judged, tuple(metrics), tuple(rows), tables)

@@ -12,34 +12,39 @@ class ComparisonPreset(Preset):
     the real runs never fails.
     """
 
+    judged: str = "engine_loop"
+    """Label of the simulation that is judged, its predictor or simulator; without one of that label
+    the first simulation that has nothing substituted."""
+
     pass_pct: float = Field(default=5.0, gt=0)
-    """Up to here the absolute error of a statistic passes."""
+    """Largest absolute error of a statistic that passes, in percent of the real value."""
 
     warn_pct: float = Field(default=9.0, gt=0)
-    """Above this it fails; between the two it is a warning."""
+    """Largest absolute error of a statistic that warns, in percent of the real value; a larger one
+    fails."""
 
     allow_mismatch: bool = False
     """Compare runs that the parity gate refuses; the report then says so at its top."""
 
     kv_blocks_tolerance_pct: float = Field(default=2.0, ge=0, le=10)
-    """How far the number of KV blocks may differ: an engine sizes its cache by the memory it finds
-    free, which varies by a fraction of a percent from one start to the next. Every other knob must
-    be equal."""
+    """Largest difference in the number of KV blocks that does not refuse a comparison, in percent:
+    an engine sizes its cache by the memory it finds free, which varies by a fraction of a percent
+    from one start to the next."""
 
     ttft_objective_ms: float = Field(default=200.0, gt=0)
-    """A request counts to the goodput only if its TTFT is within this."""
+    """Longest TTFT of a request that counts to the goodput, in ms."""
 
     tpot_objective_ms: float = Field(default=50.0, gt=0)
-    """A request counts to the goodput only if its TPOT is within this."""
+    """Longest TPOT of a request that counts to the goodput, in ms."""
 
     bootstrap_resamples: int = Field(default=1000, ge=100, le=20_000)
-    """From how many resamples the confidence intervals come."""
+    """Number of resamples behind each confidence interval: more make its ends steadier."""
 
     bootstrap_seed: int = Field(default=0, ge=0)
-    """Of those resamples."""
+    """Seed of the resamples: the same seed gives the same intervals."""
 
     confidence_pct: float = Field(default=95.0, gt=50, lt=100)
-    """Of the intervals."""
+    """Confidence of the intervals of the errors, in percent."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from gpu_timing_assets.compare.checks import CHECK_NAMES
+from gpu_timing_assets.compare.checks import check_names
 from gpu_timing_assets.dagster_app.partitions import WORKLOADS
 
 if TYPE_CHECKING:
@@ -18,26 +18,10 @@ if TYPE_CHECKING:
 
 RUNS_VALID = "runs_valid"
 BUNDLE_QUALITY = "bundle_quality"
-COMPARISON_DESCRIPTIONS = {
-    "parity": "Real run and simulation had the same knobs.",
-    "real_runs_complete": "Every request of the real runs was served.",
-    "simulations_complete": "Every request of the simulations was served.",
-}
 
 
 def comparison_check_specs() -> list[dg.AssetCheckSpec]:
-    return [
-        _spec(
-            name,
-            "comparison",
-            COMPARISON_DESCRIPTIONS.get(
-                name,
-                f"The error of {name.removesuffix('_error')} lies within the preset's thresholds "
-                f"or the real runs' noise.",
-            ),
-        )
-        for name in CHECK_NAMES
-    ]
+    return [_spec(name, "comparison", what) for name, what in check_names().items()]
 
 
 def _spec(name: str, asset: str, description: str, *, blocking: bool = False) -> dg.AssetCheckSpec:

@@ -1,0 +1,1 @@
+"""What is compared: one metric a module, under `METRIC`; `registry` finds them."""

@@ -11,12 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpu_timing_assets.compare.gate.align import align
+from gpu_timing_assets.compare.gate.completeness import excluded_requests
 from gpu_timing_assets.compare.gate.load import load_run
 from gpu_timing_assets.core.errors import ArtifactError, IncomparableRunsError
+from gpu_timing_assets.metrics.e2e import e2e_ms
+from gpu_timing_assets.metrics.itl import itl_ms
+from gpu_timing_assets.metrics.tpot import tpot_ms
+from gpu_timing_assets.metrics.ttft import ttft_ms
 from gpu_timing_assets_tests.unit.compare.synthetic_runs import (
     MS,
-    metadata,
+    real_meta,
     run_in_memory,
+    sim_meta,
     write_run,
 )
 
@@ -32,14 +38,18 @@ def test_simulated_tokens_beyond_an_early_stop_are_cut() -> None:
     ]
     aligned = align(
         [run_in_memory("real", ARRIVALS, TIMES, planned=[4, 3, 2])],
-        [run_in_memory("engine", ARRIVALS, simulated_times, run_type="vidur", planned=[4, 3, 2])],
+        [
+            run_in_memory(
+                "engine", ARRIVALS, simulated_times, run_type="simulated", planned=[4, 3, 2]
+            )
+        ],
     )
     simulated = aligned.simulation("engine")
     assert aligned.grid.tokens.tolist() == [3, 2, 1]
-    assert simulated.ttft_ms.tolist() == [7, 10, 20]
-    assert simulated.e2e_ms.tolist() == [11, 15, 20]
-    assert simulated.itl_ms.tolist() == [2, 2, 5]
-    np.testing.assert_array_equal(simulated.tpot_ms, [2, 5, np.nan])
+    assert ttft_ms(simulated).tolist() == [7, 10, 20]
+    assert e2e_ms(simulated).tolist() == [11, 15, 20]
+    assert itl_ms(simulated).tolist() == [2, 2, 5]
+    np.testing.assert_array_equal(tpot_ms(simulated), [2, 5, np.nan])
 
 
 def test_repeats_that_stopped_at_different_tokens_are_cut_to_the_fewest() -> None:
@@ -54,7 +64,7 @@ def test_repeats_that_stopped_at_different_tokens_are_cut_to_the_fewest() -> Non
         "engine",
         ARRIVALS,
         [[MS * t for t in (40, 41, 42)]] * 3,
-        run_type="vidur",
+        run_type="simulated",
         planned=[3, 3, 3],
     )
     aligned = align([one, two], [simulated])
@@ -65,11 +75,11 @@ def test_repeats_that_stopped_at_different_tokens_are_cut_to_the_fewest() -> Non
 def test_a_request_that_failed_in_the_real_run_is_listed_and_left_out_of_both() -> None:
     aligned = align(
         [run_in_memory("real", ARRIVALS, [TIMES[0], [], TIMES[2]], planned=[3, 2, 1])],
-        [run_in_memory("engine", ARRIVALS, TIMES, run_type="vidur")],
+        [run_in_memory("engine", ARRIVALS, TIMES, run_type="simulated")],
     )
     assert aligned.grid.request_id.tolist() == [0, 2]
-    assert aligned.simulation("engine").ttft_ms.tolist() == [5, 10]
-    assert aligned.excluded[["request_id", "run_id", "side"]].values.tolist() == [
+    assert ttft_ms(aligned.simulation("engine")).tolist() == [5, 10]
+    assert excluded_requests(aligned)[["request_id", "run_id", "side"]].values.tolist() == [
         [1, "real", "real"]
     ]
 
@@ -84,10 +94,10 @@ def _runs(draw: st.DrawFn) -> tuple[list[int], list[list[list[int]]], list[int]]
         draw(st.lists(st.integers(0, 20), min_size=len(planned), max_size=len(planned)))
     ).tolist()
     runs = []
-    for side in ("real", "real", "vidur"):
+    for side in ("real", "real", "simulated"):
         times = []
         for arrival, count in zip(arrivals, planned, strict=True):
-            made = count if side == "vidur" else draw(st.integers(0, count))
+            made = count if side == "simulated" else draw(st.integers(0, count))
             gaps = draw(st.lists(st.sampled_from([0, 0, 1, 7, 1000]), min_size=made, max_size=made))
             times.append((arrival + np.cumsum(gaps)).tolist())
         runs.append(times)
@@ -101,7 +111,7 @@ def test_latencies_are_those_of_the_definition(
 ) -> None:
     arrivals, times, planned = case
     real = [run_in_memory(f"real-{k}", arrivals, times[k], planned=planned) for k in (0, 1)]
-    simulated = run_in_memory("engine", arrivals, times[2], run_type="vidur", planned=planned)
+    simulated = run_in_memory("engine", arrivals, times[2], run_type="simulated", planned=planned)
     kept = [i for i in range(len(planned)) if times[0][i] and times[1][i]]
     if not kept:
         with pytest.raises(ArtifactError, match="no request finished in every run of"):
@@ -109,23 +119,23 @@ def test_latencies_are_those_of_the_definition(
         return
     aligned = align(real, [simulated])
     assert aligned.grid.request_id.tolist() == kept
-    assert set(aligned.excluded["request_id"]) == set(range(len(planned))) - set(kept)
+    assert set(excluded_requests(aligned)["request_id"]) == set(range(len(planned))) - set(kept)
     for series, own in zip((*aligned.real, *aligned.simulated), times, strict=True):
         cut = [own[i][: min(len(times[0][i]), len(times[1][i]))] for i in kept]
-        assert series.ttft_ms.tolist() == [
+        assert ttft_ms(series).tolist() == [
             (row[0] - arrivals[i]) / 1e6 for i, row in zip(kept, cut, strict=True)
         ]
-        assert series.e2e_ms.tolist() == [
+        assert e2e_ms(series).tolist() == [
             (row[-1] - arrivals[i]) / 1e6 for i, row in zip(kept, cut, strict=True)
         ]
-        assert series.itl_ms.tolist() == [
+        assert itl_ms(series).tolist() == [
             (b - a) / 1e6 for row in cut for a, b in itertools.pairwise(row)
         ]
         expected = [
             (row[-1] - row[0]) / (len(row) - 1) / 1e6 if len(row) > 1 else np.nan for row in cut
         ]
-        np.testing.assert_allclose(series.tpot_ms, expected, rtol=1e-12)
-        assert len(series.itl_ms) == len(aligned.grid.interval_owner)
+        np.testing.assert_allclose(tpot_ms(series), expected, rtol=1e-12)
+        assert len(itl_ms(series)) == len(aligned.grid.interval_owner)
 
 
 @pytest.mark.parametrize(
@@ -167,9 +177,9 @@ def test_runs_of_other_work_are_refused_with_file_and_row(
     tmp_path, arrivals, times, planned, message
 ) -> None:
     write_run(tmp_path / "real", ARRIVALS, TIMES)
-    write_run(tmp_path / "sim", arrivals, times, run_type="vidur", planned=planned)
-    real = load_run(tmp_path / "real", metadata("real"), "real")
-    simulated = load_run(tmp_path / "sim", metadata("sim", "vidur"), "engine")
+    write_run(tmp_path / "sim", arrivals, times, run_type="simulated", planned=planned)
+    real = load_run(tmp_path / "real", real_meta("real"), "real")
+    simulated = load_run(tmp_path / "sim", sim_meta("sim"), "engine")
     with pytest.raises(IncomparableRunsError) as refused:
         align([real], [simulated])
     assert re.search(message, str(refused.value)), refused.value
@@ -177,10 +187,10 @@ def test_runs_of_other_work_are_refused_with_file_and_row(
 
 def test_the_row_named_is_the_files_row_even_where_the_file_is_not_sorted(tmp_path) -> None:
     write_run(tmp_path / "real", ARRIVALS, TIMES)
-    write_run(tmp_path / "sim", [0, 11 * MS, 20 * MS], TIMES, run_type="vidur")
+    write_run(tmp_path / "sim", [0, 11 * MS, 20 * MS], TIMES, run_type="simulated")
     path = tmp_path / "sim" / "request_metrics.csv"
     header, *rows = path.read_text().splitlines()
     path.write_text("\n".join([header, *reversed(rows)]) + "\n")
-    real = load_run(tmp_path / "real", metadata("real"), "real")
+    real = load_run(tmp_path / "real", real_meta("real"), "real")
     with pytest.raises(IncomparableRunsError, match=r"row 3: request 1: arrival_time_ns"):
-        align([real], [load_run(tmp_path / "sim", metadata("sim", "vidur"), "engine")])
+        align([real], [load_run(tmp_path / "sim", sim_meta("sim"), "engine")])

@@ -374,24 +374,21 @@ def test_a_refusal_leaves_an_earlier_result_alone(simulate, bundle, config) -> N
 
 def test_a_bundle_of_another_engine_version_is_caught_at_the_comparison(simulate, config) -> None:
     # the bundle does not know which engine the real run will have; the parity gate does
-    from gpu_timing_assets.compare.gate.parity import gate
+    from gpu_timing_assets.compare.gate.admission import check_settings
+    from gpu_timing_assets.config.comparison import ComparisonPreset
+    from gpu_timing_assets_tests.unit.compare.synthetic_runs import real_meta
 
     simulated = simulate()
-    real = simulated.model_copy(
-        update={
-            "run_id": "real",
-            "run_type": "real",
-            "backend": "vllm",
-            "details": {},
-            "params": engine_params(config, engine_version="0.32.0").model_dump(mode="json"),
-        }
+    same = simulated.model_dump(
+        include={"model", "hardware", "backend", "workload_id", "workload_sha256"}
     )
+    real = real_meta("real", **same, params=engine_params(config, engine_version="0.32.0"))
     with pytest.raises(
         IncomparableRunsError, match="engine_version is 0.32.0 in the real run, 0.26.0"
     ):
-        gate([real], [simulated], allow_mismatch=False)
-    agreeing = real.model_copy(update={"params": engine_params(config).model_dump(mode="json")})
-    assert gate([agreeing], [simulated], allow_mismatch=False) == ([], [])
+        check_settings([real], [simulated], ComparisonPreset())
+    agreeing = real.model_copy(update={"params": engine_params(config)})
+    assert check_settings([agreeing], [simulated], ComparisonPreset()) == ([], [])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,4 @@
-"""From which step on a simulated engine and the real one, or two real runs, put different requests
-into their batches.
-"""
+"""From which step on two engines put different requests into their batches."""
 
 from dataclasses import dataclass
 from itertools import combinations
@@ -10,15 +8,35 @@ import pandas as pd
 
 from gpu_timing_assets.compare.gate.align import Aligned
 from gpu_timing_assets.compare.gate.load import Run
+from gpu_timing_assets.compare.result_table import Column, table
 
 ENTRY = ["request_id", "num_scheduled_tokens", "num_computed_tokens"]
+REAL_RUN = Column("real_run", "a real run")
+OTHER_RUN = Column("other_run", "the run held against it")
+BATCH_AGREEMENT = table(
+    "batch_agreement",
+    REAL_RUN,
+    OTHER_RUN,
+    Column("other", "name of the simulation, or real"),
+    Column("real_steps", "steps with requests in the real run", "steps"),
+    Column("other_steps", "steps with requests in the other", "steps"),
+    Column("first_different_step", "first step that differs, from 0; empty if none"),
+)
+FIRST_DIFFERENCE = table(
+    "first_difference",
+    REAL_RUN,
+    OTHER_RUN,
+    Column("step", "first step that differs, from 0"),
+    Column("in_run", "whose batch this row is of"),
+    Column("request_id", "request in the batch"),
+    Column("num_scheduled_tokens", "its tokens in the step", "tokens"),
+    Column("num_computed_tokens", "its tokens computed before the step", "tokens"),
+)
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """`first_different` counts the non-empty steps of a run from 0; `None` if all of both runs' are
-    equal.
-    """
+    """`first_different` counts the non-empty steps from 0; `None` if all are equal."""
 
     first_different: int | None
     steps: tuple[int, int]
@@ -35,9 +53,7 @@ def agreement(one: pd.DataFrame, two: pd.DataFrame) -> Agreement:
     entries = [batches[["ordinal", *ENTRY]].to_numpy() for batches in ordered]
     shared = min(len(entries[0]), len(entries[1]))
     differs = (entries[0][:shared] != entries[1][:shared]).any(axis=1)
-    steps = tuple(
-        int(batches["ordinal"].iloc[-1]) + 1 if len(batches) else 0 for batches in ordered
-    )
+    steps = [int(batches["ordinal"].iloc[-1]) + 1 if len(batches) else 0 for batches in ordered]
     if differs.any():
         at = int(differs.argmax())
         first = int(min(entries[0][at, 0], entries[1][at, 0]))
@@ -46,7 +62,7 @@ def agreement(one: pd.DataFrame, two: pd.DataFrame) -> Agreement:
         first = int(longer[shared, 0])
     else:
         first = None
-    at_first = tuple(batches.loc[batches["ordinal"] == first, ENTRY] for batches in ordered)
+    at_first = [batches.loc[batches["ordinal"] == first, ENTRY] for batches in ordered]
     return Agreement(first, (steps[0], steps[1]), (at_first[0], at_first[1]))
 
 
@@ -56,48 +72,33 @@ def _ordered(batches: pd.DataFrame) -> pd.DataFrame:
 
 
 def batch_agreement(aligned: Aligned) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`(agreement, first_difference)`: every simulation and every other real run against the first
-    real run.
+    """`(BATCH_AGREEMENT, FIRST_DIFFERENCE)`: every simulation and every other real run against the
+    first real run.
 
-    `agreement`: one row a pair; `first_difference`: both batches of the first step that differs,
-    one row a request. Runs that did not record their batches are left out.
+    One row a pair; and both batches of the first step that differs, one row a request. Runs that
+    did not record their batches are left out.
     """
-    real = [series.run for series in aligned.real if series.run.batches is not None]
+    real = [aligned_run.run for aligned_run in aligned.real if aligned_run.run.batches is not None]
     pairs: list[tuple[Run, Run]] = list(combinations(real, 2))
-    pairs += [
-        (real[0], series.run)
-        for series in aligned.simulated
-        if real and series.run.batches is not None
-    ]
+    simulated = [simulation.run for simulation in aligned.simulated]
+    pairs += [(real[0], run) for run in simulated if real and run.batches is not None]
     rows, entries = [], []
     for one, two in pairs:
         assert one.batches is not None
         assert two.batches is not None
         found = agreement(one.batches, two.batches)
+        pair = dict(real_run=one.meta.run_id, other_run=two.meta.run_id)
         rows.append(
-            (
-                one.meta.run_id,
-                two.meta.run_id,
-                two.label if two.meta.run_type == "simulated" else "real",
-                found.steps[0],
-                found.steps[1],
-                found.first_different,
+            dict(
+                **pair,
+                other="real" if two.is_real else two.label,
+                real_steps=found.steps[0],
+                other_steps=found.steps[1],
+                first_different_step=found.first_different,
             )
         )
         for run, batch in zip((one, two), found.batches, strict=True):
-            entries += [
-                (one.meta.run_id, two.meta.run_id, found.first_different, run.meta.run_id, *values)
-                for values in batch.to_numpy()
-            ]
-    columns = [
-        "real_run",
-        "other_run",
-        "other",
-        "real_steps",
-        "other_steps",
-        "first_different_step",
-    ]
-    return (
-        pd.DataFrame(rows, columns=columns).astype({"first_different_step": "Int64"}),
-        pd.DataFrame(entries, columns=["real_run", "other_run", "step", "in_run", *ENTRY]),
-    )
+            where = dict(**pair, step=found.first_different, in_run=run.meta.run_id)
+            entries += [{**where, **entry} for entry in batch.to_dict("records")]
+    summary = BATCH_AGREEMENT.frame(rows).astype({"first_different_step": "Int64"})
+    return summary, FIRST_DIFFERENCE.frame(entries)

@@ -10,53 +10,47 @@ import numpy as np
 import pandas as pd
 
 from gpu_timing_assets.compare.gate.align import Aligned
+from gpu_timing_assets.compare.result_table import Column, table
 
-COLUMNS = ["run_id", "steps", "real_us", "profiled_us", "host_time_ratio"]
+HOST_SPEED = table(
+    "host_speed",
+    Column("run_id", "the real run"),
+    Column("steps", "its steps of a size that the simulation has too", "steps"),
+    Column("real_us", "median time to schedule one of them", "µs"),
+    Column("profiled_us", "median of what the bundle says of the same steps", "µs"),
+    Column("host_time_ratio", "median of real / profiled: above 1 the host was slower"),
+)
 SIZE_EDGES = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 1 << 30)
 MIN_STEPS = 20
 # a bundle's own fits of the host miss by 10 to 15 % on bursts that they have not seen
 NOTEWORTHY_PCT = 15.0
 
 
-def host_speed(aligned: Aligned, primary: str) -> pd.DataFrame:
-    """One row a real run that recorded its steps; none if the judged simulation does not model the
-    host.
-
-    `real_us` and `profiled_us`: median time to schedule a step, of the same steps;
-    `host_time_ratio`: median of their ratio, above 1 where the host was slower than when it was
-    profiled.
-    """
-    simulated = aligned.simulation(primary).run.steps
-    profiled = (
-        _schedule_us(simulated)
-        if simulated is not None
-        else pd.DataFrame(columns=["size", "prefill", "us"])
-    )
-    expected = profiled.groupby(["size", "prefill"])["us"].agg(["median", "size"])
-    known = expected.loc[
-        (expected["size"] >= MIN_STEPS) & (expected["median"] > 0), "median"
-    ].rename("expected")
+def host_speed(aligned: Aligned, judged: str) -> pd.DataFrame:
+    """One row a real run with recorded steps; none if the judged simulation models no host."""
+    simulated = aligned.simulation(judged).run.steps
+    if simulated is None:
+        return HOST_SPEED.frame([])
+    expected = _schedule_us(simulated).groupby(["size", "prefill"])["us"].agg(["median", "size"])
+    usable = (expected["size"] >= MIN_STEPS) & (expected["median"] > 0)
+    known = expected.loc[usable, "median"].rename("expected")
     rows = []
-    for series in aligned.real:
-        if series.run.steps is None:
+    for real in aligned.real:
+        if real.run.steps is None:
             continue
-        steps = (
-            _schedule_us(series.run.steps)
-            .join(known, on=["size", "prefill"])
-            .dropna(subset=["expected"])
-        )
+        steps = _schedule_us(real.run.steps).join(known, on=["size", "prefill"])
+        steps = steps.dropna(subset=["expected"])
         if len(steps) >= MIN_STEPS:
-            ratio = float((steps["us"] / steps["expected"]).median())
             rows.append(
-                (
-                    series.run.meta.run_id,
-                    len(steps),
-                    float(steps["us"].median()),
-                    float(steps["expected"].median()),
-                    ratio,
+                dict(
+                    run_id=real.run.meta.run_id,
+                    steps=len(steps),
+                    real_us=float(steps["us"].median()),
+                    profiled_us=float(steps["expected"].median()),
+                    host_time_ratio=float((steps["us"] / steps["expected"]).median()),
                 )
             )
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return HOST_SPEED.frame(rows)
 
 
 def host_note(table: pd.DataFrame) -> str | None:
@@ -69,10 +63,9 @@ def host_note(table: pd.DataFrame) -> str | None:
     )
     return (
         f"scheduling steps of the same size took the real engine {span} times as long as when it "
-        f"was profiled: the machine's "
-        "CPU was not as fast as then, and where the host sets the pace so much of the error is "
-        "not the simulator's. Profile "
-        "again beside the real runs, on a machine that is quiet"
+        "was profiled: the machine's CPU was not as fast as then, and where the host sets the pace "
+        "so much of the error is not the simulator's. Profile again beside the real runs, on a "
+        "machine that is quiet"
     )
 
 

@@ -1,23 +1,23 @@
-"""Runs as they lie on disk: metadata, request and token tables, and the engine's steps where they
-were recorded.
-"""
+"""Runs as they lie on disk: metadata, tables, and the engine's steps where recorded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from gpu_timing_assets.compare.results import ComparisonInputs
+from gpu_timing_assets.core.comparison import ComparisonInputs
 from gpu_timing_assets.core.errors import ArtifactError, IncomparableRunsError
 from gpu_timing_assets.core.run import (
     RUN_META_FILE,
+    TOKEN_TIMES,
     RealRunMeta,
     SimRunMeta,
     read_complete_run,
     run_type_of,
 )
-from gpu_timing_assets.core.tables.invariants import read_run_tables
+from gpu_timing_assets.core.tables.invariants import read_request_metrics, read_run_tables
 from gpu_timing_assets.core.tables.schemas import ENGINE_BATCHES, ENGINE_STEPS
 from gpu_timing_assets.core.tables.table import Table
 
@@ -37,8 +37,21 @@ class Run:
     batches: pd.DataFrame | None
 
     @property
+    def is_real(self) -> bool:
+        return isinstance(self.meta, RealRunMeta)
+
+    @property
+    def side(self) -> str:
+        return "real" if self.is_real else "simulated"
+
+    @property
     def substitution(self) -> str | None:
         return self.meta.substitution if isinstance(self.meta, SimRunMeta) else None
+
+    @property
+    def gives(self) -> frozenset[str]:
+        """What its tables hold beyond each request's first and last token."""
+        return frozenset(self.meta.gives if isinstance(self.meta, SimRunMeta) else (TOKEN_TIMES,))
 
 
 def read_metas(
@@ -87,10 +100,16 @@ def simulation_labels(metas: list[SimRunMeta]) -> list[str]:
 
 
 def load_run(directory: Path, meta: RealRunMeta | SimRunMeta, label: str) -> Run:
-    """Raises `ArtifactError` naming file and row for a table that is missing, malformed or breaks
-    an invariant.
+    """A run whose simulator gives no token times is read from its request table alone.
+
+    Raises `ArtifactError` naming file and row for a table that is missing, malformed or breaks an
+    invariant.
     """
-    requests, tokens = read_run_tables(directory)
+    if isinstance(meta, SimRunMeta) and TOKEN_TIMES not in meta.gives:
+        requests = read_request_metrics(directory)
+        tokens = evenly_spread_tokens(requests)
+    else:
+        requests, tokens = read_run_tables(directory)
     if requests.empty:
         raise ArtifactError(f"{directory / 'request_metrics.csv'}: there is no request in it")
     steps, batches = _optional(ENGINE_STEPS, directory), _optional(ENGINE_BATCHES, directory)
@@ -98,40 +117,46 @@ def load_run(directory: Path, meta: RealRunMeta | SimRunMeta, label: str) -> Run
         check_steps(directory, steps)
     if batches is not None:
         check_batches(directory, batches, requests)
-    return Run(
-        label,
-        directory,
-        meta,
-        requests,
-        tokens[["request_id", "token_index", "token_time_ns"]],
-        steps,
-        batches,
+    tokens = tokens[["request_id", "token_index", "token_time_ns"]]
+    return Run(label, directory, meta, requests, tokens, steps, batches)
+
+
+def evenly_spread_tokens(requests: pd.DataFrame) -> pd.DataFrame:
+    """Tokens at even distances from each request's first to its last, which alone are known: for
+    the arithmetic of the grid. A failed request's stand where its last known time is.
+    """
+    count = requests["num_decode_tokens_actual"].to_numpy()
+    first = requests["first_token_time_ns"].fillna(requests["arrival_time_ns"])
+    last = requests["completion_time_ns"].fillna(first)
+    owner = np.repeat(np.arange(len(count)), count)
+    index = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
+    first_ns, last_ns = (times.to_numpy(dtype=np.int64)[owner] for times in (first, last))
+    times = first_ns + (last_ns - first_ns) * index // np.maximum(count[owner] - 1, 1)
+    return pd.DataFrame(
+        {
+            "request_id": requests["request_id"].to_numpy()[owner],
+            "token_index": index,
+            "token_time_ns": times,
+        }
     )
 
 
 def check_steps(directory: Path, steps: pd.DataFrame) -> None:
-    """Raises `ArtifactError` naming file and row where steps do not ascend or a step ends before it
-    begins.
-    """
+    """Raises `ArtifactError` naming the row of a step that is out of order in itself or others."""
+    begin, end, result = (
+        steps[f"{name}_ns"] for name in ("schedule_begin", "schedule_end", "result")
+    )
     for bad, why in (
         (steps["step"].diff() <= 0, "does not follow the step before it"),
-        (steps["schedule_begin_ns"].diff() < 0, "begins before the step before it"),
-        (
-            steps["schedule_end_ns"] < steps["schedule_begin_ns"],
-            "is scheduled before its scheduling begins",
-        ),
-        (
-            (steps["result_ns"] < steps["schedule_begin_ns"]).fillna(False),
-            "has its result before its scheduling begins",
-        ),
+        (begin.diff() < 0, "begins before the step before it"),
+        (end < begin, "is scheduled before its scheduling begins"),
+        ((result < begin).fillna(False), "has its result before its scheduling begins"),
     ):
         _refuse_row(ENGINE_STEPS.find(directory), steps["step"], bad, "step", why)
 
 
 def check_batches(directory: Path, batches: pd.DataFrame, requests: pd.DataFrame) -> None:
-    """Raises `ArtifactError` naming file and row where a request stands twice in a step or is not
-    the run's.
-    """
+    """Raises `ArtifactError` naming the row of a request twice in a step or not in the run."""
     for bad, why in (
         (batches.duplicated(["step", "request_id"]), "stands twice in its step"),
         (~batches["request_id"].isin(requests["request_id"]), "is not in request_metrics.csv"),

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gpu_timing_assets.compare.gate.align import Series
+from gpu_timing_assets.compare.gate.align import AlignedRun
 
 Event = dict[str, Any]
 # A step names its requests only up to this many rows of a run, so that the file of a long run still
@@ -23,144 +23,85 @@ Event = dict[str, Any]
 MAX_BATCH_ROWS = 200_000
 
 
-def write_timeline(path: Path, processes: list[Series]) -> None:
+def write_timeline(path: Path, processes: list[AlignedRun]) -> None:
     """Write the runs as processes 1, 2, …, in the order given."""
     with path.open("w", encoding="utf-8") as file:
         file.write('{"displayTimeUnit":"ms","traceEvents":[\n')
         first = True
-        for number, series in enumerate(processes, start=1):
-            for event in _events(series, number):
+        for number, run in enumerate(processes, start=1):
+            for event in _events(run, number):
                 file.write(("" if first else ",\n") + json.dumps(event, separators=(",", ":")))
                 first = False
         file.write("\n]}\n")
 
 
-def _events(series: Series, process: int) -> Iterator[Event]:
-    side = "real" if series.run.meta.run_type == "real" else "simulated"
-    yield {
-        "ph": "M",
-        "pid": process,
-        "tid": 0,
-        "name": "process_name",
-        "args": {"name": f"{side}: {series.label}"},
-    }
-    yield {
-        "ph": "M",
-        "pid": process,
-        "tid": 0,
-        "name": "process_sort_index",
-        "args": {"sort_index": process},
-    }
+def _events(run: AlignedRun, process: int) -> Iterator[Event]:
+    name = f"{run.run.side}: {run.label}"
+    yield _about(process, 0, "process_name", name=name)
+    yield _about(process, 0, "process_sort_index", sort_index=process)
     for track in (1, 2):
-        yield {
-            "ph": "M",
-            "pid": process,
-            "tid": track,
-            "name": "thread_name",
-            "args": {"name": f"steps {track}"},
-        }
-    yield from _steps(series, process)
-    yield from _requests(series, process)
+        yield _about(process, track, "thread_name", name=f"steps {track}")
+    if run.run.steps is not None:
+        batches = _batch_texts(run.run.batches)
+        for number, step in enumerate(run.run.steps.itertuples(index=False)):
+            yield from _step(step, number, process, batches.get(step.step))
+    yield from _requests(run, process)
 
 
-def _steps(series: Series, process: int) -> Iterator[Event]:
-    steps = series.run.steps
-    if steps is None:
-        return
-    batches = _batch_texts(series.run.batches)
-    columns = [
-        steps[name].tolist()
-        for name in (
-            "step",
-            "schedule_begin_ns",
-            "schedule_end_ns",
-            "result_ns",
-            "num_prefill_tokens",
-            "num_prefill_requests",
-            "num_decode_requests",
-            "kv_tokens",
-            "graph_mode",
-        )
-    ]
-    for number, (step, begin, scheduled, result, tokens, prefills, decodes, kv, graph) in enumerate(
-        zip(*columns, strict=True)
-    ):
-        end = scheduled if pd.isna(result) else result
-        arguments: Event = {
-            "step": step,
-            "prefill tokens": tokens,
-            "prefill requests": prefills,
-            "decode requests": decodes,
-            "kv tokens": kv,
-        }
-        if isinstance(graph, str):
-            arguments["graph"] = graph
-        if step in batches:
-            arguments["batch"] = batches[step]
-        common = {"pid": process, "tid": 1 + number % 2, "cat": "step", "ts": begin / 1000}
-        yield {
-            "ph": "X",
-            "name": "prefill step" if prefills else "decode step",
-            **common,
-            "dur": max(end - begin, 0) / 1000,
-            "args": arguments,
-        }
-        yield {"ph": "X", "name": "schedule", **common, "dur": max(scheduled - begin, 0) / 1000}
-        yield {
-            "ph": "C",
-            "pid": process,
-            "name": "requests in the batch",
-            "ts": begin / 1000,
-            "args": {"prefill": prefills, "decode": decodes},
-        }
+def _about(process: int, track: int, what: str, **arguments: Any) -> Event:
+    return {"ph": "M", "pid": process, "tid": track, "name": what, "args": arguments}
+
+
+def _step(step: Any, number: int, process: int, batch: str | None) -> Iterator[Event]:
+    """`step`: a row of `engine_steps`, the run's `number`th."""
+    begin, scheduled = step.schedule_begin_ns, step.schedule_end_ns
+    end = scheduled if pd.isna(step.result_ns) else step.result_ns
+    prefills, decodes = step.num_prefill_requests, step.num_decode_requests
+    arguments: Event = {
+        "step": step.step,
+        "prefill tokens": step.num_prefill_tokens,
+        "prefill requests": prefills,
+        "decode requests": decodes,
+        "kv tokens": step.kv_tokens,
+    }
+    if isinstance(step.graph_mode, str):
+        arguments["graph"] = step.graph_mode
+    if batch is not None:
+        arguments["batch"] = batch
+    name, when = "prefill step" if prefills else "decode step", begin / 1000
+    common = {"pid": process, "tid": 1 + number % 2, "cat": "step", "ts": when}
+    took, to_schedule = max(end - begin, 0) / 1000, max(scheduled - begin, 0) / 1000
+    yield {"ph": "X", "name": name, **common, "dur": took, "args": arguments}
+    yield {"ph": "X", "name": "schedule", **common, "dur": to_schedule}
+    held = {"prefill": prefills, "decode": decodes}
+    yield {"ph": "C", "pid": process, "name": "requests in the batch", "ts": when, "args": held}
 
 
 def _batch_texts(batches: pd.DataFrame | None) -> dict[int, str]:
-    """`request:tokens` of every step, by step; nothing for a run with more than `MAX_BATCH_ROWS` of
-    them.
-    """
+    """`request:tokens` of every step, by step; nothing beyond `MAX_BATCH_ROWS` rows."""
     if batches is None or len(batches) > MAX_BATCH_ROWS:
         return {}
     ordered = batches.sort_values(["step", "request_id"], kind="stable")
     entry = ordered["request_id"].astype(str) + ":" + ordered["num_scheduled_tokens"].astype(str)
-    step = ordered["step"].to_numpy()
-    starts = (
-        np.flatnonzero(np.r_[True, step[1:] != step[:-1]]) if len(step) else np.zeros(0, dtype=int)
-    )
-    ends = np.r_[starts[1:], len(step)]
-    texts = entry.tolist()
+    texts, (steps, begins) = entry.tolist(), np.unique(ordered["step"], return_index=True)
+    ends = [*begins[1:], len(texts)]
     return {
-        int(step[begin]): " ".join(texts[begin:end])
-        for begin, end in zip(starts, ends, strict=True)
+        int(step): " ".join(texts[begin:end])
+        for step, begin, end in zip(steps, begins, ends, strict=True)
     }
 
 
-def _requests(series: Series, process: int) -> Iterator[Event]:
-    grid = series.grid
-    columns = (
-        grid.request_id,
-        grid.arrival_ns,
-        series.first_ns,
-        series.last_ns,
-        grid.prefill_tokens,
-        grid.tokens,
-    )
+def _requests(run: AlignedRun, process: int) -> Iterator[Event]:
+    grid = run.grid
+    columns = (grid.request_id, grid.arrival_ns, run.first_ns, run.last_ns)
     for request, arrival, first, last, prompt, tokens in zip(
-        *(column.tolist() for column in columns), strict=True
+        *(column.tolist() for column in (*columns, grid.prefill_tokens, grid.tokens)), strict=True
     ):
         common = {"pid": process, "tid": 0, "cat": "request", "id": f"{process}.{request}"}
+        ttft_ms = (first - arrival) / 1e6
+        about = {"prompt tokens": prompt, "output tokens": tokens, "TTFT ms": ttft_ms}
         whole = f"request {request}"
-        yield {
-            "ph": "b",
-            "name": whole,
-            "ts": arrival / 1000,
-            **common,
-            "args": {
-                "prompt tokens": prompt,
-                "output tokens": tokens,
-                "TTFT ms": (first - arrival) / 1e6,
-            },
-        }
+        yield {"ph": "b", "name": whole, "ts": arrival / 1000, **common, "args": about}
         yield {"ph": "b", "name": "to first token", "ts": arrival / 1000, **common}
         yield {"ph": "e", "name": "to first token", "ts": first / 1000, **common}
         yield {"ph": "b", "name": "decode", "ts": first / 1000, **common}

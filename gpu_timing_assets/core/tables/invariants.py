@@ -95,6 +95,18 @@ def read_run_tables(directory: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return requests.reset_index(drop=True), tokens.reset_index(drop=True)
 
 
+def read_request_metrics(directory: Path) -> pd.DataFrame:
+    """`request_metrics` of a run that has no token times, sorted by request and checked in itself.
+
+    Raises `ArtifactError` naming file and row, for one where a request ends before its first token.
+    """
+    requests, path = REQUEST_METRICS.read(directory), REQUEST_METRICS.find(directory)
+    _check_requests(path, requests)
+    early = requests["completion_time_ns"] < requests["first_token_time_ns"]
+    _refuse(path, requests, early.fillna(False), "completion_time_ns is before its first token")
+    return requests.sort_values("request_id", kind="stable").reset_index(drop=True)
+
+
 def _check_requests(path: Path, requests: pd.DataFrame) -> None:
     _refuse(path, requests, requests["request_id"].duplicated(), "appears twice")
     known = requests["status"].isin(["ok", "error"])

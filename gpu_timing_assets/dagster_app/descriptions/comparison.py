@@ -5,14 +5,13 @@ from typing import Any
 
 import dagster as dg
 
-from gpu_timing_assets.compare.results import (
-    ComparisonResult,
-    MatrixResult,
-    VerdictRow,
+from gpu_timing_assets.compare.show.text import (
+    figure_text,
     interval_text,
     signed_pct,
     unsigned_pct,
 )
+from gpu_timing_assets.core.comparison import ComparisonResult, MatrixResult, VerdictRow
 from gpu_timing_assets.dagster_app.descriptions.metadata_table import metadata_table
 from gpu_timing_assets.dagster_app.descriptions.report_links import report_link
 from gpu_timing_assets.dagster_app.descriptions.sparkline import sparkline
@@ -26,7 +25,7 @@ def describe_comparison(result: ComparisonResult, clock: StageClock) -> dict[str
     plots it over time.
     """
     ratios = list(result.meta.host_time_ratio.values())
-    judged = [row for row in result.verdicts if row.simulation == result.primary_simulation]
+    judged = result.judged_rows
     return {
         "report": report_link(result.report),
         "verdict": metadata_table([_verdict(row) for row in judged]),
@@ -61,8 +60,8 @@ def _verdict(row: VerdictRow) -> dict[str, str]:
         "verdict": row.verdict,
         "error": signed_pct(row.error_pct),
         "noise": unsigned_pct(row.noise_pct),
-        "real": f"{row.real:.4g} {row.unit}",
-        "simulated": f"{row.simulated:.4g} {row.unit}",
+        "real": f"{figure_text(row.real)} {row.unit}",
+        "simulated": f"{figure_text(row.simulated)} {row.unit}",
         "interval": interval_text(row),
     }
     return {name: text.replace(" ", NO_BREAK) for name, text in cells.items()}

@@ -13,7 +13,15 @@ from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.core.data_root import DataRoot
 from gpu_timing_assets.core.engine_params import EngineParams, ModelDimensions
 from gpu_timing_assets.core.files import write_json
-from gpu_timing_assets.core.run import RUN_META_FILE, RunMeta
+from gpu_timing_assets.core.run import (
+    RUN_META_FILE,
+    ComparisonMeta,
+    Lateness,
+    Percentiles,
+    RealRunMeta,
+    SimRunMeta,
+    read_complete_run,
+)
 from gpu_timing_assets.core.tables.run_tables import run_tables_from_token_times
 from gpu_timing_assets.core.tables.schemas import (
     ENGINE_BATCHES,
@@ -21,7 +29,11 @@ from gpu_timing_assets.core.tables.schemas import (
     REQUEST_METRICS,
     TOKEN_METRICS,
 )
-from gpu_timing_assets.core.workload import WORKLOAD_META_FILE, WorkloadMeta
+from gpu_timing_assets.core.workload import (
+    WORKLOAD_META_FILE,
+    TokenizerMeta,
+    WorkloadMeta,
+)
 
 MS = 1_000_000
 SHA = "5" * 64
@@ -45,7 +57,7 @@ def configuration(**comparison: Any) -> ExperimentConfig:
     )
 
 
-def engine_params(**changes: Any) -> dict[str, Any]:
+def engine_params(**changes: Any) -> EngineParams:
     params = EngineParams(
         engine="vllm",
         engine_version="0.26.0",
@@ -64,22 +76,78 @@ def engine_params(**changes: Any) -> dict[str, Any]:
         graph_mode="FULL_AND_PIECEWISE",
         graph_capture_sizes=(1, 2, 4),
     )
-    return params.model_copy(update=changes).model_dump(mode="json")
+    return params.model_copy(update=changes)
 
 
-def metadata(run_id: str, run_type: str = "real", **changes: Any) -> RunMeta:
-    defaults: dict[str, Any] = {
+def real_meta(run_id: str, **changes: Any) -> RealRunMeta:
+    return RealRunMeta(
+        **{
+            **_common(run_id),
+            "params": engine_params(),
+            "session": "s",
+            "repeat": 0,
+            "repeats": 1,
+            "early_stopping": False,
+            "warmup_requests": 0,
+            "engine_start_s": 1.0,
+            "replay_s": 1.0,
+            "client_cpu_share": 0.1,
+            **dict.fromkeys(("ttft_ms", "itl_ms", "e2e_ms"), Percentiles(p50=1, p90=1, p99=1)),
+            "submission_lateness_ms": Lateness(p50=0, p90=0, p99=0, max=0),
+            "num_requests": 1,
+            "num_failed": 0,
+            "num_tokens": 1,
+            "tokens_per_s": 1.0,
+            **changes,
+        }
+    )
+
+
+def sim_meta(run_id: str, **changes: Any) -> SimRunMeta:
+    return SimRunMeta(
+        **{
+            **_common(run_id),
+            "params": engine_params(),
+            "simulator": "vidur",
+            "predictor": "engine_loop",
+            "wall_s": 1.0,
+            "num_tokens": 1,
+            "simulated_s": 1.0,
+            **changes,
+        }
+    )
+
+
+def comparison_meta(run_id: str, **changes: Any) -> ComparisonMeta:
+    return ComparisonMeta(
+        **{
+            **_common(run_id),
+            "overridden": (),
+            "listed_mismatches": (),
+            "notes": (),
+            "completeness": (),
+            "host_time_ratio": {},
+            "confidence_pct": 95.0,
+            **changes,
+        }
+    )
+
+
+def _common(run_id: str) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
         "model": "tiny",
         "hardware": "h100",
-        "backend": "vllm" if run_type == "real" else "vidur",
+        "backend": "vllm",
         "workload_id": "chat",
         "workload_sha256": SHA,
         "started_at": "2026-01-01T00:00:00Z",
         "ended_at": "2026-01-01T00:01:00Z",
-        "params": engine_params(),
-        "details": {} if run_type == "real" else {"predictor": "engine", "variant": None},
     }
-    return RunMeta(run_id=run_id, run_type=run_type, **{**defaults, **changes})
+
+
+def meta_of(run_id: str, run_type: str, **changes: Any) -> RealRunMeta | SimRunMeta:
+    return (real_meta if run_type == "real" else sim_meta)(run_id, **changes)
 
 
 def tables(
@@ -118,20 +186,12 @@ def run_in_memory(
     *,
     run_type: str = "real",
     planned: Sequence[int] | None = None,
-    variant: str | None = None,
-    predictor: str = "engine",
+    **changes: Any,
 ) -> Run:
     requests, tokens = tables(arrival_ns, token_times_ns, planned)
-    details = {} if run_type == "real" else {"predictor": predictor, "variant": variant}
-    return Run(
-        label,
-        Path(label),
-        metadata(label, run_type, details=details),
-        requests,
-        tokens[["request_id", "token_index", "token_time_ns"]],
-        None,
-        None,
-    )
+    meta = meta_of(label, run_type, **changes)
+    tokens = tokens[["request_id", "token_index", "token_time_ns"]]
+    return Run(label, Path(label), meta, requests, tokens, None, None)
 
 
 def write_run(
@@ -182,7 +242,15 @@ def write_run(
             ),
             directory,
         )
-    write_json(directory / RUN_META_FILE, metadata(directory.name, run_type, **changes))
+    write_json(directory / RUN_META_FILE, meta_of(directory.name, run_type, **changes))
+    return directory
+
+
+def forget_token_times(directory: Path) -> Path:
+    """Make of a simulation one that knows each request's first and last token alone."""
+    (directory / TOKEN_METRICS.file).unlink()
+    meta = read_complete_run(directory, SimRunMeta)
+    write_json(directory / RUN_META_FILE, meta.model_copy(update={"gives": ()}))
     return directory
 
 
@@ -197,9 +265,11 @@ def write_workload(data: DataRoot, workload_id: str = "chat", sha256: str = SHA)
             num_requests=1,
             num_prefill_tokens=1,
             num_decode_tokens=1,
+            longest_request_tokens=2,
             duration_ns=1,
+            mean_rate_per_s=None,
             seed=0,
-            tokenizer={},
+            tokenizer=TokenizerMeta(name="t", sha256="0", base_vocab_size=1),
             source={},
             config_sha256="0",
         ),

@@ -14,7 +14,8 @@ from gpu_timing_assets.compare.explain.attribution import (
     largest_layers,
 )
 from gpu_timing_assets.compare.gate.align import align
-from gpu_timing_assets.compare.judge.statistics import Objective
+from gpu_timing_assets.metrics.metric import Objective
+from gpu_timing_assets.metrics.registry import all_metrics
 from gpu_timing_assets_tests.unit.compare.synthetic_runs import MS, run_in_memory
 
 ARRIVALS = [0, 0, 0, 0]
@@ -25,20 +26,20 @@ def token_times(ttft_ms: float, itl_ms: float) -> list[list[int]]:
     return [[round(MS * size * (ttft_ms + k * itl_ms)) for k in range(5)] for size in SIZES]
 
 
-def attributed(**variants: tuple[float, float]) -> pd.DataFrame:
-    """The real run has TTFT 100 and ITL 10; a variant is given by its own."""
+def attributed(**simulations: tuple[float, float]) -> pd.DataFrame:
+    """The real run has TTFT 100 and ITL 10; a simulation is given by its own."""
     real = run_in_memory("real", ARRIVALS, token_times(100, 10))
     simulated = [
         run_in_memory(
             name,
             ARRIVALS,
             token_times(*times),
-            run_type="vidur",
-            variant=None if name == "engine" else name,
+            run_type="simulated",
+            substitution=None if name == "engine_loop" else name,
         )
-        for name, times in variants.items()
+        for name, times in simulations.items()
     ]
-    return attribute(align([real], simulated), Objective(200, 50))
+    return attribute(align([real], simulated), all_metrics(), Objective(200, 50))
 
 
 def share(table: pd.DataFrame, metric: str, layer: str) -> float:
@@ -50,8 +51,10 @@ def share(table: pd.DataFrame, metric: str, layer: str) -> float:
 
 def test_each_layer_gets_the_fault_that_was_put_into_it() -> None:
     # the scheduler holds requests back (TTFT + 20 %), the time model is slow (ITL + 10 %, TTFT + 4
-    # %), and the edges are missing (TTFT − 3 %)
-    table = attributed(engine=(121, 11), recorded_batches=(101, 11), recorded_step_times=(117, 10))
+    # %), and the latency to the client is missing (TTFT − 3 %)
+    table = attributed(
+        engine_loop=(121, 11), recorded_batches=(101, 11), recorded_step_times=(117, 10)
+    )
     assert share(table, "TTFT", SCHEDULER) == pytest.approx(20)
     assert share(table, "TTFT", TIME_MODEL) == pytest.approx(4)
     assert share(table, "TTFT", REST) == pytest.approx(-3)
@@ -61,7 +64,9 @@ def test_each_layer_gets_the_fault_that_was_put_into_it() -> None:
 
 
 def test_shares_add_up_to_the_error_of_every_statistic() -> None:
-    table = attributed(engine=(121, 11), recorded_batches=(90, 13), recorded_step_times=(117, 8))
+    table = attributed(
+        engine_loop=(121, 11), recorded_batches=(90, 13), recorded_step_times=(117, 8)
+    )
     sums = table.groupby(["metric", "statistic"])["share_pct"].sum()
     errors = table.groupby(["metric", "statistic"])["error_pct"].first()
     assert len(sums) == 22
@@ -69,34 +74,43 @@ def test_shares_add_up_to_the_error_of_every_statistic() -> None:
 
 
 def test_with_one_substitution_the_other_layers_are_not_separated() -> None:
-    table = attributed(engine=(121, 11), recorded_batches=(101, 11))
+    table = attributed(engine_loop=(121, 11), recorded_batches=(101, 11))
     assert set(table["layer"]) == {SCHEDULER, UNSEPARATED}
     assert share(table, "TTFT", SCHEDULER) == pytest.approx(20)
     assert share(table, "TTFT", UNSEPARATED) == pytest.approx(1)
 
 
 def test_without_substitutions_nothing_is_said() -> None:
-    assert attributed(engine=(121, 11)).empty
+    assert attributed(engine_loop=(121, 11)).empty
 
 
 def test_a_substitution_belongs_to_its_own_predictor() -> None:
     real = run_in_memory("real", ARRIVALS, token_times(100, 10))
     simulated = [
-        run_in_memory("kernel", ARRIVALS, token_times(50, 5), run_type="vidur", predictor="kernel"),
-        run_in_memory("engine", ARRIVALS, token_times(110, 10), run_type="vidur"),
+        run_in_memory(
+            "kernels_only",
+            ARRIVALS,
+            token_times(50, 5),
+            run_type="simulated",
+            predictor="kernels_only",
+        ),
+        run_in_memory("engine_loop", ARRIVALS, token_times(110, 10), run_type="simulated"),
         run_in_memory(
             "substituted",
             ARRIVALS,
             token_times(100, 10),
-            run_type="vidur",
-            variant="recorded_batches",
+            run_type="simulated",
+            substitution="recorded_batches",
         ),
     ]
-    assert set(attribute(align([real], simulated), Objective(200, 50))["simulation"]) == {"engine"}
+    table = attribute(align([real], simulated), all_metrics(), Objective(200, 50))
+    assert set(table["simulation"]) == {"engine_loop"}
 
 
 def test_the_largest_layer_is_found_by_size_not_sign() -> None:
-    table = attributed(engine=(95, 10), recorded_batches=(105, 10), recorded_step_times=(98, 10))
-    largest = largest_layers(table, "engine").set_index(["metric", "statistic"])
+    table = attributed(
+        engine_loop=(95, 10), recorded_batches=(105, 10), recorded_step_times=(98, 10)
+    )
+    largest = largest_layers(table).set_index(["metric", "statistic"])
     assert largest.loc[("TTFT", "p50"), "layer"] == SCHEDULER
     assert largest.loc[("TTFT", "p50"), "share_pct"] == pytest.approx(-10)

@@ -6,7 +6,7 @@ import pytest
 from gpu_timing_assets.compare.explain.batch_agreement import agreement
 from gpu_timing_assets.compare.gate.load import load_run
 from gpu_timing_assets.core.errors import ArtifactError
-from gpu_timing_assets_tests.unit.compare.synthetic_runs import MS, metadata, write_run
+from gpu_timing_assets_tests.unit.compare.synthetic_runs import MS, real_meta, write_run
 
 COLUMNS = ["step", "request_id", "num_scheduled_tokens", "num_computed_tokens"]
 REAL = [(0, 1, 64, 0), (1, 1, 1, 64), (1, 2, 32, 0), (2, 1, 1, 65), (2, 2, 1, 32)]
@@ -54,7 +54,7 @@ def damaged(tmp_path, file: str, old: str, new: str):
     text = (directory / file).read_text()
     assert old in text
     (directory / file).write_text(text.replace(old, new, 1))
-    return load_run(directory, metadata("real"), "real")
+    return load_run(directory, real_meta("real"), "real")
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,6 @@ def test_a_step_whose_result_was_not_recorded_is_no_fault(tmp_path) -> None:
 
 def test_a_run_without_steps_is_no_fault(tmp_path) -> None:
     run = load_run(
-        write_run(tmp_path / "real", [0], [[1 * MS]], with_steps=False), metadata("real"), "real"
+        write_run(tmp_path / "real", [0], [[1 * MS]], with_steps=False), real_meta("real"), "real"
     )
     assert run.steps is run.batches is None

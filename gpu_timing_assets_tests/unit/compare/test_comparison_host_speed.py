@@ -39,9 +39,9 @@ def run(label: str, recorded: pd.DataFrame | None, run_type: str = "real") -> Ru
 def compared(*real: pd.DataFrame | None, simulated: pd.DataFrame | None) -> pd.DataFrame:
     aligned = align(
         [run(f"real-{k}", recorded) for k, recorded in enumerate(real)],
-        [run("engine", simulated, "vidur")],
+        [run("engine_loop", simulated, "simulated")],
     )
-    return host_speed(aligned, "engine")
+    return host_speed(aligned, "engine_loop")
 
 
 def test_the_ratio_is_that_of_the_times_to_schedule_a_step() -> None:

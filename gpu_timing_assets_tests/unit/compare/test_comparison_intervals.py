@@ -5,17 +5,18 @@ claim.
 import numpy as np
 import pytest
 
-from gpu_timing_assets.compare.gate.align import Aligned, Grid, Series, align
-from gpu_timing_assets.compare.judge import bootstrap
-from gpu_timing_assets.compare.judge.bootstrap import (
-    error_intervals,
-    request_weights,
-    weighted_statistics,
-)
-from gpu_timing_assets.compare.judge.statistics import Objective
+from gpu_timing_assets.compare.gate.align import Aligned, AlignedRun, align
+from gpu_timing_assets.compare.judge.bootstrap import error_intervals, request_weights
+from gpu_timing_assets.config.comparison import ComparisonPreset
+from gpu_timing_assets.metrics import resampling
+from gpu_timing_assets.metrics.metric import Objective
+from gpu_timing_assets.metrics.registry import all_metrics
+from gpu_timing_assets.metrics.resampling import weighted_statistics
+from gpu_timing_assets.metrics.served import Grid
 from gpu_timing_assets_tests.unit.compare.synthetic_runs import run_in_memory, served
 
 OBJECTIVE = Objective(ttft_ms=200, tpot_ms=50)
+METRICS = all_metrics()
 LEVELS = {"p50": 50, "p90": 90, "p95": 95, "p99": 99}
 
 
@@ -47,7 +48,7 @@ def test_requests_are_taken_in_blocks_without_a_difference(monkeypatch) -> None:
     owner = np.repeat(np.arange(30), rng.integers(0, 12, 30))
     values, weights = rng.normal(size=len(owner)), request_weights(30, 50, rng)
     whole = weighted_statistics(values, owner, weights)
-    monkeypatch.setattr(bootstrap, "REQUESTS_AT_ONCE", 7)
+    monkeypatch.setattr(resampling, "REQUESTS_AT_ONCE", 7)
     for name, drawn in weighted_statistics(values, owner, weights).items():
         np.testing.assert_allclose(drawn, whole[name], rtol=1e-6)
 
@@ -58,9 +59,14 @@ def test_binned_values_stay_within_half_a_percent() -> None:
     values = rng.lognormal(1, 0.5, len(owner))
     weights = request_weights(200, 60, rng)
     expected = brute_force(values, owner, weights)
-    assert len(np.unique(values)) > bootstrap.MAX_BINS
+    assert len(np.unique(values)) > resampling.MAX_BINS
     for name, drawn in weighted_statistics(values, owner, weights).items():
         np.testing.assert_allclose(drawn, expected[name], rtol=5e-3)
+
+
+def intervals_of(aligned: Aligned, *, seed: int = 0, resamples: int = 100):
+    preset = ComparisonPreset(bootstrap_resamples=resamples, bootstrap_seed=seed)
+    return error_intervals(aligned, METRICS, OBJECTIVE, preset)
 
 
 def test_every_request_is_drawn_as_often_as_any_other() -> None:
@@ -74,35 +80,27 @@ def test_the_same_seed_gives_the_same_interval_and_another_does_not() -> None:
     _, other = served(jitter_seed=1)
     aligned = align(
         [run_in_memory("real", arrivals, times)],
-        [run_in_memory("engine", arrivals, other, run_type="vidur")],
+        [run_in_memory("engine", arrivals, other, run_type="simulated")],
     )
-    settings = {"resamples": 100, "confidence_pct": 95.0}
-    first = error_intervals(aligned, OBJECTIVE, seed=1, **settings)
-    assert first == error_intervals(aligned, OBJECTIVE, seed=1, **settings)
-    assert first != error_intervals(aligned, OBJECTIVE, seed=2, **settings)
+    first = intervals_of(aligned, seed=1)
+    assert first == intervals_of(aligned, seed=1)
+    assert first != intervals_of(aligned, seed=2)
 
 
 def test_one_request_has_no_interval() -> None:
     aligned = align(
         [run_in_memory("real", [0], [[5, 6]])],
-        [run_in_memory("engine", [0], [[5, 6]], run_type="vidur")],
+        [run_in_memory("engine", [0], [[5, 6]], run_type="simulated")],
     )
-    assert error_intervals(aligned, OBJECTIVE, resamples=100, seed=0, confidence_pct=95.0) == {
-        "engine": {}
-    }
+    assert intervals_of(aligned) == {"engine": {}}
 
 
 def test_throughput_has_an_interval_from_runs_alone() -> None:
     arrivals, times = served()
     _, slower = served(jitter_seed=2)
     real = [run_in_memory("real-0", arrivals, times), run_in_memory("real-1", arrivals, slower)]
-    simulated = run_in_memory("engine", arrivals, times, run_type="vidur")
-    alone = error_intervals(
-        align(real[:1], [simulated]), OBJECTIVE, resamples=100, seed=0, confidence_pct=95.0
-    )
-    both = error_intervals(
-        align(real, [simulated]), OBJECTIVE, resamples=100, seed=0, confidence_pct=95.0
-    )
+    simulated = run_in_memory("engine", arrivals, times, run_type="simulated")
+    alone, both = (intervals_of(align(some, [simulated])) for some in (real[:1], real))
     assert ("throughput", "rate") not in alone["engine"]
     low, high = both["engine"]["throughput", "rate"]
     assert low < high
@@ -146,15 +144,13 @@ def coverage() -> dict[tuple[str, str], float]:
 
         def series(
             scale: float, rng: np.random.Generator = rng, speed: np.ndarray = speed
-        ) -> Series:
+        ) -> AlignedRun:
             own = rng.lognormal(0, 0.3, (requests, 1))
             gaps = scale * 1e7 * speed * own * rng.lognormal(0, 0.2, (requests, tokens))
-            return Series(run, grid, np.cumsum(gaps, axis=1).astype(np.int64).ravel())
+            return AlignedRun(grid, np.cumsum(gaps, axis=1).astype(np.int64).ravel(), run=run)
 
-        aligned = Aligned(grid, (series(1.0),), (series(1.08),), (), None, None)
-        [intervals] = error_intervals(
-            aligned, OBJECTIVE, resamples=200, seed=trial, confidence_pct=95.0
-        ).values()
+        aligned = Aligned(grid, (series(1.0),), (series(1.08),))
+        [intervals] = intervals_of(aligned, seed=trial, resamples=200).values()
         for key, (low, high) in intervals.items():
             held[key] = held.get(key, 0) + (low <= 8 <= high)
     return {key: count / trials for key, count in held.items()}

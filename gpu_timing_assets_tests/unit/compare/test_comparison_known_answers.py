@@ -3,27 +3,26 @@
 import numpy as np
 import pytest
 
-from gpu_timing_assets.compare.explain.breakdown import (
+from gpu_timing_assets.compare.explain.distances import distribution_distances
+from gpu_timing_assets.compare.explain.grouped import (
     LOAD,
     OUTPUT,
     PROMPT,
     TIME,
     grouped_errors,
-    phase_errors,
     running_at_arrival,
 )
-from gpu_timing_assets.compare.explain.distances import distribution_distances, request_pairs
 from gpu_timing_assets.compare.explain.over_time import load_over_time
+from gpu_timing_assets.compare.explain.phases import phase_errors
+from gpu_timing_assets.compare.explain.request_pairs import request_pairs
 from gpu_timing_assets.compare.gate.align import align
-from gpu_timing_assets.compare.judge.statistics import (
-    Objective,
-    error_pct,
-    noise_pct,
-    run_statistics,
-)
+from gpu_timing_assets.compare.judge.statistics import error_pct, noise_pct, run_statistics
 from gpu_timing_assets.compare.judge.verdict import judge, verdict
-from gpu_timing_assets.compare.results import BELOW_NOISE, FAIL, PASS, UNDEFINED, WARN
 from gpu_timing_assets.config.comparison import ComparisonPreset
+from gpu_timing_assets.core.comparison import BELOW_NOISE, FAIL, PASS, UNDEFINED, WARN
+from gpu_timing_assets.metrics.e2e import e2e_ms
+from gpu_timing_assets.metrics.metric import Objective
+from gpu_timing_assets.metrics.registry import all_metrics
 from gpu_timing_assets_tests.unit.compare.synthetic_runs import (
     MS,
     run_in_memory,
@@ -33,18 +32,24 @@ from gpu_timing_assets_tests.unit.compare.synthetic_runs import (
 )
 
 PRESET = ComparisonPreset(bootstrap_resamples=200)
+METRICS = all_metrics()
+OBJECTIVE = Objective(ttft_ms=200, tpot_ms=50)
 
 
 def aligned_with(simulated, arrivals, *real):
     return align(
         [run_in_memory(f"real-{k}", arrivals, times) for k, times in enumerate(real)],
-        [run_in_memory("engine", arrivals, simulated, run_type="vidur")],
+        [run_in_memory("engine_loop", arrivals, simulated, run_type="simulated")],
     )
+
+
+def verdicts_of(aligned):
+    return judge(aligned, METRICS, OBJECTIVE, PRESET)
 
 
 def test_a_scaled_simulation_is_off_by_its_scale_in_every_latency() -> None:
     arrivals, times = served()
-    rows = judge(aligned_with(scaled(arrivals, times, 1.07), arrivals, times), PRESET)
+    rows = verdicts_of(aligned_with(scaled(arrivals, times, 1.07), arrivals, times))
     latencies = [row for row in rows if row.unit == "ms"]
     assert len(latencies) == 20
     for row in latencies:
@@ -57,12 +62,12 @@ def test_a_scaled_simulation_is_off_by_its_scale_in_every_latency() -> None:
 def test_a_shifted_simulation_is_off_in_ttft_and_e2e_and_in_no_token() -> None:
     arrivals, times = served()
     aligned = aligned_with(shifted(times, 3 * MS), arrivals, times)
-    rows = {(row.metric, row.statistic): row for row in judge(aligned, PRESET)}
+    rows = {(row.metric, row.statistic): row for row in verdicts_of(aligned)}
     for name in ("mean", "p50", "p90", "p95", "p99"):
         assert rows["TTFT", name].simulated - rows["TTFT", name].real == pytest.approx(3)
         assert rows["E2E", name].simulated - rows["E2E", name].real == pytest.approx(3)
         assert rows["ITL", name].error_pct == rows["TPOT", name].error_pct == 0
-    pairs = request_pairs(aligned).set_index("metric")
+    pairs = request_pairs(aligned, METRICS).set_index("metric")
     assert pairs["bias_ms"].tolist() == pytest.approx([3, 0, 3])
     assert pairs["pearson_r"].tolist() == pytest.approx([1, 1, 1])
     phases = phase_errors(aligned).set_index("phase")
@@ -77,12 +82,12 @@ def test_swapped_requests_keep_the_distribution_and_lose_the_pairs() -> None:
         for row, own, other in zip(times, ttft, reversed(ttft), strict=True)
     ]
     aligned = aligned_with(swapped, arrivals, times)
-    rows = {(row.metric, row.statistic): row for row in judge(aligned, PRESET)}
+    rows = {(row.metric, row.statistic): row for row in verdicts_of(aligned)}
     assert all(abs(rows["TTFT", name].error_pct) < 1e-9 for name in ("mean", "p50", "p90", "p99"))
-    distances = distribution_distances(aligned).set_index("metric")
+    distances = distribution_distances(aligned, METRICS).set_index("metric")
     assert distances.loc["TTFT", "ks"] == 0
     assert distances.loc["TTFT", "wasserstein_ms"] == pytest.approx(0)
-    pairs = request_pairs(aligned).set_index("metric")
+    pairs = request_pairs(aligned, METRICS).set_index("metric")
     assert pairs.loc["TTFT", "mape_pct"] > 5
     assert pairs.loc["TTFT", "pearson_r"] < 0.5
 
@@ -97,7 +102,7 @@ def test_errors_that_cancel_show_in_the_phases() -> None:
 
 def test_distances_of_a_shift() -> None:
     aligned = aligned_with([[4 * MS], [5 * MS]], [0, 0], [[1 * MS], [2 * MS]])
-    distances = distribution_distances(aligned).set_index("metric")
+    distances = distribution_distances(aligned, METRICS).set_index("metric")
     assert distances.loc["TTFT", ["ks", "wasserstein_ms"]].tolist() == [1, 3]
     assert "ITL" not in distances.index
 
@@ -106,7 +111,7 @@ def test_noise_is_the_largest_difference_of_two_real_runs() -> None:
     assert noise_pct([10.0, 11.0, 9.0]) == pytest.approx(20)
     assert noise_pct([10.0]) is None
     arrivals, times = served()
-    rows = judge(aligned_with(times, arrivals, times, scaled(arrivals, times, 1.1)), PRESET)
+    rows = verdicts_of(aligned_with(times, arrivals, times, scaled(arrivals, times, 1.1)))
     for row in rows:
         if row.unit == "ms":
             assert row.noise_pct == pytest.approx(100 * 0.1 / 1.05, abs=1e-3)
@@ -140,8 +145,7 @@ def test_error_of_nothing_is_not_defined() -> None:
 def test_one_token_requests_have_no_itl_and_no_tpot() -> None:
     times = [[4 * MS], [8 * MS]]
     rows = {
-        (row.metric, row.statistic): row
-        for row in judge(aligned_with(times, [0, 0], times), PRESET)
+        (row.metric, row.statistic): row for row in verdicts_of(aligned_with(times, [0, 0], times))
     }
     assert rows["ITL", "p50"].verdict == rows["TPOT", "mean"].verdict == UNDEFINED
     assert rows["ITL", "p50"].error_pct is None
@@ -151,10 +155,10 @@ def test_one_token_requests_have_no_itl_and_no_tpot() -> None:
 def test_throughput_and_goodput() -> None:
     arrivals, times = [0, 0, 0], [[10 * MS, 20 * MS, 500 * MS], [30 * MS], [90 * MS, 1000 * MS]]
     series = aligned_with(times, arrivals, times).real[0]
-    figures = run_statistics(series, Objective(ttft_ms=50, tpot_ms=245))
+    figures = run_statistics(series, METRICS, Objective(ttft_ms=50, tpot_ms=245))
     assert figures["throughput", "rate"] == pytest.approx(6)
     assert figures["goodput", "rate"] == pytest.approx(2)
-    assert run_statistics(series, Objective(ttft_ms=50, tpot_ms=244))[
+    assert run_statistics(series, METRICS, Objective(ttft_ms=50, tpot_ms=244))[
         "goodput", "rate"
     ] == pytest.approx(1)
 
@@ -165,7 +169,7 @@ def test_groups_hold_every_request_once_and_find_the_slow_half() -> None:
         shift if index >= 50 else row
         for index, (row, shift) in enumerate(zip(times, scaled(arrivals, times, 2.0), strict=True))
     ]
-    table = grouped_errors(aligned_with(slow, arrivals, times))
+    table = grouped_errors(aligned_with(slow, arrivals, times), METRICS)
     for name in (LOAD, PROMPT, OUTPUT, TIME):
         assert (
             table[(table["grouped_by"] == name) & (table["metric"] == "E2E")]["requests"].sum()
@@ -192,7 +196,7 @@ def test_load_over_time_integrates_to_the_requests_time() -> None:
     real = table[table["side"] == "real"]
     width = real["time_s"].diff().mean()
     assert real["running_requests"].sum() * width == pytest.approx(
-        aligned.real[0].e2e_ms.sum() / 1000, rel=1e-6
+        e2e_ms(aligned.real[0]).sum() / 1000, rel=1e-6
     )
     assert real["batch_size"].isna().all()
     assert np.isfinite(table["running_requests"]).all()

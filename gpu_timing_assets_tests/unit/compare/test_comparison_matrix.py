@@ -11,8 +11,9 @@ from gpu_timing_assets.core.data_root import DataRoot
 from gpu_timing_assets.core.files import read_json, write_json
 from gpu_timing_assets.core.run import RUN_META_FILE
 from gpu_timing_assets_tests.unit.compare.synthetic_runs import (
+    comparison_meta,
     engine_params,
-    metadata,
+    meta_of,
     write_workload,
 )
 
@@ -26,7 +27,7 @@ def data(tmp_path) -> DataRoot:
     write_workload(root)
     put(root, "real-0")
     put(root, "real-1")
-    put(root, f"{NAME}--engine", "vidur")
+    put(root, f"{NAME}--engine-loop", "simulated")
     compared(root)
     return root
 
@@ -34,20 +35,20 @@ def data(tmp_path) -> DataRoot:
 def put(data: DataRoot, run_id: str, run_type: str = "real", **changes) -> None:
     directory = data.path / ("real_runs" if run_type == "real" else "vidur_runs") / run_id
     directory.mkdir(parents=True, exist_ok=True)
-    write_json(directory / RUN_META_FILE, metadata(run_id, run_type, **changes))
+    write_json(directory / RUN_META_FILE, meta_of(run_id, run_type, **changes))
 
 
 def compared(data: DataRoot) -> None:
     runs = [
         *(data.path / "real_runs" / f"real-{k}" for k in (0, 1)),
-        data.path / "vidur_runs" / f"{NAME}--engine",
+        data.path / "vidur_runs" / f"{NAME}--engine-loop",
     ]
     directory = data.comparison_dir(NAME)
     (directory / "tables").mkdir(parents=True)
     (directory / "figs").mkdir()
     rows = [
         VerdictRow(
-            "engine", metric, name, unit, 10.0, 11.0, error, error - 1, error + 1, 2.0, verdict
+            "engine_loop", metric, name, unit, 10.0, 11.0, error, error - 1, error + 1, 2.0, verdict
         )
         for metric, name, unit, error, verdict in (
             ("TTFT", "p50", "ms", 10.0, "fail"),
@@ -68,19 +69,13 @@ def compared(data: DataRoot) -> None:
     ]
     write_json(
         directory / RUN_META_FILE,
-        metadata(
+        comparison_meta(
             NAME,
-            "compare",
-            backend="vllm",
-            details={
-                "primary_simulation": "engine",
-                "simulations": ["engine"],
-                "inputs": inputs,
-                "mean_running_requests": 3.5,
-                "real_run_ids": ["real-0", "real-1"],
-                "notes": [],
-                "confidence_pct": 95.0,
-            },
+            primary_simulation="engine_loop",
+            simulations=("engine_loop",),
+            inputs=inputs,
+            mean_running_requests=3.5,
+            real_run_ids=("real-0", "real-1"),
         ),
     )
 
@@ -108,7 +103,7 @@ def test_a_comparison_with_runs_from_elsewhere_is_current_as_long_as_they_are_as
     elsewhere = DataRoot(tmp_path_factory.mktemp("reference"))
     meta_file = data.comparison_dir(NAME) / RUN_META_FILE
     meta = read_json(meta_file)
-    for run, entry in zip(("real-0", "real-1"), meta["details"]["inputs"], strict=False):
+    for run, entry in zip(("real-0", "real-1"), meta["inputs"], strict=False):
         put(elsewhere, run)
         (data.path / "real_runs" / run / RUN_META_FILE).unlink()
         entry["path"] = str(elsewhere.path / "real_runs" / run)
@@ -122,7 +117,10 @@ def test_a_comparison_with_runs_from_elsewhere_is_current_as_long_as_they_are_as
     ("change", "why"),
     [
         (lambda data: put(data, "real-2"), "real-2 came since"),
-        (lambda data: put(data, f"{NAME}--stock", "vidur"), "--stock came since"),
+        (
+            lambda data: put(data, f"{NAME}--forest", "simulated", predictor="random_forest"),
+            "--forest came since",
+        ),
         (
             lambda data: put(data, "real-1", ended_at="2027-01-01T00:00:00Z"),
             "real-1 changed or went since",
@@ -143,9 +141,9 @@ def test_a_comparison_of_what_changed_is_stale(data, change, why) -> None:
 
 def test_what_is_missing_says_what_to_run(data) -> None:
     put(data, "cpu-0", hardware="cpu")
-    put(data, "chat--tiny--a100--vllm--engine", "vidur", hardware="a100")
+    put(data, "chat--tiny--a100--vllm--engine-loop", "simulated", hardware="a100")
     put(data, "h200-0", hardware="h200")
-    put(data, "chat--tiny--h200--vllm--engine", "vidur", hardware="h200")
+    put(data, "chat--tiny--h200--vllm--engine-loop", "simulated", hardware="h200")
     found = rows(data)
     states = {row["hardware"]: (row["state"], row["why"]) for row in found.values()}
     assert states["cpu"][0] == states["a100"][0] == states["h200"][0] == "missing"
@@ -158,8 +156,8 @@ def test_what_the_gate_refuses_is_refused_with_its_reason(data) -> None:
     put(data, "h200-0", hardware="h200")
     put(
         data,
-        "chat--tiny--h200--vllm--engine",
-        "vidur",
+        "chat--tiny--h200--vllm--engine-loop",
+        "simulated",
         hardware="h200",
         params=engine_params(num_kv_blocks=1),
     )

@@ -3,33 +3,33 @@
 import pytest
 
 from gpu_timing_assets.compare import ComparisonInputs
-from gpu_timing_assets.compare.compare import compare
-from gpu_timing_assets.compare.gate.parity import (
-    gate,
-    judged_simulation,
-    parity,
-    parity_table,
-    sift,
-)
+from gpu_timing_assets.compare.gate.admission import admit, check_settings, judged_simulation
+from gpu_timing_assets.compare.gate.settings import differences, settings_table
+from gpu_timing_assets.compare.stage import compare
+from gpu_timing_assets.config.comparison import ComparisonPreset
 from gpu_timing_assets.core.errors import (
     GpuTimingError,
     IncomparableRunsError,
     UnfinishedArtifactError,
 )
-from gpu_timing_assets.core.run import RunMeta
+from gpu_timing_assets.core.run import SimRunMeta
 from gpu_timing_assets_tests.unit.compare.synthetic_runs import (
     DIMENSIONS,
     MS,
     configuration,
     engine_params,
-    metadata,
+    real_meta,
     served,
+    sim_meta,
     write_run,
 )
 
+STRICT = ComparisonPreset(kv_blocks_tolerance_pct=0.0)
+LENIENT = ComparisonPreset(kv_blocks_tolerance_pct=0.0, allow_mismatch=True)
 
-def simulation(**changes) -> RunMeta:
-    return metadata("sim", "vidur", params=engine_params(**changes))
+
+def simulation(**changes) -> SimRunMeta:
+    return sim_meta("sim", params=engine_params(**changes))
 
 
 @pytest.mark.parametrize(
@@ -59,10 +59,8 @@ def test_a_knob_that_differs_refuses_and_is_named(knob, value) -> None:
     with pytest.raises(
         IncomparableRunsError, match=rf"{knob}[.\w]* is .* in the real run, .* in sim"
     ):
-        gate([metadata("real")], [simulation(**{knob: value})], allow_mismatch=False)
-    overridden, listed = gate(
-        [metadata("real")], [simulation(**{knob: value})], allow_mismatch=True
-    )
+        check_settings([real_meta("real")], [simulation(**{knob: value})], STRICT)
+    overridden, listed = check_settings([real_meta("real")], [simulation(**{knob: value})], LENIENT)
     assert len(overridden) == 1
     assert listed == []
 
@@ -74,51 +72,32 @@ def test_a_knob_that_differs_refuses_and_is_named(knob, value) -> None:
         {"workload_id": "other"},
         {"model": "other"},
         {"hardware": "a100"},
+        {"backend": "transformers"},
     ],
 )
-def test_another_workload_model_or_hardware_refuses(changes) -> None:
+def test_another_workload_or_target_refuses(changes) -> None:
     with pytest.raises(IncomparableRunsError, match=next(iter(changes))):
-        gate([metadata("real")], [metadata("sim", "vidur", **changes)], allow_mismatch=False)
+        check_settings([real_meta("real")], [sim_meta("sim", **changes)], STRICT)
 
 
 def test_all_mismatches_are_named_at_once() -> None:
     with pytest.raises(IncomparableRunsError, match=r"max_num_seqs.*num_kv_blocks"):
-        gate(
-            [metadata("real")], [simulation(max_num_seqs=1, num_kv_blocks=1)], allow_mismatch=False
-        )
+        check_settings([real_meta("real")], [simulation(max_num_seqs=1, num_kv_blocks=1)], STRICT)
 
 
-def test_a_knob_that_one_side_does_not_record_refuses() -> None:
-    params = engine_params()
-    del params["num_kv_blocks"]
+def test_a_setting_that_one_side_does_not_record_refuses() -> None:
     with pytest.raises(
-        IncomparableRunsError, match="num_kv_blocks is 1000 in the real run, not recorded in sim"
+        IncomparableRunsError, match="native_library is null in the real run, _C in sim"
     ):
-        gate([metadata("real")], [metadata("sim", "vidur", params=params)], allow_mismatch=False)
-
-
-def test_a_run_from_before_a_knob_was_recorded_equals_one_that_had_nothing_to_record_for_it() -> (
-    None
-):
-    older = engine_params()
-    del older["native_library"]
-    for one, other in ((older, engine_params()), (engine_params(), older)):
-        assert (
-            parity([metadata("real", params=one)], [metadata("sim", "vidur", params=other)]) == []
-        )
-    with pytest.raises(
-        IncomparableRunsError, match="native_library is not recorded in the real run, _C in sim"
-    ):
-        gate(
-            [metadata("real", params=older)],
-            [simulation(native_library="_C")],
-            allow_mismatch=False,
-        )
+        check_settings([real_meta("real")], [simulation(native_library="_C")], STRICT)
+    nested = simulation(other={"seed": 1})
+    [found] = differences([real_meta("real")], [nested])
+    assert found.text == "other.seed is not recorded in the real run, 1 in sim"
 
 
 def test_what_does_not_decide_timing_is_listed_and_does_not_refuse() -> None:
     changed = simulation(device_name="H100 PCIe", attention_backend_version="3", other={"seed": 1})
-    overridden, listed = gate([metadata("real")], [changed], allow_mismatch=False)
+    overridden, listed = check_settings([real_meta("real")], [changed], STRICT)
     assert overridden == []
     assert len(listed) == 3
 
@@ -127,65 +106,63 @@ def test_what_does_not_decide_timing_is_listed_and_does_not_refuse() -> None:
     ("blocks", "refuses"), [(1020, False), (980, False), (1021, True), (979, True)]
 )
 def test_kv_blocks_may_differ_by_the_tolerance_and_are_listed(blocks, refuses) -> None:
-    overridden, listed = gate(
-        [metadata("real")],
-        [simulation(num_kv_blocks=blocks)],
-        allow_mismatch=True,
-        kv_blocks_tolerance_pct=2.0,
+    preset = ComparisonPreset(kv_blocks_tolerance_pct=2.0, allow_mismatch=True)
+    overridden, listed = check_settings(
+        [real_meta("real")], [simulation(num_kv_blocks=blocks)], preset
     )
     assert (len(overridden), len(listed)) == ((1, 0) if refuses else (0, 1))
 
 
 def test_repeats_must_agree_even_in_what_is_only_listed_for_a_simulation() -> None:
     with pytest.raises(IncomparableRunsError, match="device_name"):
-        gate(
-            [metadata("real-0"), metadata("real-1", params=engine_params(device_name="A10"))],
+        check_settings(
+            [real_meta("real-0"), real_meta("real-1", params=engine_params(device_name="A10"))],
             [simulation()],
-            allow_mismatch=False,
+            STRICT,
         )
 
 
 def test_equal_runs_differ_in_nothing() -> None:
-    assert parity([metadata("real-0"), metadata("real-1")], [simulation()]) == []
-    table = parity_table([metadata("real")], [simulation()])
+    assert differences([real_meta("real-0"), real_meta("real-1")], [simulation()]) == []
+    table = settings_table([real_meta("real")], [simulation()])
     assert set(table["parity"]) == {"equal"}
     assert {"num_kv_blocks", "workload_sha256", "model_dimensions.head_dim"} <= set(table["knob"])
 
 
-def sims() -> list[RunMeta]:
+def sims() -> list[SimRunMeta]:
     old = engine_params(max_num_seqs=8)
     return [
-        metadata("old-stock", "vidur", params=old, details={"predictor": "stock", "variant": None}),
-        metadata("kernel", "vidur", details={"predictor": "kernel", "variant": None}),
-        metadata(
-            "old-variant",
-            "vidur",
-            params=old,
-            details={"predictor": "engine", "variant": "recorded_batches"},
-        ),
-        metadata("engine", "vidur"),
+        sim_meta("old-forest", params=old, predictor="random_forest"),
+        sim_meta("kernels", predictor="kernels_only"),
+        sim_meta("old-substituted", params=old, substitution="recorded_batches"),
+        sim_meta("loop"),
     ]
 
 
-def test_what_is_not_judged_and_not_comparable_is_left_out_and_said() -> None:
-    sifted = sift([metadata("real")], sims(), allow_mismatch=False)
-    assert sifted.kept == (1, 3)
-    assert sifted.overridden == []
-    assert [text.split(":")[0] for text in sifted.left_out] == [
-        "old-stock is left out, it is not comparable",
-        "old-variant is left out, it is not comparable",
+def test_what_is_not_judged_and_not_comparable_is_left_out_and_named() -> None:
+    admission = admit([real_meta("real")], sims(), STRICT)
+    assert (admission.judged, admission.admitted) == (3, (1, 3))
+    assert admission.overridden == []
+    assert [text.split(":")[0] for text in admission.left_out] == [
+        "old-forest is left out, it is not comparable",
+        "old-substituted is left out, it is not comparable",
     ]
-    assert "max_num_seqs is 64 in the real run, 8 in old-stock" in sifted.left_out[0]
-    everything = sift([metadata("real")], sims(), allow_mismatch=True)
-    assert everything.kept == (0, 1, 2, 3)
+    assert "max_num_seqs is 64 in the real run, 8 in old-forest" in admission.left_out[0]
+    everything = admit([real_meta("real")], sims(), LENIENT)
+    assert everything.admitted == (0, 1, 2, 3)
     assert len(everything.overridden) == 2
 
 
-def test_another_simulation_does_not_stand_in_for_the_judged_one() -> None:
-    assert judged_simulation(sims()) == 3
-    assert judged_simulation(sims()[:3]) == 0
-    with pytest.raises(IncomparableRunsError, match="8 in old-stock"):
-        sift([metadata("real")], sims()[:3], allow_mismatch=False)
+def test_the_preset_says_which_simulation_is_judged() -> None:
+    assert judged_simulation(sims(), "engine_loop") == 3
+    assert judged_simulation(sims(), "kernels_only") == 1
+    assert judged_simulation([sim_meta("a", simulator="native", predictor=None)], "native") == 0
+
+
+def test_without_it_the_first_plain_one_is_judged_and_must_be_comparable() -> None:
+    assert judged_simulation(sims()[:3], "engine_loop") == 0
+    with pytest.raises(IncomparableRunsError, match="8 in old-forest"):
+        admit([real_meta("real")], sims()[:3], STRICT)
 
 
 @pytest.fixture
@@ -196,7 +173,11 @@ def runs(tmp_path):
         arrivals, times = served(requests=4)
         inputs = ComparisonInputs(
             (write_run(tmp_path / "real", arrivals, times, **(real or {})),),
-            (write_run(tmp_path / "sim", arrivals, times, run_type="vidur", **(simulated or {})),),
+            (
+                write_run(
+                    tmp_path / "sim", arrivals, times, run_type="simulated", **(simulated or {})
+                ),
+            ),
         )
         return compare(
             configuration(bootstrap_resamples=100, **comparison), inputs, tmp_path / "out"
@@ -209,14 +190,13 @@ def runs(tmp_path):
     ("real", "simulated", "error", "message"),
     [
         (
-            {"status": "invalid", "details": {"invalid_reasons": ["late by 9 ms"]}},
+            {"status": "invalid", "invalid_reasons": ("late by 9 ms",)},
             {},
             UnfinishedArtifactError,
             "late by 9",
         ),
         ({"status": "failed"}, {}, UnfinishedArtifactError, "has status 'failed'"),
         ({}, {"status": "invalid"}, UnfinishedArtifactError, "has status 'invalid'"),
-        ({"backend": "transformers"}, {}, IncomparableRunsError, "not comparable under load"),
         (
             {"params": engine_params(comparable_under_load=False)},
             {},
@@ -225,14 +205,14 @@ def runs(tmp_path):
         ),
         (
             {"backend": "null_engine"},
-            {},
+            {"backend": "null_engine"},
             IncomparableRunsError,
             "measures the client and no engine",
         ),
         ({}, {"workload_sha256": "6" * 64}, IncomparableRunsError, "workload_sha256"),
         (
             {},
-            {"details": {"predictor": "engine", "variant": "recorded_batches"}},
+            {"substitution": "recorded_batches"},
             IncomparableRunsError,
             "add a plain one",
         ),
@@ -250,7 +230,7 @@ def test_what_is_not_comparable_is_refused_and_leaves_no_report(
 
 def test_an_override_is_said_at_the_top_of_the_report(runs) -> None:
     result = runs(
-        {"status": "invalid", "details": {"invalid_reasons": ["late <b>"]}},
+        {"status": "invalid", "invalid_reasons": ("late <b>",)},
         {"params": engine_params(num_kv_blocks=7)},
         allow_mismatch=True,
     )
@@ -263,18 +243,16 @@ def test_an_override_is_said_at_the_top_of_the_report(runs) -> None:
 
 
 def test_a_plain_reference_is_comparable_where_no_two_requests_overlap(tmp_path) -> None:
-    from gpu_timing_assets.compare.compare import refuse_single_request_backend
     from gpu_timing_assets.compare.gate.align import align
     from gpu_timing_assets.compare.gate.load import load_run
+    from gpu_timing_assets.compare.gate.single_request import refuse_single_request_backend
 
     def aligned(name, arrivals):
         times = [[arrival + 5 * MS, arrival + 9 * MS] for arrival in arrivals]
-        real = write_run(tmp_path / name / "real", arrivals, times, backend="transformers")
-        meta = metadata("real", backend="transformers")
-        sim = write_run(tmp_path / name / "sim", arrivals, times, run_type="vidur")
-        return align(
-            [load_run(real, meta, "real")], [load_run(sim, metadata("sim", "vidur"), "engine")]
-        )
+        real = write_run(tmp_path / name / "real", arrivals, times)
+        meta = real_meta("real", params=engine_params(comparable_under_load=False))
+        sim = write_run(tmp_path / name / "sim", arrivals, times, run_type="simulated")
+        return align([load_run(real, meta, "real")], [load_run(sim, sim_meta("sim"), "engine")])
 
     assert refuse_single_request_backend(aligned("apart", [0, 10 * MS]), allow_mismatch=False) == []
     with pytest.raises(IncomparableRunsError, match="its requests overlap"):
@@ -295,7 +273,7 @@ def test_a_plain_reference_is_comparable_where_no_two_requests_overlap(tmp_path)
 def test_directories_on_the_wrong_side_or_missing_are_refused(tmp_path, inputs) -> None:
     arrivals, times = served(requests=2)
     write_run(tmp_path / "real", arrivals, times)
-    write_run(tmp_path / "sim", arrivals, times, run_type="vidur")
+    write_run(tmp_path / "sim", arrivals, times, run_type="simulated")
     real, simulated = (tuple(tmp_path / name for name in names) for names in inputs)
     with pytest.raises(GpuTimingError):
         compare(configuration(), ComparisonInputs(real, simulated), tmp_path / "out")

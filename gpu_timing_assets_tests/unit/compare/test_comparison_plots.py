@@ -7,10 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from gpu_timing_assets.compare.findings import find_out
+from gpu_timing_assets.compare.findings import judge_and_explain
 from gpu_timing_assets.compare.gate.align import align
-from gpu_timing_assets.compare.show import plots
+from gpu_timing_assets.compare.show import report, theme
+from gpu_timing_assets.compare.show.charts.requests import SCATTER_POINTS
 from gpu_timing_assets.config.comparison import ComparisonPreset
+from gpu_timing_assets.metrics.registry import all_metrics
 from gpu_timing_assets_tests.unit.compare.synthetic_runs import MS, run_in_memory, scaled, served
 
 PRESET = ComparisonPreset(bootstrap_resamples=100)
@@ -20,13 +22,13 @@ def figures(arrivals, *real, simulated):
     aligned = align(
         [run_in_memory(f"real-{k}", arrivals, times) for k, times in enumerate(real)],
         [
-            run_in_memory(name, arrivals, times, run_type="vidur")
+            run_in_memory(name, arrivals, times, run_type="simulated")
             for name, times in simulated.items()
         ],
     )
+    findings = judge_and_explain(aligned, all_metrics(), PRESET, judged="engine")
     return {
-        figure.name: plots.specification(figure.chart)
-        for figure in plots.figures(aligned, find_out(aligned, PRESET, primary="engine"), PRESET)
+        figure.name: figure.specification() for figure in report.figures(aligned, findings, PRESET)
     }
 
 
@@ -65,14 +67,14 @@ def test_scatter_plots_are_down_sampled_and_keep_first_and_last(requests) -> Non
         arrivals, times, simulated={"engine": times, "kernel": scaled(arrivals, times, 0.5)}
     )
     points = max(drawn["requests"]["datasets"].values(), key=len)
-    assert len(points) == min(2 * requests, plots.SCATTER_POINTS)
+    assert len(points) == min(2 * requests, SCATTER_POINTS)
     assert {0, requests - 1} <= {point["request"] for point in points}
 
 
 def test_both_themes_colour_as_many_series_as_there_are_dashes() -> None:
     for mode in ("light", "dark"):
         assert (
-            len(plots.theme(mode)["range"]["category"])
-            == len(plots.DASHES)
-            == len(set(plots.CATEGORY[mode]))
+            len(theme.theme(mode)["range"]["category"])
+            == len(theme.DASHES)
+            == len(set(theme.CATEGORY[mode]))
         )

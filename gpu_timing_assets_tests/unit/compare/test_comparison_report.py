@@ -18,8 +18,7 @@ from gpu_timing_assets.compare import (
     load_result,
     run,
 )
-from gpu_timing_assets.compare.checks import CHECK_NAMES
-from gpu_timing_assets.compare.show.write_tables import DEFINITIONS
+from gpu_timing_assets.compare.checks import check_names
 from gpu_timing_assets.core.errors import ArtifactError, GpuTimingError
 from gpu_timing_assets_tests.unit.compare.synthetic_runs import (
     configuration,
@@ -46,23 +45,24 @@ def inputs(tmp_path_factory) -> ComparisonInputs:
         write_run(root / "real-1", arrivals, again, planned=planned, model=HOSTILE),
     )
     simulated = []
-    for predictor, variant, factor in (
-        ("engine", None, 1.04),
-        ("kernel", None, 0.5),
-        ("stock", None, 0.3),
-        ("engine", "recorded_batches", 1.03),
-        ("engine", "recorded_step_times", 1.01),
+    for predictor, substitution, factor in (
+        ("engine_loop", None, 1.04),
+        ("kernels_only", None, 0.5),
+        ("random_forest", None, 0.3),
+        ("engine_loop", "recorded_batches", 1.03),
+        ("engine_loop", "recorded_step_times", 1.01),
     ):
-        name = f"sim-{predictor}-{variant or 'plain'}"
-        details = {"predictor": predictor, "variant": variant, "extrapolated": predictor == "stock"}
+        name = f"sim-{predictor}-{substitution or 'plain'}"
         simulated.append(
             write_run(
                 root / name.replace("_", "-"),
                 arrivals,
                 scaled(arrivals, times, factor),
                 model=HOSTILE,
-                run_type="vidur",
-                details=details,
+                run_type="simulated",
+                predictor=predictor,
+                substitution=substitution,
+                extrapolated=predictor == "random_forest",
             )
         )
     return ComparisonInputs(real, tuple(simulated))
@@ -136,17 +136,18 @@ def test_every_column_of_every_table_has_a_definition_and_back(result) -> None:
         with path.open() as file:
             found |= {(name, column) for column in next(csv.reader(file))}
     assert found == defined
-    assert set(DEFINITIONS) == set(result.tables)
 
 
 def test_the_verdict_of_the_page_stands_in_the_table(result) -> None:
-    primary = [row for row in result.verdicts if row.simulation == "engine"]
-    assert result.primary_simulation == "engine"
+    primary = [row for row in result.verdicts if row.simulation == "engine_loop"]
+    assert result.primary_simulation == "engine_loop"
     assert len(primary) == 22
     page = result.report.read_text()
     for row in primary:
         assert f"{row.error_pct:+.1f} %" in page
-    assert {row.simulation for row in result.verdicts} == {"engine", "kernel", "stock"}
+    assert {row.simulation for row in result.verdicts} == {
+        *("engine_loop", "kernels_only", "random_forest")
+    }
     table = error_table_markdown(result)
     assert table.count("\n") == 2 + len(result.verdicts)
     assert sum(result.counts().values()) == 22
@@ -159,7 +160,8 @@ def test_failed_requests_are_listed_and_the_notes_say_so(result) -> None:
     )
     assert any("1 request failed" in note for note in result.notes)
     assert any(
-        "stock reached beyond what its profiling bundle measured" in note for note in result.notes
+        "random_forest reached beyond what its profiling bundle measured" in note
+        for note in result.notes
     )
 
 
@@ -173,7 +175,7 @@ def test_the_timeline_has_both_engines_on_one_clock(result) -> None:
     events = json.loads(result.timeline.read_text())["traceEvents"]
     assert {event["pid"] for event in events} == {1, 2}
     names = [event["args"]["name"] for event in events if event["name"] == "process_name"]
-    assert names == ["real: real-0", "simulated: engine"]
+    assert names == ["real: real-0", "simulated: engine_loop"]
     for process in (1, 2):
         own = [event for event in events if event["pid"] == process]
         steps = [event for event in own if event["name"] == "decode step"]
@@ -198,12 +200,12 @@ def test_the_timeline_has_both_engines_on_one_clock(result) -> None:
 
 def test_checks_follow_the_verdict(result) -> None:
     outcomes = {outcome.name: outcome for outcome in check_outcomes(result)}
-    assert tuple(outcomes) == CHECK_NAMES
+    assert tuple(outcomes) == tuple(check_names())
     for metric in ("TTFT", "ITL", "TPOT", "E2E", "throughput", "goodput"):
         verdicts = {
             row.verdict
             for row in result.verdicts
-            if (row.simulation, row.metric) == ("engine", metric)
+            if (row.simulation, row.metric) == ("engine_loop", metric)
         }
         outcome = outcomes[f"{metric.lower()}_error"]
         assert outcome.passed == (not verdicts & {"warn", "fail"})
@@ -230,7 +232,7 @@ def damage(directory, file, old, new) -> None:
     [
         ("token_metrics.csv", "\n0,0,", "\n0,5,"),
         ("request_metrics.csv", ",ok\n", ",OK\n"),
-        ("run_meta.json", '"run_type": "real"', '"run_type": "unreal"'),
+        ("run_meta.json", '"status": "complete"', '"status": "perhaps"'),
         ("engine_steps.csv", "kv_tokens", "tokens"),
         ("engine_batches.csv", "\n0,0,1,0", "\n0,0,0,0"),
     ],
@@ -241,7 +243,7 @@ def test_bad_input_names_its_file_and_leaves_what_was_there(
     arrivals, times = served(requests=3)
     inputs = ComparisonInputs(
         (write_run(tmp_path / "real", arrivals, times),),
-        (write_run(tmp_path / "sim", arrivals, times, run_type="vidur"),),
+        (write_run(tmp_path / "sim", arrivals, times, run_type="simulated"),),
     )
     damage(tmp_path / "real", file, old, new)
     out = tmp_path / "out"
@@ -261,7 +263,7 @@ def test_bad_input_names_its_file_and_leaves_what_was_there(
 def test_one_request_of_one_token_gives_a_report(tmp_path) -> None:
     inputs = ComparisonInputs(
         (write_run(tmp_path / "real", [0], [[5_000_000]], with_steps=False),),
-        (write_run(tmp_path / "sim", [0], [[5_000_000]], run_type="vidur", with_steps=False),),
+        (write_run(tmp_path / "sim", [0], [[5_000_000]], run_type="simulated", with_steps=False),),
     )
     result = run(configuration(), inputs, tmp_path / "out")
     assert {row.verdict for row in result.verdicts if row.metric in ("ITL", "TPOT")} == {

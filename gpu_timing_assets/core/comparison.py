@@ -1,8 +1,8 @@
-"""What a comparison hands to whoever shows it: plain data, read from the comparison's directory,
-light to import.
-"""
+"""What a comparison reads and hands out: plain data, read back from its directory."""
 
 import csv
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,7 @@ VERDICT_TABLE = "verdict.csv"
 
 @dataclass(frozen=True)
 class ComparisonInputs:
-    """The directories of the real runs (repeats of one workload on one target) and of the
-    simulations of them.
-    """
+    """The directories of one workload's real runs on one target, and of its simulations."""
 
     real_run_dirs: tuple[Path, ...]
     sim_run_dirs: tuple[Path, ...]
@@ -36,7 +34,7 @@ class VerdictRow:
     `error_pct` is signed: 100 · (simulated − real) / real; `low_pct` and `high_pct` bound its
     bootstrap interval; `noise_pct` is how far two real runs lie apart by the same statistic. `None`
     where a figure is not defined: no interval from one request, no noise from one run, no error of
-    a real value of zero.
+    a real value of zero. A real or simulated value that is not defined is NaN.
     """
 
     simulation: str
@@ -50,6 +48,11 @@ class VerdictRow:
     high_pct: float | None
     noise_pct: float | None
     verdict: str
+
+
+def verdict_counts(rows: Iterable[VerdictRow]) -> dict[str, int]:
+    found = [row.verdict for row in rows]
+    return {verdict: found.count(verdict) for verdict in VERDICTS if verdict in found}
 
 
 @dataclass(frozen=True)
@@ -79,23 +82,21 @@ class ComparisonResult:
 
     @property
     def primary_simulation(self) -> str:
-        """The simulation that is judged: that of predictor `engine`, otherwise the first plain
-        one.
-        """
+        """The simulation that is judged."""
         return self.meta.primary_simulation
 
-    def counts(self, simulation: str | None = None) -> dict[str, int]:
-        """How many statistics got each verdict, of one simulation (the primary one by default)."""
-        chosen = simulation or self.primary_simulation
-        found = [row.verdict for row in self.verdicts if row.simulation == chosen]
-        return {verdict: found.count(verdict) for verdict in VERDICTS if verdict in found}
+    @property
+    def judged_rows(self) -> list[VerdictRow]:
+        return [row for row in self.verdicts if row.simulation == self.primary_simulation]
+
+    def counts(self) -> dict[str, int]:
+        """How many statistics of the judged simulation got each verdict."""
+        return verdict_counts(self.judged_rows)
 
 
 @dataclass(frozen=True)
 class MatrixResult:
-    """The fidelity matrix on disk. `rows` is one dict a comparison (or one that is missing or
-    refused).
-    """
+    """The fidelity matrix on disk; `rows`: one a comparison, or one that is missing or refused."""
 
     directory: Path
     page: Path
@@ -117,9 +118,7 @@ def load_result(directory: Path) -> ComparisonResult:
 
 
 def read_verdicts(path: Path) -> list[VerdictRow]:
-    """Raises `ArtifactError` naming the file and row where `verdict.csv` is not as this package
-    writes it.
-    """
+    """Raises `ArtifactError` naming file and row where the table is not as it was written."""
     kinds = {field.name: field.type for field in fields(VerdictRow)}
     if not path.is_file():
         raise ArtifactError(f"{path} is missing: run compare-runs again")
@@ -128,7 +127,7 @@ def read_verdicts(path: Path) -> list[VerdictRow]:
         if reader.fieldnames is None or list(reader.fieldnames) != list(kinds):
             raise ArtifactError(
                 f"{path}: columns are {reader.fieldnames}, expected {list(kinds)}: run "
-                f"compare-runs again"
+                "compare-runs again"
             )
         rows = []
         for number, cells in enumerate(reader, start=2):
@@ -142,48 +141,6 @@ def read_verdicts(path: Path) -> list[VerdictRow]:
 def _cell(text: str, kind: Any) -> Any:
     if kind is str:
         return text
-    return float(text) if text else None
-
-
-def error_table_markdown(result: ComparisonResult) -> str:
-    """The verdict of every simulation as a Markdown table, as `make demo` prints it and
-    `summary.md` holds it.
-    """
-    lines = [
-        "| simulation | metric | statistic | real | simulated | error | 95 % interval | noise | "
-        "verdict |".replace("95", f"{result.meta.confidence_pct:g}"),
-        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |",
-    ]
-    for row in result.verdicts:
-        lines.append(
-            " | ".join(
-                (
-                    f"| {row.simulation}",
-                    row.metric,
-                    row.statistic,
-                    f"{row.real:.4g} {row.unit}",
-                    f"{row.simulated:.4g} {row.unit}",
-                    signed_pct(row.error_pct),
-                    interval_text(row),
-                    unsigned_pct(row.noise_pct),
-                    f"{row.verdict} |",
-                )
-            )
-        )
-    return "\n".join(lines) + "\n"
-
-
-def signed_pct(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.1f} %"
-
-
-def unsigned_pct(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f} %"
-
-
-def interval_text(row: VerdictRow) -> str:
-    return (
-        "–"
-        if row.low_pct is None or row.high_pct is None
-        else f"{row.low_pct:+.1f} … {row.high_pct:+.1f} %"
-    )
+    if not text:
+        return math.nan if kind is float else None
+    return float(text)
