@@ -67,7 +67,7 @@ def _vidur_profile(config: ExperimentConfig, arguments: argparse.Namespace) -> l
     from gpu_timing_assets.measure import profiling
 
     root = config.data.profiling_root(config.hardware.name, config.model.name)
-    profiling.run(config, profiling.ProfilingInputs(), root, force=arguments.force)
+    profiling.run(config, root, force=arguments.force)
     return [f"profiling root: {root}"]
 
 

@@ -9,7 +9,9 @@ from gpu_timing_assets.config.hardware import HardwarePreset
 from gpu_timing_assets.config.model import ModelPreset
 from gpu_timing_assets.config.model_card import read_model_dimensions
 from gpu_timing_assets.core.engine_params import EngineParams
-from gpu_timing_assets.engines.null import NullPreset
+from gpu_timing_assets.engines.base import Recording
+from gpu_timing_assets.engines.null import ENGINE, NullPreset
+from gpu_timing_assets.engines.settings import environment, flat_settings
 
 
 class NullEngine:
@@ -26,11 +28,11 @@ class NullEngine:
         scratch: Path,
         device_name: str,
     ) -> None:
-        self.recording: Path | None = None
+        self.recording: Recording | None = None
         self._token_interval_s = backend.null_token_interval_ms / 1e3
         dimensions = read_model_dimensions(model)
         self.params = EngineParams(
-            engine="null_engine",
+            engine=ENGINE.name,
             engine_version="1",
             device_name=device_name,
             model_dimensions=dimensions,
@@ -45,7 +47,9 @@ class NullEngine:
             kv_block_size=1,
             attention_backend="none",
             graph_mode="NONE",
-            comparable_under_load=False,
+            comparable_under_load=ENGINE.comparable_under_load,
+            resolved=flat_settings(backend.model_dump(mode="json")),
+            environment=environment(),
         )
 
     async def stream(

@@ -15,6 +15,9 @@ from gpu_timing_assets.config.model import ModelPreset
 from gpu_timing_assets.config.model_card import card_directory, read_model_dimensions
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import DeviceError
+from gpu_timing_assets.engines.base import Recording
+from gpu_timing_assets.engines.settings import environment, flat_settings
+from gpu_timing_assets.engines.transformers import ENGINE
 
 
 class TransformersEngine:
@@ -44,7 +47,7 @@ class TransformersEngine:
             ) from None
         if hardware.omp_num_threads:
             torch.set_num_threads(hardware.omp_num_threads)
-        self.recording: Path | None = None
+        self.recording: Recording | None = None
         dimensions = read_model_dimensions(model)
         self._torch, self._device = torch, torch.device(hardware.device)
         dtype = getattr(torch, resolved_dtype(model, hardware))
@@ -63,7 +66,7 @@ class TransformersEngine:
         )
         self._turn = asyncio.Lock()
         self.params = EngineParams(
-            engine="transformers",
+            engine=ENGINE.name,
             engine_version=transformers.__version__,
             device_name=device_name,
             model_dimensions=dimensions,
@@ -78,7 +81,9 @@ class TransformersEngine:
             kv_block_size=1,
             attention_backend=str(loaded.config._attn_implementation),
             graph_mode="NONE",
-            comparable_under_load=False,
+            comparable_under_load=ENGINE.comparable_under_load,
+            resolved=flat_settings(loaded.config.to_dict()),
+            environment=environment(),
         )
 
     async def stream(

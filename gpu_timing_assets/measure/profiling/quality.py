@@ -2,6 +2,7 @@
 did not see.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from gpu_timing_assets.config.experiment import ExperimentConfig
+from gpu_timing_assets.config.profiling import ProfilingPreset
 from gpu_timing_assets.core.bundle import FitError, QualityCheck, bundle_tables
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.tables.invariants import check_measurements
@@ -35,6 +37,38 @@ HOST_FITS = ("schedule", "update")
 MAX_HOST_ERROR_PCT = 25.0
 
 
+@dataclass(frozen=True)
+class BundleFrames:
+    """The tables of one bundle."""
+
+    mlp: pd.DataFrame
+    attention: pd.DataFrame
+    head: pd.DataFrame
+    steps: pd.DataFrame
+    requests: pd.DataFrame
+
+    @classmethod
+    def read(cls, config: ExperimentConfig, root: Path) -> "BundleFrames":
+        """Raises `ArtifactError` for a table that is malformed."""
+        frames = {}
+        directories = bundle_tables(root, config.hardware.name, config.model.name)
+        for table, directory in directories.items():
+            frames[table] = table.read(directory)
+            check_measurements(table, directory, frames[table])
+        return cls(
+            frames[MLP],
+            frames[ATTENTION],
+            frames[HEAD],
+            frames[BURST_STEPS],
+            frames[BURST_REQUESTS],
+        )
+
+    @property
+    def of_kernels(self) -> dict[str, pd.DataFrame]:
+        """By the table's file."""
+        return {MLP.file: self.mlp, ATTENTION.file: self.attention, HEAD.file: self.head}
+
+
 def judge_bundle(
     config: ExperimentConfig, params: EngineParams, root: Path
 ) -> tuple[dict[str, QualityCheck], dict[str, FitError]]:
@@ -43,138 +77,139 @@ def judge_bundle(
     Raises `ArtifactError` for a table that is malformed and `ProfilingBundleError` for bursts that
     cannot be fitted: such a bundle is not filed at all.
     """
-    frames = {}
-    for table, directory in bundle_tables(root, config.hardware.name, config.model.name).items():
-        frames[table] = table.read(directory)
-        check_measurements(table, directory, frames[table])
-    mlp, attention, head, steps, requests = (
-        frames[table] for table in (MLP, ATTENTION, HEAD, BURST_STEPS, BURST_REQUESTS)
-    )
-    kernel_tables = {table.file: frames[table] for table in (MLP, ATTENTION, HEAD)}
+    frames = BundleFrames.read(config, root)
+    layers = params.model_dimensions.num_hidden_layers
+    kernels = KernelTimes(frames.mlp, frames.attention, frames.head, layers)
     # a bundle that no simulation could be fitted on is not filed
-    fit_engine_timing(
-        steps,
-        requests,
-        params,
-        KernelTimes(mlp, attention, head, params.model_dimensions.num_hidden_layers),
-    )
-    fitted = held_out_errors(mlp, attention, head, steps, params)
-    grid = config.profiling
-    spread = {name: _spread_pct(frame) for name, frame in kernel_tables.items()}
+    fit_engine_timing(frames.steps, frames.requests, params, kernels)
+    fitted = {
+        **_linear_errors(frames, layers),
+        **_attention_errors(frames, layers),
+        **_host_errors(frames.steps, params, kernels),
+    }
+    checks = {
+        **_measurement_checks(frames),
+        **_coverage_checks(frames, config.profiling, params),
+        **_error_checks(frames, fitted, config.profiling),
+    }
+    return checks, fitted
+
+
+def _measurement_checks(frames: BundleFrames) -> dict[str, QualityCheck]:
+    rows = sum(len(frame) for frame in frames.of_kernels.values()) + len(frames.steps)
     constant = [
         f"{name}: {column}"
-        for name, frame in kernel_tables.items()
+        for name, frame in frames.of_kernels.items()
         for column in frame.columns
         if column.endswith(".median") and frame[column].nunique() == 1
     ]
-    worst_name, worst = _worst(
-        {name: error for name, error in fitted.items() if name not in HOST_FITS}
-    )
-    worst_host_name, worst_host = _worst(
-        {name: error for name, error in fitted.items() if name in HOST_FITS}
-    )
-    wanted = {min(n, params.max_num_batched_tokens) for n in grid.num_tokens}
-    missing = sorted(wanted - set(mlp["num_tokens"]))
-    modes = set(steps["graph_mode"])
-    expected_modes = {"eager"} if params.graph_mode == "NONE" else {"full", "piecewise", "eager"}
-    quality = {
-        "measurements": _check(
-            True,
-            len(mlp) + len(attention) + len(head) + len(steps),
-            None,
-            "rows; none empty, zero or duplicated",
+    return {
+        "measurements": QualityCheck(
+            passed=True, value=rows, bound=None, what="rows; none empty, zero or duplicated"
         ),
-        "no_constant_column": _check(
-            not constant,
-            len(constant),
-            0,
-            f"columns that do not vary: {', '.join(constant) or 'none'}",
-        ),
-        "coverage": _check(
-            not missing,
-            len(missing),
-            0,
-            f"points of the preset's grid that are missing: {missing or 'none'}",
-        ),
-        "graph_modes": _check(
-            expected_modes <= modes,
-            sorted(modes),
-            sorted(expected_modes),
-            "graph modes that the bursts provoked",
-        ),
-        "spread": _check(
-            max(spread.values()) <= grid.max_spread_pct,
-            spread,
-            grid.max_spread_pct,
-            "median over grid points of standard deviation / median of the repeats, per cent",
-        ),
-        "held_out_error": _check(
-            worst <= grid.max_held_out_error_pct,
-            round(worst, 2),
-            grid.max_held_out_error_pct,
-            f"median error on held-out points of the worst kernel ({worst_name}), per cent",
-        ),
-        "held_out_host_error": _check(
-            worst_host <= MAX_HOST_ERROR_PCT,
-            round(worst_host, 2),
-            MAX_HOST_ERROR_PCT,
-            f"median error, by batch size, of the worst fit of the host ({worst_host_name}) on "
-            f"bursts not seen, per cent",
+        "no_constant_column": QualityCheck(
+            passed=not constant,
+            value=len(constant),
+            bound=0,
+            what=f"columns that do not vary: {', '.join(constant) or 'none'}",
         ),
     }
-    return quality, fitted
 
 
-def held_out_errors(
-    mlp: pd.DataFrame,
-    attention: pd.DataFrame,
-    head: pd.DataFrame,
-    steps: pd.DataFrame,
-    params: EngineParams,
-) -> dict[str, FitError]:
-    """Median and largest error, in per cent, of each operator at every other inner grid point, left
-    out of its fit; of the host's fits, made on even bursts, on odd ones.
-    """
-    errors: dict[str, FitError] = {}
-    layers = params.model_dimensions.num_hidden_layers
-    inner = np.arange(1, len(mlp) - 1, 2)
-    seen = KernelTimes(
-        mlp.drop(index=mlp.sort_values("num_tokens").index[inner]), attention, head, layers
-    )
-    for operator in LAYER_OPERATORS:
-        curve = seen._linear_curves[operator]
-        left_out = mlp.sort_values("num_tokens").iloc[inner]
-        errors[operator] = _errors(
-            [curve(n) for n in left_out["num_tokens"]], left_out[f"time_stats.{operator}.median"]
+def _coverage_checks(
+    frames: BundleFrames, grid: ProfilingPreset, params: EngineParams
+) -> dict[str, QualityCheck]:
+    wanted = {min(n, params.max_num_batched_tokens) for n in grid.num_tokens}
+    missing = sorted(wanted - set(frames.mlp["num_tokens"]))
+    modes = set(frames.steps["graph_mode"])
+    expected = {"eager"} if params.graph_mode == "NONE" else {"full", "piecewise", "eager"}
+    return {
+        "coverage": QualityCheck(
+            passed=not missing,
+            value=len(missing),
+            bound=0,
+            what=f"points of the preset's grid that are missing: {missing or 'none'}",
+        ),
+        "graph_modes": QualityCheck(
+            passed=expected <= modes,
+            value=sorted(modes),
+            bound=sorted(expected),
+            what="graph modes that the bursts provoked",
+        ),
+    }
+
+
+def _error_checks(
+    frames: BundleFrames, fitted: dict[str, FitError], grid: ProfilingPreset
+) -> dict[str, QualityCheck]:
+    spread = {name: _spread_pct(frame) for name, frame in frames.of_kernels.items()}
+    kernel, kernel_error = _worst({k: v for k, v in fitted.items() if k not in HOST_FITS})
+    host, host_error = _worst({k: v for k, v in fitted.items() if k in HOST_FITS})
+    return {
+        "spread": QualityCheck(
+            passed=max(spread.values()) <= grid.max_spread_pct,
+            value=spread,
+            bound=grid.max_spread_pct,
+            what="median over grid points of standard deviation / median of the repeats, per cent",
+        ),
+        "held_out_error": QualityCheck(
+            passed=kernel_error <= grid.max_held_out_error_pct,
+            value=round(kernel_error, 2),
+            bound=grid.max_held_out_error_pct,
+            what=f"median error on held-out points of the worst kernel ({kernel}), per cent",
+        ),
+        "held_out_host_error": QualityCheck(
+            passed=host_error <= MAX_HOST_ERROR_PCT,
+            value=round(host_error, 2),
+            bound=MAX_HOST_ERROR_PCT,
+            what=f"median error, by batch size, of the worst fit of the host ({host}) on bursts "
+            "not seen, per cent",
+        ),
+    }
+
+
+def _linear_errors(frames: BundleFrames, layers: int) -> dict[str, FitError]:
+    """At every other inner grid point, left out of its fit."""
+    left_out = frames.mlp.sort_values("num_tokens").iloc[1:-1:2]
+    kept = frames.mlp.drop(index=left_out.index)
+    fitted = KernelTimes(kept, frames.attention, frames.head, layers)
+    return {
+        operator: _errors(
+            left_out["num_tokens"].map(fitted.operator_curve(operator)),
+            left_out[f"time_stats.{operator}.median"],
         )
-    for kind, first, second, operator in (
-        ("decode", "batch_size", "kv_cache_size", "attn_decode"),
-        ("prefill", "kv_cache_size", "prefill_chunk_size", "attn_prefill"),
+        for operator in LAYER_OPERATORS
+    }
+
+
+def _attention_errors(frames: BundleFrames, layers: int) -> dict[str, FitError]:
+    """At every other inner value of one count, left out of its fit, where at least two values of it
+    are left beside the other count.
+    """
+    attention, errors = frames.attention, {}
+    for kind, x, y in (
+        ("decode", "batch_size", "kv_cache_size"),
+        ("prefill", "kv_cache_size", "prefill_chunk_size"),
     ):
         points = attention[(attention["prefill_chunk_size"] == 0) == (kind == "decode")]
-        values = np.sort(points[second].unique())[1:-1:2]
-        held = points[points[second].isin(values)]
-        kept = attention.drop(index=held.index)
-        surface = getattr(KernelTimes(mlp, kept, head, layers), f"_{kind}_attention")
-        enough = held[
-            held[first].isin(
-                kept.loc[points.index.difference(held.index)]
-                .groupby(first)
-                .filter(lambda g: len(g) > 1)[first]
-            )
-        ]
-        if len(enough):
-            errors[operator] = _errors(
-                [surface(x, y) for x, y in zip(enough[first], enough[second], strict=True)],
-                enough[f"time_stats.{operator}.median"],
-            )
-    errors |= _host_errors(steps, params, KernelTimes(mlp, attention, head, layers))
+        held = points[points[y].isin(np.sort(points[y].unique())[1:-1:2])]
+        left = points.drop(index=held.index).groupby(x).filter(lambda rows: len(rows) > 1)
+        held_out = held[held[x].isin(left[x])]
+        if held_out.empty:
+            continue
+        fitted = KernelTimes(frames.mlp, attention.drop(index=held.index), frames.head, layers)
+        surface = fitted.decode_attention if kind == "decode" else fitted.prefill_attention
+        errors[f"attn_{kind}"] = _errors(
+            [surface(*values) for values in zip(held_out[x], held_out[y], strict=True)],
+            held_out[f"time_stats.attn_{kind}.median"],
+        )
     return errors
 
 
 def _host_errors(
     steps: pd.DataFrame, params: EngineParams, kernels: KernelTimes
 ) -> dict[str, FitError]:
+    """Of the host's fits, made on even bursts, on odd ones."""
     even = derive_steps(steps[steps["burst"] % 2 == 0], params, kernels)
     odd = derive_steps(steps[steps["burst"] % 2 == 1], params, kernels)
     errors = {
@@ -214,13 +249,9 @@ def _worst(errors: dict[str, FitError]) -> tuple[str, float]:
 
 
 def _spread_pct(frame: pd.DataFrame) -> float:
-    spreads = []
-    for column in frame.columns:
-        if column.endswith(".median"):
-            std = frame[column.removesuffix("median") + "std"]
-            spreads.append((std / frame[column]).dropna())
+    medians = [column for column in frame.columns if column.endswith(".median")]
+    spreads = [
+        (frame[column.removesuffix("median") + "std"] / frame[column]).dropna()
+        for column in medians
+    ]
     return round(float(pd.concat(spreads).median()) * 100, 2)
-
-
-def _check(passed: bool, value: Any, bound: Any, what: str) -> QualityCheck:
-    return QualityCheck(passed=bool(passed), value=value, bound=bound, what=what)
