@@ -14,7 +14,7 @@ from gpu_timing_assets.core.files import Metadata
 _PER_START = re.compile(
     r"(?:^|[._])(?:addr|dir|host|ids?|ips?|log(?:ging|s)?|names?|paths?|pid|ports?|root|timeout|url"
     r"|uuid|visible_devices|num_(?:gpu|cpu|kv)_blocks|kv_cache_(?:size_tokens|max_concurrency)"
-    r"|available_kv_cache_memory_bytes)(?:$|[._])",
+    r"|(?:available_)?kv_cache_memory_bytes)(?:$|[._])",
     re.IGNORECASE,
 )
 
