@@ -181,10 +181,7 @@ class _Client:
     async def _receive(self, index: int) -> None:
         request = self._planned[index]
         async for new_tokens in self._engine.stream(
-            request.name,
-            request.prompt_token_ids,
-            request.num_tokens,
-            stop_early=self._stop_early,
+            request.name, request.prompt_token_ids, request.num_tokens, stop_early=self._stop_early
         ):
             now_ns = self._now_ns()
             for _ in range(new_tokens):

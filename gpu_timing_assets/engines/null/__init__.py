@@ -23,8 +23,7 @@ class NullPreset(BackendPreset):
 def _start(config: ExperimentConfig, scratch: Path, device_name: str) -> Engine:
     from gpu_timing_assets.engines.null.engine import NullEngine
 
-    assert isinstance(config.backend, NullPreset)
-    return NullEngine(config.model, config.hardware, config.backend, scratch, device_name)
+    return NullEngine(config, scratch, device_name)
 
 
 ENGINE = EnginePlugin(

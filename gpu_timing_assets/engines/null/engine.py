@@ -5,8 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from gpu_timing_assets.config.dtype import resolved_dtype
-from gpu_timing_assets.config.hardware import HardwarePreset
-from gpu_timing_assets.config.model import ModelPreset
+from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.config.model_card import read_model_dimensions
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.engines.base import Recording
@@ -20,23 +19,17 @@ class NullEngine:
     Yields a token every `null_token_interval_ms` (0: each time the event loop comes round).
     """
 
-    def __init__(
-        self,
-        model: ModelPreset,
-        hardware: HardwarePreset,
-        backend: NullPreset,
-        scratch: Path,
-        device_name: str,
-    ) -> None:
+    def __init__(self, config: ExperimentConfig, scratch: Path, device_name: str) -> None:
         self.recording: Recording | None = None
+        backend, dimensions = config.backend, read_model_dimensions(config.model)
+        assert isinstance(backend, NullPreset)
         self._token_interval_s = backend.null_token_interval_ms / 1e3
-        dimensions = read_model_dimensions(model)
         self.params = EngineParams(
             engine=ENGINE.name,
             engine_version="1",
             device_name=device_name,
             model_dimensions=dimensions,
-            dtype=resolved_dtype(model, hardware),
+            dtype=resolved_dtype(config.model, config.hardware),
             max_model_len=backend.max_model_len or dimensions.max_position_embeddings,
             max_num_seqs=backend.max_num_seqs,
             max_num_batched_tokens=backend.max_num_batched_tokens,

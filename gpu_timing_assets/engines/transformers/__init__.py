@@ -18,7 +18,7 @@ class TransformersPreset(BackendPreset):
 def _start(config: ExperimentConfig, scratch: Path, device_name: str) -> Engine:
     from gpu_timing_assets.engines.transformers.engine import TransformersEngine
 
-    return TransformersEngine(config.model, config.hardware, config.backend, scratch, device_name)
+    return TransformersEngine(config, scratch, device_name)
 
 
 ENGINE = EnginePlugin(

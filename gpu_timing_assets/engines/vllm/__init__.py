@@ -48,8 +48,7 @@ class VllmPreset(BackendPreset):
 def _start(config: ExperimentConfig, scratch: Path, device_name: str) -> Engine:
     from gpu_timing_assets.engines.vllm.engine import VllmEngine
 
-    assert isinstance(config.backend, VllmPreset)
-    return VllmEngine(config.model, config.hardware, config.backend, scratch, device_name)
+    return VllmEngine(config, scratch, device_name)
 
 
 def _operators(config: ExperimentConfig, params: EngineParams) -> ModelOperators:
@@ -69,10 +68,5 @@ def _installed(config: ExperimentConfig) -> InstalledEngine:
 
 
 ENGINE = EnginePlugin(
-    "vllm",
-    VllmPreset,
-    _start,
-    records_steps=True,
-    installed=_installed,
-    operators=_operators,
+    "vllm", VllmPreset, _start, records_steps=True, installed=_installed, operators=_operators
 )

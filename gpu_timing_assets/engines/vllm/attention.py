@@ -51,21 +51,24 @@ class Batch:
         return tuple(query + context for query, context in pairs)
 
 
+@dataclass(frozen=True)
 class AttentionCase:
-    """One batch over the KV caches of several layers. `attend(layer)` and `save(layer)` run on the
-    layer's cache.
-
-    `random(*shape)` makes a tensor on the device in the model's data type.
-    """
+    """`attend(layer)` and `save(layer)` of one batch, on the KV cache of one of several layers."""
 
     attend: Callable[[int], Any]
     save: Callable[[int], Any]
 
-    def __init__(
-        self, heads: Heads, batch: Batch, num_layers: int, random: Callable[..., Any]
-    ) -> None:
+
+class PagedBatch:
+    """The tensors of one batch over a paged KV cache.
+
+    `random(*shape)` makes a tensor on the device in the model's data type.
+    """
+
+    def __init__(self, heads: Heads, batch: Batch, random: Callable[..., Any]) -> None:
         import torch
 
+        self.heads, self.batch, self.random = heads, batch, random
         tokens, lengths = sum(batch.query_lengths), batch.sequence_lengths
         self.query = random(tokens, heads.num_query, heads.size)
         self.key, self.value = (random(tokens, heads.num_kv, heads.size) for _ in range(2))
@@ -78,9 +81,8 @@ class AttentionCase:
         table = shuffled.reshape(len(lengths), blocks_each)
         self.block_table = torch.from_numpy(table).to(device)
         self.sequence_lengths = torch.tensor(lengths, dtype=torch.int32, device=device)
-        self.query_start = torch.tensor(
-            np.cumsum([0, *batch.query_lengths]), dtype=torch.int32, device=device
-        )
+        query_start = np.cumsum([0, *batch.query_lengths])
+        self.query_start = torch.tensor(query_start, dtype=torch.int32, device=device)
         self.slots = torch.from_numpy(_slots(table, batch, heads.kv_block_size)).to(device)
 
 
@@ -93,92 +95,79 @@ def _slots(block_table: np.ndarray, batch: Batch, block_size: int) -> np.ndarray
     return block * block_size + position % block_size
 
 
-class FlashAttentionCase(AttentionCase):
+def flash_attention_case(paged: PagedBatch, num_layers: int) -> AttentionCase:
     """vLLM's FlashAttention, as its FLASH_ATTN backend calls it."""
+    import torch
 
-    def __init__(
-        self, heads: Heads, batch: Batch, num_layers: int, random: Callable[..., Any]
-    ) -> None:
-        import torch
-
-        super().__init__(heads, batch, num_layers, random)
-        ops, (attend, version) = custom_ops(), flash_attention()
-        shape = (2, self.num_blocks, heads.kv_block_size, heads.num_kv, heads.size)
-        caches = [random(*shape) for _ in range(num_layers)]
-        scale = torch.ones(1, dtype=torch.float32, device=self.query.device)
-        longest_query, longest = max(batch.query_lengths), max(batch.sequence_lengths)
-        self.save = lambda layer: ops.reshape_and_cache_flash(
-            self.key,
-            self.value,
-            caches[layer][0],
-            caches[layer][1],
-            self.slots,
-            "auto",
-            scale,
-            scale,
-        )
-        self.attend = lambda layer: attend(
-            q=self.query,
+    ops, (attend, version), heads = custom_ops(), flash_attention(), paged.heads
+    shape = (2, paged.num_blocks, heads.kv_block_size, heads.num_kv, heads.size)
+    caches = [paged.random(*shape) for _ in range(num_layers)]
+    scale = torch.ones(1, dtype=torch.float32, device=paged.query.device)
+    max_query, max_sequence = max(paged.batch.query_lengths), max(paged.batch.sequence_lengths)
+    return AttentionCase(
+        attend=lambda layer: attend(
+            q=paged.query,
             k=caches[layer][0],
             v=caches[layer][1],
-            out=self.out,
-            cu_seqlens_q=self.query_start,
-            max_seqlen_q=longest_query,
-            seqused_k=self.sequence_lengths,
-            max_seqlen_k=longest,
+            out=paged.out,
+            cu_seqlens_q=paged.query_start,
+            max_seqlen_q=max_query,
+            seqused_k=paged.sequence_lengths,
+            max_seqlen_k=max_sequence,
             softmax_scale=heads.scale,
             causal=True,
-            block_table=self.block_table,
+            block_table=paged.block_table,
             fa_version=version,
-        )
+        ),
+        save=lambda layer: ops.reshape_and_cache_flash(
+            paged.key, paged.value, *caches[layer], paged.slots, "auto", scale, scale
+        ),
+    )
 
 
-class CpuAttentionCase(AttentionCase):
+def cpu_attention_case(paged: PagedBatch, num_layers: int) -> AttentionCase:
     """vLLM's own CPU attention, as its CPU_ATTN backend calls it (vLLM 0.32)."""
-
-    def __init__(
-        self, heads: Heads, batch: Batch, num_layers: int, random: Callable[..., Any]
-    ) -> None:
-        super().__init__(heads, batch, num_layers, random)
-        ops, dtype = custom_ops(), self.query.dtype
-        isa = cpu_attention_instructions(dtype, heads.kv_block_size, heads.size)
-        shape = (self.num_blocks, heads.num_kv, heads.kv_block_size, heads.size)
-        caches = [[random(*shape) for _ in range(2)] for _ in range(num_layers)]
-        metadata = ops.cpu_attn_get_scheduler_metadata(
-            num_reqs=len(batch.query_lengths),
-            num_heads=heads.num_query,
-            num_kv_heads=heads.num_kv,
-            head_dim=heads.size,
-            seq_lens=self.sequence_lengths,
-            dtype=dtype,
-            query_start_loc=self.query_start,
-            causal=True,
-            sliding_window_size=-1,
-            isa=isa,
-            enable_kv_split=True,
-        )
-        self.save = lambda layer: ops.cpu_attn_reshape_and_cache(
-            self.key, self.value, caches[layer][0], caches[layer][1], self.slots, isa
-        )
-        self.attend = lambda layer: ops.cpu_attention_with_kv_cache(
-            query=self.query,
+    ops, heads, dtype = custom_ops(), paged.heads, paged.query.dtype
+    isa = cpu_attention_instructions(dtype, heads.kv_block_size, heads.size)
+    shape = (paged.num_blocks, heads.num_kv, heads.kv_block_size, heads.size)
+    caches = [[paged.random(*shape) for _ in range(2)] for _ in range(num_layers)]
+    metadata = ops.cpu_attn_get_scheduler_metadata(
+        num_reqs=len(paged.batch.query_lengths),
+        num_heads=heads.num_query,
+        num_kv_heads=heads.num_kv,
+        head_dim=heads.size,
+        seq_lens=paged.sequence_lengths,
+        dtype=dtype,
+        query_start_loc=paged.query_start,
+        causal=True,
+        sliding_window_size=-1,
+        isa=isa,
+        enable_kv_split=True,
+    )
+    return AttentionCase(
+        attend=lambda layer: ops.cpu_attention_with_kv_cache(
+            query=paged.query,
             key_cache=caches[layer][0],
             value_cache=caches[layer][1],
-            output=self.out,
-            query_start_loc=self.query_start,
-            seq_lens=self.sequence_lengths,
+            output=paged.out,
+            query_start_loc=paged.query_start,
+            seq_lens=paged.sequence_lengths,
             scale=heads.scale,
             causal=True,
             alibi_slopes=None,
             sliding_window=-1,
-            block_table=self.block_table,
+            block_table=paged.block_table,
             softcap=0.0,
             scheduler_metadata=metadata,
             s_aux=None,
-        )
+        ),
+        save=lambda layer: ops.cpu_attn_reshape_and_cache(
+            paged.key, paged.value, *caches[layer], paged.slots, isa
+        ),
+    )
 
 
-ATTENTION_CASES: Mapping[str, type[AttentionCase]] = {
-    "FLASH_ATTN": FlashAttentionCase,
-    "CPU_ATTN": CpuAttentionCase,
+ATTENTION_CASES: Mapping[str, Callable[[PagedBatch, int], AttentionCase]] = {
+    "FLASH_ATTN": flash_attention_case,
+    "CPU_ATTN": cpu_attention_case,
 }

@@ -35,26 +35,16 @@ def leave_reports_in(scratch: Path) -> None:
     faulthandler.enable((scratch / FAULTS_FILE).open("w"), all_threads=False)
     (scratch / ERRORS_FILE).unlink(missing_ok=True)
     level = os.environ.get("VLLM_LOGGING_LEVEL", "WARNING")
-    errors_file = {
-        "class": "logging.FileHandler",
-        "filename": str(scratch / ERRORS_FILE),
-        "level": "ERROR",
-        "delay": True,
-    }
+    line = {"format": "%(levelname)s %(asctime)s [%(filename)s:%(lineno)d] %(message)s"}
+    terminal = {"class": "logging.StreamHandler", "level": level, "stream": "ext://sys.stderr"}
+    log = {"class": "logging.FileHandler", "filename": str(scratch / ERRORS_FILE), "delay": True}
     configuration = {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {
-            "line": {"format": "%(levelname)s %(asctime)s [%(filename)s:%(lineno)d] %(message)s"}
-        },
+        "formatters": {"line": line},
         "handlers": {
-            "terminal": {
-                "class": "logging.StreamHandler",
-                "level": level,
-                "formatter": "line",
-                "stream": "ext://sys.stderr",
-            },
-            "errors": errors_file,
+            "terminal": {**terminal, "formatter": "line"},
+            "errors": {**log, "level": "ERROR"},
         },
         "loggers": {
             "vllm": {"handlers": ["terminal", "errors"], "level": level, "propagate": False}

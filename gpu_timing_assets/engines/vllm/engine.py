@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu_timing_assets.config.dtype import resolved_dtype
+from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.config.hardware import HardwarePreset
 from gpu_timing_assets.config.model import ModelPreset
 from gpu_timing_assets.config.model_card import card_directory, read_model_dimensions
@@ -41,19 +42,14 @@ from gpu_timing_assets.engines.vllm.surface import (
 class VllmEngine:
     """See `gpu_timing_assets.engines.base.Engine`."""
 
-    def __init__(
-        self,
-        model: ModelPreset,
-        hardware: HardwarePreset,
-        backend: VllmPreset,
-        scratch: Path,
-        device_name: str,
-    ) -> None:
+    def __init__(self, config: ExperimentConfig, scratch: Path, device_name: str) -> None:
         """Start the engine; `scratch` is where it records its steps.
 
         Raises `DeviceError` if vLLM or the target's device is not there, `EngineError` if vLLM
         refuses the settings or does not start.
         """
+        model, hardware, backend = config.model, config.hardware, config.backend
+        assert isinstance(backend, VllmPreset)
         _set_environment(hardware, backend)
         limit_instruction_set(hardware.cpu_instruction_set)
         leave_reports_in(scratch)
@@ -79,23 +75,20 @@ class VllmEngine:
             custom_ops()
         self._died = EngineDeadError
         self._sampling = partial(
-            SamplingParams,
-            temperature=0,
-            detokenize=False,
-            output_kind=RequestOutputKind.DELTA,
+            SamplingParams, temperature=0, detokenize=False, output_kind=RequestOutputKind.DELTA
         )
         try:
             arguments = engine_arguments(model, hardware, backend)
-            config = AsyncEngineArgs(**arguments).create_engine_config()
+            vllm_config = AsyncEngineArgs(**arguments).create_engine_config()
             if hardware.device == "cpu":
                 # vLLM asks for spawn on a CPU, which imports vLLM once for each of its processes;
                 # nothing here forbids fork
                 os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
-            self._llm = AsyncLLM.from_vllm_config(config, disable_log_stats=True)
+            self._llm = AsyncLLM.from_vllm_config(vllm_config, disable_log_stats=True)
         except Exception as error:
             raise self._start_fault(error) from error
         header = recording.header() if recording else {}
-        self.params = _resolved_params(config, header, model, device_name)
+        self.params = _resolved_params(vllm_config, header, model, device_name)
 
     async def stream(
         self, request_id: str, prompt_token_ids: Sequence[int], num_tokens: int, *, stop_early: bool
@@ -189,17 +182,12 @@ def _resolved_params(
 ) -> EngineParams:
     import vllm
 
-    scheduler, cache, compilation = (
-        config.scheduler_config,
-        config.cache_config,
-        config.compilation_config,
-    )
-    on_cpu = config.device_config.device_type == "cpu"
-    mode = (
-        compilation.cudagraph_mode.name
-        if not on_cpu and compilation.cudagraph_mode is not None
-        else "NONE"
-    )
+    scheduler, cache = config.scheduler_config, config.cache_config
+    compilation, on_cpu = config.compilation_config, config.device_config.device_type == "cpu"
+    graphs = not on_cpu and compilation.cudagraph_mode is not None
+    mode = compilation.cudagraph_mode.name if graphs else "NONE"
+    capture_sizes = compilation.cudagraph_capture_sizes or () if mode != "NONE" else ()
+    attention_backend = header.get("attention_backend") or ("CPU_ATTN" if on_cpu else "unknown")
     return EngineParams(
         engine="vllm",
         engine_version=vllm.__version__,
@@ -217,14 +205,10 @@ def _resolved_params(
         num_kv_blocks=int(header.get("num_kv_blocks") or cache.num_gpu_blocks),
         kv_block_size=int(header.get("kv_block_size") or cache.block_size),
         kv_cache_dtype=str(cache.cache_dtype),
-        attention_backend=str(
-            header.get("attention_backend") or ("CPU_ATTN" if on_cpu else "unknown")
-        ),
+        attention_backend=str(attention_backend),
         attention_backend_version=header.get("attention_backend_version"),
         graph_mode=mode,
-        graph_capture_sizes=()
-        if mode == "NONE"
-        else tuple(sorted(compilation.cudagraph_capture_sizes or ())),
+        graph_capture_sizes=tuple(sorted(capture_sizes)),
         scheduling_policy=str(scheduler.policy),
         other={
             "gpu_memory_utilization": cache.gpu_memory_utilization,
@@ -233,9 +217,7 @@ def _resolved_params(
             "load_format": str(config.load_config.load_format),
             "compilation_mode": str(compilation.mode),
             "executor": str(config.parallel_config.distributed_executor_backend),
-            "scheduler_reserve_full_isl": bool(
-                getattr(scheduler, "scheduler_reserve_full_isl", False)
-            ),
+            "scheduler_reserve_full_isl": getattr(scheduler, "scheduler_reserve_full_isl", False),
             "watermark": float(getattr(scheduler, "watermark", 0.0) or 0.0),
             "long_prefill_token_threshold": int(scheduler.long_prefill_token_threshold),
         },

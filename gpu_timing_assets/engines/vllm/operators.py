@@ -12,7 +12,13 @@ from gpu_timing_assets.config.model_card import read_model_dimensions
 from gpu_timing_assets.core.engine_params import EngineParams, ModelDimensions
 from gpu_timing_assets.core.errors import DeviceError, ProfilingBundleError
 from gpu_timing_assets.engines.base import Operator
-from gpu_timing_assets.engines.vllm.attention import ATTENTION_CASES, AttentionCase, Batch, Heads
+from gpu_timing_assets.engines.vllm.attention import (
+    ATTENTION_CASES,
+    AttentionCase,
+    Batch,
+    Heads,
+    PagedBatch,
+)
 from gpu_timing_assets.engines.vllm.surface import (
     check_surface,
     cpu_linear,
@@ -75,7 +81,7 @@ class VllmOperators:
             )
         self._torch, self._ops = torch, custom_ops()
         self._device, self._dtype = torch.device(device), getattr(torch, params.dtype)
-        self._attention_case: type[AttentionCase] = ATTENTION_CASES[params.attention_backend]
+        self._attention_case = ATTENTION_CASES[params.attention_backend]
         shards = params.tensor_parallel_size
         self._heads = Heads(
             num_query=dimensions.num_attention_heads // shards,
@@ -139,7 +145,7 @@ class VllmOperators:
         return Operator(name, self._case(batch, num_layers).attend, num_layers)
 
     def _case(self, batch: Batch, num_layers: int) -> AttentionCase:
-        return self._attention_case(self._heads, batch, num_layers, self._random)
+        return self._attention_case(PagedBatch(self._heads, batch, self._random), num_layers)
 
     def _rms_norm(self, tokens: int) -> Callable[[int], Any]:
         x, weight = self._random(tokens, self._hidden_size), self._random(self._hidden_size)

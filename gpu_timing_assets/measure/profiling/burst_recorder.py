@@ -16,11 +16,7 @@ from gpu_timing_assets.engine_loop.fit_rows import fit_rows
 from gpu_timing_assets.engines.base import Engine, Report
 from gpu_timing_assets.engines.replay import replay
 from gpu_timing_assets.measure.profiling.burst_plan import Burst
-from gpu_timing_assets.measure.profiling.burst_tables import (
-    BurstTables,
-    PlayedBurst,
-    burst_tables,
-)
+from gpu_timing_assets.measure.profiling.burst_tables import BurstTables, PlayedBurst, burst_tables
 
 # how often a kind of burst is played again that did not give what its fits need
 MAX_EXTENSIONS = 2

@@ -2,7 +2,7 @@
 did not see.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,8 @@ from gpu_timing_assets.config.profiling import ProfilingPreset
 from gpu_timing_assets.core.bundle import FitError, QualityCheck, bundle_tables
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.tables.invariants import check_measurements
-from gpu_timing_assets.core.tables.schemas import (
-    ATTENTION,
-    BURST_REQUESTS,
-    BURST_STEPS,
-    HEAD,
-    MLP,
-)
+from gpu_timing_assets.core.tables.schemas import ATTENTION, BURST_REQUESTS, BURST_STEPS, HEAD, MLP
+from gpu_timing_assets.core.tables.table import Table
 from gpu_timing_assets.engine_loop.engine_timing import (
     REQUEST_FEATURES,
     derive_steps,
@@ -37,36 +32,7 @@ HOST_FITS = ("schedule", "update")
 MAX_HOST_ERROR_PCT = 25.0
 
 
-@dataclass(frozen=True)
-class BundleFrames:
-    """The tables of one bundle."""
-
-    mlp: pd.DataFrame
-    attention: pd.DataFrame
-    head: pd.DataFrame
-    steps: pd.DataFrame
-    requests: pd.DataFrame
-
-    @classmethod
-    def read(cls, config: ExperimentConfig, root: Path) -> "BundleFrames":
-        """Raises `ArtifactError` for a table that is malformed."""
-        frames = {}
-        directories = bundle_tables(root, config.hardware.name, config.model.name)
-        for table, directory in directories.items():
-            frames[table] = table.read(directory)
-            check_measurements(table, directory, frames[table])
-        return cls(
-            frames[MLP],
-            frames[ATTENTION],
-            frames[HEAD],
-            frames[BURST_STEPS],
-            frames[BURST_REQUESTS],
-        )
-
-    @property
-    def of_kernels(self) -> dict[str, pd.DataFrame]:
-        """By the table's file."""
-        return {MLP.file: self.mlp, ATTENTION.file: self.attention, HEAD.file: self.head}
+Frames = Mapping[Table, pd.DataFrame]
 
 
 def judge_bundle(
@@ -77,102 +43,105 @@ def judge_bundle(
     Raises `ArtifactError` for a table that is malformed and `ProfilingBundleError` for bursts that
     cannot be fitted: such a bundle is not filed at all.
     """
-    frames = BundleFrames.read(config, root)
+    frames = {}
+    for table, directory in bundle_tables(root, config.hardware.name, config.model.name).items():
+        frames[table] = table.read(directory)
+        check_measurements(table, directory, frames[table])
     layers = params.model_dimensions.num_hidden_layers
-    kernels = KernelTimes(frames.mlp, frames.attention, frames.head, layers)
+    kernels = KernelTimes(frames[MLP], frames[ATTENTION], frames[HEAD], layers)
     # a bundle that no simulation could be fitted on is not filed
-    fit_engine_timing(frames.steps, frames.requests, params, kernels)
+    fit_engine_timing(frames[BURST_STEPS], frames[BURST_REQUESTS], params, kernels)
     fitted = {
         **_linear_errors(frames, layers),
         **_attention_errors(frames, layers),
-        **_host_errors(frames.steps, params, kernels),
+        **_host_errors(frames[BURST_STEPS], params, kernels),
     }
-    checks = {
-        **_measurement_checks(frames),
+    return {
+        **_measurement_checks(frames, config.profiling),
         **_coverage_checks(frames, config.profiling, params),
-        **_error_checks(frames, fitted, config.profiling),
-    }
-    return checks, fitted
+        **_error_checks(fitted, config.profiling),
+    }, fitted
 
 
-def _measurement_checks(frames: BundleFrames) -> dict[str, QualityCheck]:
-    rows = sum(len(frame) for frame in frames.of_kernels.values()) + len(frames.steps)
+def _measurement_checks(frames: Frames, grid: ProfilingPreset) -> dict[str, QualityCheck]:
+    kernels = {table.file: frames[table] for table in (MLP, ATTENTION, HEAD)}
+    rows = sum(len(frame) for frame in kernels.values()) + len(frames[BURST_STEPS])
     constant = [
         f"{name}: {column}"
-        for name, frame in frames.of_kernels.items()
-        for column in frame.columns
-        if column.endswith(".median") and frame[column].nunique() == 1
+        for name, frame in kernels.items()
+        for column in _median_columns(frame)
+        if frame[column].nunique() == 1
     ]
+    spread = {name: _spread_pct(frame) for name, frame in kernels.items()}
     return {
-        "measurements": QualityCheck(
-            passed=True, value=rows, bound=None, what="rows; none empty, zero or duplicated"
+        "measurements": _check(True, rows, None, "rows; none empty, zero or duplicated"),
+        "no_constant_column": _check(
+            not constant,
+            len(constant),
+            0,
+            f"columns that do not vary: {', '.join(constant) or 'none'}",
         ),
-        "no_constant_column": QualityCheck(
-            passed=not constant,
-            value=len(constant),
-            bound=0,
-            what=f"columns that do not vary: {', '.join(constant) or 'none'}",
+        "spread": _check(
+            max(spread.values()) <= grid.max_spread_pct,
+            spread,
+            grid.max_spread_pct,
+            "median over grid points of standard deviation / median of the repeats, per cent",
         ),
     }
 
 
 def _coverage_checks(
-    frames: BundleFrames, grid: ProfilingPreset, params: EngineParams
+    frames: Frames, grid: ProfilingPreset, params: EngineParams
 ) -> dict[str, QualityCheck]:
     wanted = {min(n, params.max_num_batched_tokens) for n in grid.num_tokens}
-    missing = sorted(wanted - set(frames.mlp["num_tokens"]))
-    modes = set(frames.steps["graph_mode"])
+    missing = sorted(wanted - set(frames[MLP]["num_tokens"]))
+    modes = set(frames[BURST_STEPS]["graph_mode"])
     expected = {"eager"} if params.graph_mode == "NONE" else {"full", "piecewise", "eager"}
     return {
-        "coverage": QualityCheck(
-            passed=not missing,
-            value=len(missing),
-            bound=0,
-            what=f"points of the preset's grid that are missing: {missing or 'none'}",
+        "coverage": _check(
+            not missing,
+            len(missing),
+            0,
+            f"points of the preset's grid that are missing: {missing or 'none'}",
         ),
-        "graph_modes": QualityCheck(
-            passed=expected <= modes,
-            value=sorted(modes),
-            bound=sorted(expected),
-            what="graph modes that the bursts provoked",
+        "graph_modes": _check(
+            expected <= modes,
+            sorted(modes),
+            sorted(expected),
+            "graph modes that the bursts provoked",
         ),
     }
 
 
-def _error_checks(
-    frames: BundleFrames, fitted: dict[str, FitError], grid: ProfilingPreset
-) -> dict[str, QualityCheck]:
-    spread = {name: _spread_pct(frame) for name, frame in frames.of_kernels.items()}
-    kernel, kernel_error = _worst({k: v for k, v in fitted.items() if k not in HOST_FITS})
-    host, host_error = _worst({k: v for k, v in fitted.items() if k in HOST_FITS})
+def _error_checks(fitted: dict[str, FitError], grid: ProfilingPreset) -> dict[str, QualityCheck]:
+    kernel, kernel_pct = _worst({k: v for k, v in fitted.items() if k not in HOST_FITS})
+    host, host_pct = _worst({k: v for k, v in fitted.items() if k in HOST_FITS})
     return {
-        "spread": QualityCheck(
-            passed=max(spread.values()) <= grid.max_spread_pct,
-            value=spread,
-            bound=grid.max_spread_pct,
-            what="median over grid points of standard deviation / median of the repeats, per cent",
+        "held_out_error": _check(
+            kernel_pct <= grid.max_held_out_error_pct,
+            round(kernel_pct, 2),
+            grid.max_held_out_error_pct,
+            f"median error on held-out points of the worst kernel ({kernel}), per cent",
         ),
-        "held_out_error": QualityCheck(
-            passed=kernel_error <= grid.max_held_out_error_pct,
-            value=round(kernel_error, 2),
-            bound=grid.max_held_out_error_pct,
-            what=f"median error on held-out points of the worst kernel ({kernel}), per cent",
-        ),
-        "held_out_host_error": QualityCheck(
-            passed=host_error <= MAX_HOST_ERROR_PCT,
-            value=round(host_error, 2),
-            bound=MAX_HOST_ERROR_PCT,
-            what=f"median error, by batch size, of the worst fit of the host ({host}) on bursts "
-            "not seen, per cent",
+        "held_out_host_error": _check(
+            host_pct <= MAX_HOST_ERROR_PCT,
+            round(host_pct, 2),
+            MAX_HOST_ERROR_PCT,
+            f"median error, by batch size, of the worst fit of the host ({host}) on bursts not "
+            "seen, per cent",
         ),
     }
 
 
-def _linear_errors(frames: BundleFrames, layers: int) -> dict[str, FitError]:
+def _check(passed: bool, value: Any, bound: Any, what: str) -> QualityCheck:
+    return QualityCheck(passed=passed, value=value, bound=bound, what=what)
+
+
+def _linear_errors(frames: Frames, layers: int) -> dict[str, FitError]:
     """At every other inner grid point, left out of its fit."""
-    left_out = frames.mlp.sort_values("num_tokens").iloc[1:-1:2]
-    kept = frames.mlp.drop(index=left_out.index)
-    fitted = KernelTimes(kept, frames.attention, frames.head, layers)
+    left_out = frames[MLP].sort_values("num_tokens").iloc[1:-1:2]
+    kept = frames[MLP].drop(index=left_out.index)
+    fitted = KernelTimes(kept, frames[ATTENTION], frames[HEAD], layers)
     return {
         operator: _errors(
             left_out["num_tokens"].map(fitted.operator_curve(operator)),
@@ -182,11 +151,11 @@ def _linear_errors(frames: BundleFrames, layers: int) -> dict[str, FitError]:
     }
 
 
-def _attention_errors(frames: BundleFrames, layers: int) -> dict[str, FitError]:
+def _attention_errors(frames: Frames, layers: int) -> dict[str, FitError]:
     """At every other inner value of one count, left out of its fit, where at least two values of it
     are left beside the other count.
     """
-    attention, errors = frames.attention, {}
+    attention, errors = frames[ATTENTION], {}
     for kind, x, y in (
         ("decode", "batch_size", "kv_cache_size"),
         ("prefill", "kv_cache_size", "prefill_chunk_size"),
@@ -197,7 +166,8 @@ def _attention_errors(frames: BundleFrames, layers: int) -> dict[str, FitError]:
         held_out = held[held[x].isin(left[x])]
         if held_out.empty:
             continue
-        fitted = KernelTimes(frames.mlp, attention.drop(index=held.index), frames.head, layers)
+        kept = attention.drop(index=held.index)
+        fitted = KernelTimes(frames[MLP], kept, frames[HEAD], layers)
         surface = fitted.decode_attention if kind == "decode" else fitted.prefill_attention
         errors[f"attn_{kind}"] = _errors(
             [surface(*values) for values in zip(held_out[x], held_out[y], strict=True)],
@@ -229,7 +199,7 @@ def _level_errors(fitted: FittedTime, rows: pd.DataFrame, target: str) -> FitErr
     return _errors(frame["predicted"], frame["measured"]) if len(frame) else None
 
 
-def _errors(predicted: Any, measured: "pd.Series") -> FitError:
+def _errors(predicted: Any, measured: pd.Series) -> FitError:
     measured = np.asarray(measured, dtype=float)
     error = np.abs(np.asarray(predicted, dtype=float) - measured)
     relative = np.where(error < NEGLIGIBLE_MS, 0.0, error / measured) * 100
@@ -241,17 +211,19 @@ def _errors(predicted: Any, measured: "pd.Series") -> FitError:
 
 
 def _worst(errors: dict[str, FitError]) -> tuple[str, float]:
-    return max(
-        ((name, error.median) for name, error in errors.items()),
-        key=lambda item: item[1],
-        default=("none", 0.0),
-    )
+    """The name and the median error in per cent; `none` without errors."""
+    medians = {name: error.median for name, error in errors.items()} or {"none": 0.0}
+    worst = max(medians, key=lambda name: medians[name])
+    return worst, medians[worst]
+
+
+def _median_columns(frame: pd.DataFrame) -> list[str]:
+    return [column for column in frame.columns if column.endswith(".median")]
 
 
 def _spread_pct(frame: pd.DataFrame) -> float:
-    medians = [column for column in frame.columns if column.endswith(".median")]
     spreads = [
         (frame[column.removesuffix("median") + "std"] / frame[column]).dropna()
-        for column in medians
+        for column in _median_columns(frame)
     ]
     return round(float(pd.concat(spreads).median()) * 100, 2)

@@ -85,11 +85,7 @@ def work(request: dict[str, Any], scratch: Path, report: Report) -> None:
 
 
 async def _replay_all(
-    engine: Engine,
-    config: ExperimentConfig,
-    directories: list[Path],
-    scratch: Path,
-    report: Report,
+    engine: Engine, config: ExperimentConfig, directories: list[Path], scratch: Path, report: Report
 ) -> list[Replayed]:
     await warm_up(engine, config.backend)
     replays = []

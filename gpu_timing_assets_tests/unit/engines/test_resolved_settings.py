@@ -1,4 +1,4 @@
-"""Every setting of an engine is recorded: flat, as JSON, without secrets, the same at each start."""
+"""Every setting of an engine is recorded: flat, as JSON, no secrets, the same at each start."""
 
 import dataclasses
 import enum
