@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -68,30 +69,25 @@ def _attention(
     """Of the grid what the engine's limits allow, decode first."""
     save_sizes = sorted({*grid.decode_batch_sizes, *grid.prefill_chunk_tokens})
     saves = {tokens: timer.time(operators.kv_cache_save(tokens)) for tokens in save_sizes}
-    for batch_size in grid.decode_batch_sizes:
-        for context in grid.decode_context_tokens:
-            if (
-                batch_size <= params.max_num_seqs
-                and context <= params.max_model_len
-                and batch_size * context <= grid.max_kv_tokens
-            ):
-                yield AttentionTime(
-                    batch_size=batch_size,
-                    prefill_chunk_size=0,
-                    kv_cache_size=context,
-                    attend=timer.time(operators.decode_attention(batch_size, context)),
-                    save=saves[batch_size],
-                )
-    for chunk in grid.prefill_chunk_tokens:
-        for context in grid.prefill_context_tokens:
-            if chunk <= params.max_num_batched_tokens and chunk + context <= params.max_model_len:
-                yield AttentionTime(
-                    batch_size=1,
-                    prefill_chunk_size=chunk,
-                    kv_cache_size=context,
-                    attend=timer.time(operators.prefill_attention(chunk, context)),
-                    save=saves[chunk],
-                )
+    for batch_size, context in product(grid.decode_batch_sizes, grid.decode_context_tokens):
+        fits = batch_size <= params.max_num_seqs and context <= params.max_model_len
+        if fits and batch_size * context <= grid.max_kv_tokens:
+            yield AttentionTime(
+                batch_size=batch_size,
+                prefill_chunk_size=0,
+                kv_cache_size=context,
+                attend=timer.time(operators.decode_attention(batch_size, context)),
+                save=saves[batch_size],
+            )
+    for chunk, context in product(grid.prefill_chunk_tokens, grid.prefill_context_tokens):
+        if chunk <= params.max_num_batched_tokens and chunk + context <= params.max_model_len:
+            yield AttentionTime(
+                batch_size=1,
+                prefill_chunk_size=chunk,
+                kv_cache_size=context,
+                attend=timer.time(operators.prefill_attention(chunk, context)),
+                save=saves[chunk],
+            )
 
 
 def _measure(part: Part[RowT], rows: Iterable[RowT], parts: Path, report: Report) -> None:
