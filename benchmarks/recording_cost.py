@@ -18,7 +18,7 @@ from gpu_timing_assets import workload
 from gpu_timing_assets.config.experiment import compose
 from gpu_timing_assets.core.data_root import REFERENCE_DATA
 from gpu_timing_assets.core.files import read_json
-from gpu_timing_assets.core.run import RunMeta, read_complete_run
+from gpu_timing_assets.core.run import RealRunMeta, read_complete_run
 from gpu_timing_assets.core.tables.invariants import read_run_tables
 from gpu_timing_assets.measure import real_bench
 
@@ -51,11 +51,10 @@ def reference_rows() -> list[str]:
     """
     found: dict[tuple[str, str], dict[bool, list[float]]] = {}
     for path in sorted(REFERENCE_DATA.glob("*/real_runs*/*/run_meta.json")):
-        meta: RunMeta = read_complete_run(path.parent)
+        meta = read_complete_run(path.parent, RealRunMeta)
         recorded = bool(read_json(path.parent / "config.json")["backend"]["record_steps"])
-        found.setdefault((meta.model, str(meta.workload_id)), {}).setdefault(recorded, []).append(
-            meta.details["itl_ms"]["p50"]
-        )
+        runs = found.setdefault((meta.model, meta.workload_id), {})
+        runs.setdefault(recorded, []).append(meta.itl_ms.p50)
     both = {key: runs for key, runs in found.items() if len(runs) == 2}
     medians = {
         key: (statistics.median(runs[True]), statistics.median(runs[False]))

@@ -34,9 +34,7 @@ def measure(
     # by Little's law, streams = rate × duration of one
     interval_ms = streams / rate_per_s * 1e3 / tokens
     config = compose(["backend=null_engine", f"backend.null_token_interval_ms={interval_ms}"])
-    engine = NullEngine(
-        config.model, config.hardware, config.backend, Path(tempfile.gettempdir()), "null"
-    )
+    engine = NullEngine(config, Path(tempfile.gettempdir()), "null")
     rng = np.random.default_rng(seed)
     arrivals = np.cumsum(rng.exponential(1e9 / rate_per_s, round(rate_per_s * seconds))).astype(int)
     prompt = list(range(256))

@@ -139,7 +139,7 @@ def _vidur_profile(config: ExperimentConfig, arguments: argparse.Namespace) -> l
     """Measure the profiling bundle of a target, or reuse a valid one."""
     from gpu_timing_assets.measure import profiling
 
-    profiling.run(config, profiling.ProfilingInputs(), config.profiling_root, force=arguments.force)
+    profiling.run(config, config.profiling_root, force=arguments.force)
     return [f"profiling root: {config.profiling_root}"]
 
 

@@ -15,7 +15,6 @@ class BackendPreset(Preset):
     `run_meta.json` then records.
     """
 
-    comparable_under_load: ClassVar[bool] = True
     # what a profile does not depend on: it then serves with other values of these too
     not_profiled: ClassVar[frozenset[str]] = frozenset(
         {

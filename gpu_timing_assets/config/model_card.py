@@ -1,6 +1,7 @@
 """The model's directory as an engine wants it, and the model's dimensions from its card."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 from gpu_timing_assets.config.model import ModelPreset
@@ -14,12 +15,19 @@ def read_model_dimensions(model: ModelPreset) -> ModelDimensions:
     """
     path = card_directory(model) / "config.json"
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        return _read_dimensions(path, path.stat().st_mtime_ns)
     except FileNotFoundError:
         raise PresetError(
             f"model {model.name!r}: {path} is missing: put the model's Hugging Face config.json "
             f"there"
         ) from None
+
+
+@cache
+def _read_dimensions(path: Path, modified_ns: int) -> ModelDimensions:
+    """A card is read once, and again when it was changed."""
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise PresetError(f"{path} is not JSON: {error}") from None
     if card.get("model_type") != "qwen3":

@@ -2,11 +2,21 @@
 in `run_meta.json`.
 """
 
+import re
 from typing import Any
 
 from pydantic import Field
 
 from gpu_timing_assets.core.files import Metadata
+
+# words in the name of a setting that may differ from start to start under one configuration:
+# where things lie and who talks to whom, how long is waited, what fits into the memory left
+_PER_START = re.compile(
+    r"(?:^|[._])(?:addr|dir|host|ids?|ips?|log(?:ging|s)?|names?|paths?|pid|ports?|root|timeout|url"
+    r"|uuid|visible_devices|num_(?:gpu|cpu|kv)_blocks|kv_cache_(?:size_tokens|max_concurrency)"
+    r"|(?:available_)?kv_cache_memory_bytes)(?:$|[._])",
+    re.IGNORECASE,
+)
 
 
 class ModelDimensions(Metadata):
@@ -43,6 +53,9 @@ class EngineParams(Metadata):
     the batch sizes in tokens that were captured. `comparable_under_load` is false for a backend
     that serves one request at a time. `native_library` is the build of vLLM's CPU kernels that its
     platform chose (`_C_AVX2`), null where there is one only.
+
+    `resolved`: every setting of the engine by its dotted name, as it stood once it had started.
+    `environment`: the variables that the engine reads, with the value that it takes them for.
     """
 
     engine: str
@@ -68,3 +81,35 @@ class EngineParams(Metadata):
     scheduling_policy: str = "fcfs"
     comparable_under_load: bool = True
     other: dict[str, Any] = Field(default_factory=dict)
+    resolved: dict[str, Any] = Field(default_factory=dict)
+    environment: dict[str, str | None] = Field(default_factory=dict)
+
+    def has_settings_of(self, other: "EngineParams") -> bool:
+        """Whether both are starts of one configuration.
+
+        What may differ between two such starts is no difference, nor is what one of them did not
+        record: null, or all of `resolved` or `environment` in older data.
+        """
+        wide = {"resolved", "environment"}
+        ours, theirs = (
+            params.model_dump(mode="json", exclude={"num_kv_blocks", *wide}, exclude_none=True)
+            for params in (self, other)
+        )
+        return ours == theirs and all(
+            _lasting(getattr(self, name)) == _lasting(getattr(other, name))
+            for name in wide
+            if getattr(self, name) and getattr(other, name)
+        )
+
+
+def may_differ_between_starts(name: str, value: Any) -> bool:
+    """Whether a setting of `resolved` or `environment` says nothing of the configuration."""
+    return bool(_PER_START.search(name)) or (isinstance(value, str) and "/" in value)
+
+
+def _lasting(settings: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in settings.items()
+        if value is not None and not may_differ_between_starts(name, value)
+    }

@@ -9,7 +9,6 @@ from typing import Generic
 from gpu_timing_assets.core.data_root import DataRoot
 from gpu_timing_assets.core.directories import LOCK_PREFIX, SCRATCH_PREFIX
 from gpu_timing_assets.core.errors import ArtifactError
-from gpu_timing_assets.core.files import config_sha256
 from gpu_timing_assets.core.run import (
     ComparisonMeta,
     RealRunMeta,
@@ -82,8 +81,9 @@ class Store:
         if not found:
             return ()
         newest = max(found, key=lambda run: (run.meta.started_at, run.meta.run_id)).meta
-        settings = _settings_sha256(newest)
-        return tuple(run.directory for run in found if _settings_sha256(run.meta) == settings)
+        return tuple(
+            run.directory for run in found if run.meta.params.has_settings_of(newest.params)
+        )
 
     def sim_runs_of(self, workload_id: str, target: Target) -> tuple[Path, ...]:
         """The complete simulations of the workload as it is now, on that target, by name.
@@ -114,11 +114,3 @@ def _finished(
         except ArtifactError:
             continue
         yield Filed(directory, meta)
-
-
-def _settings_sha256(meta: RealRunMeta) -> str:
-    """Of all settings but the KV blocks, which differ a little from start to start: the gate judges
-    them. A null setting counts as one that was not recorded, as in the gate.
-    """
-    settings = meta.params.model_dump(mode="json", exclude={"num_kv_blocks"}, exclude_none=True)
-    return config_sha256(settings)

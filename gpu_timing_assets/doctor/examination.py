@@ -33,20 +33,21 @@ def examine_machine(device: str) -> list[Finding]:
 
 def examine(config: "ExperimentConfig", purpose: Purpose) -> list[Finding]:
     """Everything that `purpose` needs of this machine for the target of `config`."""
+    from gpu_timing_assets.engines.base import engine_plugin
     from gpu_timing_assets.engines.memory import memory_needed_bytes
 
     hardware, backend, to_a_person = config.hardware, config.backend, purpose != "stage"
-    has_engine = backend.name != "null_engine"
+    engine = engine_plugin(backend.name)
     there = _devices(config)
     findings = []
-    if has_engine:
+    if engine.computes:
         findings.append(machine_checks.cpu(hardware.device, hardware.cpu_instruction_set))
     if to_a_person:
         findings.append(machine_checks.cores())
-    if has_engine:
+    if engine.computes:
         findings.append(machine_checks.memory(memory_needed_bytes(config.model, hardware)))
     findings += [machine_checks.disk(config.data.path, hardware.device, installed=True), there]
-    if backend.name == "vllm" and backend.python is None:
+    if engine.installed and backend.python is None:
         findings.append(machine_checks.engine(hardware.device, hardware.cpu_instruction_set))
     if to_a_person:
         ports = [int(os.environ.get(variable) or port) for variable, port in PORTS.items()]

@@ -152,6 +152,20 @@ class KernelTimes:
             params.model_dimensions.num_hidden_layers,
         )
 
+    def operator_curve(self, operator: str) -> Curve:
+        """Of an operator of a layer, by number of tokens."""
+        return self._linear_curves[operator]
+
+    @property
+    def decode_attention(self) -> Surface:
+        """Of one layer, by number of requests and KV tokens of each."""
+        return self._decode_attention
+
+    @property
+    def prefill_attention(self) -> Surface:
+        """Of one layer, by KV tokens before the chunk and tokens of the chunk."""
+        return self._prefill_attention
+
     def step_ms(self, shape: StepShape) -> float:
         """Sum of the kernels of a step, in ms."""
         total = self.dense_ms(shape.padded_tokens) + self.head_ms(shape.num_outputs)

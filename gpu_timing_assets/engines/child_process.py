@@ -130,8 +130,8 @@ def _failure(scratch: Path) -> errors.GpuTimingError | None:
     if not (scratch / FAILURE_FILE).is_file():
         return None
     try:
-        said = json.loads((scratch / FAILURE_FILE).read_text(encoding="utf-8"))
+        failure = json.loads((scratch / FAILURE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    kind = getattr(errors, said["type"], errors.EngineError)
-    return kind(said["message"])
+    kind = getattr(errors, failure["type"], errors.EngineError)
+    return kind(failure["message"])

@@ -3,13 +3,17 @@
 import asyncio
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from gpu_timing_assets.core.errors import GpuTimingError
 from gpu_timing_assets.engines.base import Engine
+
+# so that what is due at once is not late already
+START_DELAY_NS = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -77,90 +81,130 @@ async def replay(
     A request that fails or takes longer than `request_timeout_s` is noted in `errors`; an engine
     that died raises.
     """
-    arrival_ns = np.array([request.arrival_ns for request in planned], dtype=np.int64)
-    submit_ns = np.full(len(planned), -1, dtype=np.int64)
-    followers: dict[int, list[int]] = {}
-    for index, request in enumerate(planned):
-        if request.after is not None:
-            followers.setdefault(request.after, []).append(index)
-    token_request: list[int] = []
-    token_ns: list[int] = []
-    errors: dict[int, tuple[str, str]] = {}
-    done = 0
-
-    async def serve(index: int, request: PlannedRequest) -> None:
-        nonlocal done
-        submit_ns[index] = time.monotonic_ns() - start_ns
+    with _no_garbage_collection():
+        client = _Client(engine, planned, stop_early, request_timeout_s)
+        reporter = asyncio.create_task(_report(client, on_progress, progress_interval_s))
         try:
-            async with asyncio.timeout(request_timeout_s):
-                async for new_tokens in engine.stream(
-                    request.name,
-                    request.prompt_token_ids,
-                    request.num_tokens,
-                    stop_early=stop_early,
-                ):
-                    now = time.monotonic_ns() - start_ns
-                    for _ in range(new_tokens):
-                        token_request.append(index)
-                        token_ns.append(now)
+            await client.serve_all()
+        finally:
+            reporter.cancel()
+    if on_progress:
+        on_progress(client.progress())
+    return client.result()
+
+
+class _Client:
+    """One replay under way: which request is due when, and what has come back."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        planned: Sequence[PlannedRequest],
+        stop_early: bool,
+        request_timeout_s: float,
+    ) -> None:
+        self._engine, self._planned = engine, planned
+        self._stop_early, self._request_timeout_s = stop_early, request_timeout_s
+        self._followers: dict[int, list[int]] = {}
+        for index, request in enumerate(planned):
+            if request.after is not None:
+                self._followers.setdefault(request.after, []).append(index)
+        self._arrival_ns = np.array([request.arrival_ns for request in planned], dtype=np.int64)
+        self._submit_ns = np.full(len(planned), -1, dtype=np.int64)
+        self._token_request: list[int] = []
+        self._token_ns: list[int] = []
+        self._errors: dict[int, tuple[str, str]] = {}
+        self._requests_done = self._wall_ns = 0
+        self._loop = asyncio.get_running_loop()
+        self._group = asyncio.TaskGroup()
+        self._cpu_begin_ns = time.process_time_ns()
+        self._start_ns = time.monotonic_ns() + START_DELAY_NS
+        self._loop_offset_s = self._loop.time() - time.monotonic()
+
+    async def serve_all(self) -> None:
+        first = [index for index, request in enumerate(self._planned) if request.after is None]
+        try:
+            async with self._group:
+                for index in sorted(first, key=lambda index: self._planned[index].arrival_ns):
+                    await self._until_due(index)
+                    self._group.create_task(self._serve(index))
+        except* Exception as died:
+            raise died.exceptions[0] from None
+        self._wall_ns = self._now_ns()
+
+    def progress(self) -> Progress:
+        elapsed_s = (self._wall_ns or self._now_ns()) / 1e9
+        return Progress(self._requests_done, len(self._planned), len(self._token_ns), elapsed_s)
+
+    def result(self) -> ReplayResult:
+        cpu_ns = time.process_time_ns() - self._cpu_begin_ns
+        return ReplayResult(
+            start_ns=self._start_ns,
+            arrival_ns=self._arrival_ns,
+            submit_ns=self._submit_ns,
+            token_request=np.asarray(self._token_request, dtype=np.int64),
+            token_ns=np.asarray(self._token_ns, dtype=np.int64),
+            client_cpu_share=cpu_ns / max(self._wall_ns, 1),
+            wall_s=self._wall_ns / 1e9,
+            errors=self._errors,
+        )
+
+    def _now_ns(self) -> int:
+        return time.monotonic_ns() - self._start_ns
+
+    async def _until_due(self, index: int) -> None:
+        due_s = (self._start_ns + int(self._arrival_ns[index])) / 1e9 + self._loop_offset_s
+        if (delay := due_s - self._loop.time()) > 0:
+            await asyncio.sleep(delay)
+
+    async def _serve_when_due(self, index: int) -> None:
+        await self._until_due(index)
+        await self._serve(index)
+
+    async def _serve(self, index: int) -> None:
+        self._submit_ns[index] = self._now_ns()
+        try:
+            async with asyncio.timeout(self._request_timeout_s):
+                await self._receive(index)
         except TimeoutError:
-            errors[index] = ("Timeout", f"no end after {request_timeout_s:g} s")
+            self._errors[index] = ("Timeout", f"no end after {self._request_timeout_s:g} s")
         except GpuTimingError:
             raise  # the engine is dead: there is nobody to serve the others
         except Exception as error:
-            errors[index] = (type(error).__name__, " ".join(str(error).split())[:300])
-        done += 1
-        ended_ns = time.monotonic_ns() - start_ns
-        for follower in followers.get(index, ()):
-            arrival_ns[follower] += ended_ns
-            group.create_task(serve_when_due(follower))
+            self._errors[index] = (type(error).__name__, " ".join(str(error).split())[:300])
+        self._requests_done += 1
+        ended_ns = self._now_ns()
+        for follower in self._followers.get(index, ()):
+            self._arrival_ns[follower] += ended_ns
+            self._group.create_task(self._serve_when_due(follower))
 
-    async def until_due(index: int) -> None:
-        due_s = (start_ns + int(arrival_ns[index])) / 1e9 + loop_offset
-        if (delay := due_s - loop.time()) > 0:
-            await asyncio.sleep(delay)
+    async def _receive(self, index: int) -> None:
+        request = self._planned[index]
+        async for new_tokens in self._engine.stream(
+            request.name, request.prompt_token_ids, request.num_tokens, stop_early=self._stop_early
+        ):
+            now_ns = self._now_ns()
+            for _ in range(new_tokens):
+                self._token_request.append(index)
+                self._token_ns.append(now_ns)
 
-    async def serve_when_due(index: int) -> None:
-        await until_due(index)
-        await serve(index, planned[index])
 
-    async def report() -> None:
-        while on_progress:
-            await asyncio.sleep(progress_interval_s)
-            on_progress(
-                Progress(done, len(planned), len(token_ns), (time.monotonic_ns() - start_ns) / 1e9)
-            )
+async def _report(
+    client: _Client, on_progress: Callable[[Progress], None] | None, interval_s: float
+) -> None:
+    while on_progress:
+        await asyncio.sleep(interval_s)
+        on_progress(client.progress())
 
-    # a collection in the middle of a replay would look like the engine's jitter
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """A collection in the middle of a replay would look like the engine's jitter."""
     gc.collect()
     gc.freeze()
     gc.disable()
-    loop = asyncio.get_running_loop()
-    cpu_begin, start_ns = time.process_time_ns(), time.monotonic_ns() + 20_000_000
-    loop_offset = loop.time() - time.monotonic()
-    reporter = asyncio.create_task(report())
     try:
-        async with asyncio.TaskGroup() as group:
-            for index in sorted(range(len(planned)), key=lambda index: planned[index].arrival_ns):
-                if planned[index].after is None:
-                    await until_due(index)
-                    group.create_task(serve(index, planned[index]))
-    except* Exception as died:
-        raise died.exceptions[0] from None
+        yield
     finally:
-        reporter.cancel()
         gc.enable()
         gc.unfreeze()
-    wall_ns = time.monotonic_ns() - start_ns
-    if on_progress:
-        on_progress(Progress(done, len(planned), len(token_ns), wall_ns / 1e9))
-    return ReplayResult(
-        start_ns=start_ns,
-        arrival_ns=arrival_ns,
-        submit_ns=submit_ns,
-        token_request=np.asarray(token_request, dtype=np.int64),
-        token_ns=np.asarray(token_ns, dtype=np.int64),
-        client_cpu_share=(time.process_time_ns() - cpu_begin) / max(wall_ns, 1),
-        wall_s=wall_ns / 1e9,
-        errors=errors,
-    )

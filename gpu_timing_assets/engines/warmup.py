@@ -17,18 +17,12 @@ async def warm_up(engine: Engine, backend: BackendPreset) -> None:
     Raises `EngineError` if one fails: nothing measured after that would mean anything.
     """
     half = backend.warmup_requests // 2
-    planned = [
-        PlannedRequest(
-            f"warmup.{index}",
-            0 if index < half else (index - half + 1) * WARMUP_INTERVAL_NS,
-            [
-                100 + (index * 31 + position) % 1000
-                for position in range(backend.warmup_prefill_tokens)
-            ],
-            backend.warmup_decode_tokens,
-        )
-        for index in range(backend.warmup_requests)
-    ]
+    planned, positions = [], range(backend.warmup_prefill_tokens)
+    for index in range(backend.warmup_requests):
+        arrival_ns = max(0, index - half + 1) * WARMUP_INTERVAL_NS
+        prompt = [100 + (index * 31 + position) % 1000 for position in positions]
+        name, tokens = f"warmup.{index}", backend.warmup_decode_tokens
+        planned.append(PlannedRequest(name, arrival_ns, prompt, tokens))
     result = await replay(engine, planned, request_timeout_s=backend.request_timeout_s)
     if result.errors:
         kind, message = next(iter(result.errors.values()))

@@ -16,13 +16,8 @@ from gpu_timing_assets.config.experiment import ExperimentConfig, compose
 from gpu_timing_assets.core.data_root import PROJECT_ROOT, DataRoot
 from gpu_timing_assets.core.files import read_json, write_json
 from gpu_timing_assets.core.run import RealRunMeta, SimRunMeta, read_complete_run
-from gpu_timing_assets.measure.profiling.kernel_process import read_part
-from gpu_timing_assets.measure.profiling.parts import (
-    ATTENTION_PART,
-    HEAD_PART,
-    LINEARS_PART,
-    SESSION_FILE,
-)
+from gpu_timing_assets.engines.session import SESSION_FILE, Session
+from gpu_timing_assets.measure.profiling.parts import KERNEL_PARTS
 
 pytestmark = pytest.mark.engine
 SMALL = (
@@ -107,7 +102,7 @@ def test_the_report_says_so(lab: Lab) -> None:
 
 
 def test_a_bundle_of_a_lesser_cpu_is_not_taken_for_this_ones(lab: Lab) -> None:
-    from gpu_timing_assets.measure.profiling.stage import reusable_bundle
+    from gpu_timing_assets.measure.profiling.measure_bundle import reusable_bundle
 
     root = lab.data.profiling_root("cpu", "qwen3-tiny")
     assert reusable_bundle(lab.config, root) is not None
@@ -139,10 +134,9 @@ def test_kernels_are_timed_on_an_emulated_cpu_without_avx512(lab: Lab, tmp_path:
     config = config.model_copy(
         update={"hardware": hardware, "profiling": config.profiling.model_copy(update=tiny)}
     )
-    write_json(
-        tmp_path / SESSION_FILE,
-        {"params": read_json(lab.data.profiling_root("cpu", "qwen3-tiny") / "engine.json")},
-    )
+    engine_file = lab.data.profiling_root("cpu", "qwen3-tiny") / "engine.json"
+    session = Session(params=read_json(engine_file), env={}, engine_start_s=1, work_s=1)
+    write_json(tmp_path / SESSION_FILE, session)
     request = tmp_path / "request.json"
     request.write_text(json.dumps({"config": config.model_dump(mode="json")}))
     done = subprocess.run(
@@ -163,6 +157,5 @@ def test_kernels_are_timed_on_an_emulated_cpu_without_avx512(lab: Lab, tmp_path:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    for part in (LINEARS_PART, HEAD_PART, ATTENTION_PART):
-        rows, _ = read_part(tmp_path / part)
-        assert rows
+    for part in KERNEL_PARTS:
+        assert part.read(tmp_path).rows

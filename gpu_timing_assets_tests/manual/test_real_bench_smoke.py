@@ -12,9 +12,10 @@ from pathlib import Path
 
 from gpu_timing_assets import workload
 from gpu_timing_assets.config.experiment import compose
-from gpu_timing_assets.core.run import read_complete_run
+from gpu_timing_assets.core.run import RealRunMeta, read_complete_run
 from gpu_timing_assets.core.tables.invariants import read_run_tables
 from gpu_timing_assets.core.tables.schemas import ENGINE_BATCHES, ENGINE_STEPS
+from gpu_timing_assets.engines.base import engine_plugin
 from gpu_timing_assets.measure import real_bench
 
 
@@ -27,10 +28,10 @@ def replay_smoke(overrides: list[str], data_root: Path) -> tuple[Path, ...]:
         config, real_bench.RealBenchInputs((directory,)), data_root / "real_runs"
     )
     for run_dir in result.run_dirs:
-        meta = read_complete_run(run_dir)
+        meta = read_complete_run(run_dir, RealRunMeta)
         requests, tokens = read_run_tables(run_dir)
         assert (requests["num_decode_tokens_actual"] == requests["num_decode_tokens"]).all()
-        if config.backend.name == "vllm":
+        if engine_plugin(config.backend.name).records_steps:
             steps, batches = ENGINE_STEPS.read(run_dir), ENGINE_BATCHES.read(run_dir)
             assert set(batches["step"]) == set(steps["step"])
             # the engine computes every prompt token once, and all but the last output token
@@ -38,9 +39,8 @@ def replay_smoke(overrides: list[str], data_root: Path) -> tuple[Path, ...]:
                 "num_prefill_tokens"
             ].sum() + len(tokens) - len(requests)
         print(
-            f"{run_dir}: TTFT p50 {meta.details['ttft_ms']['p50']} ms, ITL p50 "
-            f"{meta.details['itl_ms']['p50']} ms, "
-            f"submitted at most {meta.details['submission_lateness_ms']['max']} ms late"
+            f"{run_dir}: TTFT p50 {meta.ttft_ms.p50} ms, ITL p50 {meta.itl_ms.p50} ms, submitted "
+            f"at most {meta.submission_lateness_ms.max} ms late"
         )
     return result.run_dirs
 

@@ -20,23 +20,20 @@ def profile(overrides: list[str], data_root: Path) -> BundleMeta:
     """The bundle's metadata; a second call reuses the bundle."""
     config = compose([f"data_root={data_root}", *overrides])
     root = config.data.profiling_root(config.hardware.name, config.model.name)
-    meta = profiling.run(config, profiling.ProfilingInputs(), root)
+    meta = profiling.run(config, root)
     assert profiling.validate_profiling_root(root, config) == meta
-    assert profiling.run(config, profiling.ProfilingInputs(), root) == meta
+    assert profiling.run(config, root) == meta
     print(
         f"{root}: {meta.duration_s['total']:.0f} s on {meta.device_name}, {meta.engine} "
         f"{meta.engine_version}"
     )
     for name, check in meta.quality.items():
-        print(
-            f"  {'ok  ' if check['passed'] else 'FAIL'} {name}: {check['value']} (bound "
-            f"{check['bound']})"
-        )
+        print(f"  {'ok  ' if check.passed else 'FAIL'} {name}: {check.value} (bound {check.bound})")
     return meta
 
 
 def test_a_cpu_can_be_profiled(tmp_path: Path) -> None:
-    assert profile([], tmp_path).quality["coverage"]["passed"]
+    assert profile([], tmp_path).quality["coverage"].passed
 
 
 if __name__ == "__main__":

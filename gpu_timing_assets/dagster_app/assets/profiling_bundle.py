@@ -36,8 +36,8 @@ def profiling_bundle(
     experiment = target.experiment()
     with stage(context, "vidur-profile", target=experiment.target.id) as clock:
         root = experiment.data.profiling_root(experiment.hardware.name, experiment.model.name)
-        inputs, launch = profiling.ProfilingInputs(), pipes_launcher(context)
-        meta = profiling.run(experiment, inputs, root, launch=launch, force=config.force)
+        launch = pipes_launcher(context)
+        meta = profiling.run(experiment, root, launch=launch, force=config.force)
     return dg.MaterializeResult(
         metadata=describe_bundle(meta, root, clock),
         check_results=[bundle_check_result(meta)],

@@ -1,7 +1,7 @@
 """An engine that computes nothing: what remains of a replay's timing is the client's own."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -13,8 +13,6 @@ from gpu_timing_assets.engines.base import Engine, EnginePlugin
 class NullPreset(BackendPreset):
     """Measures the client and the graph, not an engine."""
 
-    comparable_under_load: ClassVar[bool] = False
-
     name: Literal["null_engine"] = "null_engine"
     """Name of the engine."""
 
@@ -25,8 +23,15 @@ class NullPreset(BackendPreset):
 def _start(config: ExperimentConfig, scratch: Path, device_name: str) -> Engine:
     from gpu_timing_assets.engines.null.engine import NullEngine
 
-    assert isinstance(config.backend, NullPreset)
-    return NullEngine(config.model, config.hardware, config.backend, scratch, device_name)
+    return NullEngine(config, scratch, device_name)
 
 
-ENGINE = EnginePlugin("null_engine", NullPreset, _start)
+ENGINE = EnginePlugin(
+    "null_engine",
+    NullPreset,
+    _start,
+    computes=False,
+    comparable_under_load=False,
+    caveat="Backend `null_engine` returns tokens at once: these are the client's own times, not an "
+    "engine's.",
+)

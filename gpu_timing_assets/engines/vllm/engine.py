@@ -6,26 +6,30 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gpu_timing_assets.config.dtype import resolved_dtype
+from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.config.hardware import HardwarePreset
 from gpu_timing_assets.config.model import ModelPreset
 from gpu_timing_assets.config.model_card import card_directory, read_model_dimensions
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import DeviceError, EngineCrashError, EngineError, GpuTimingError
 from gpu_timing_assets.core.machine import slowdown
-from gpu_timing_assets.engines.crashes import fault_of_engine, leave_reports_in
+from gpu_timing_assets.engines.base import Recording
 from gpu_timing_assets.engines.memory import memory_needed_bytes
 from gpu_timing_assets.engines.vllm import VllmPreset
-from gpu_timing_assets.engines.vllm.recording import read_header
+from gpu_timing_assets.engines.vllm.crashes import fault_of_engine, leave_reports_in
+from gpu_timing_assets.engines.vllm.recording import StepRecording
 from gpu_timing_assets.engines.vllm.recording_names import (
     ASYNC_SCHEDULER,
     FLUSH_REQUEST,
     RECORDING_VARIABLE,
     SYNC_SCHEDULER,
 )
+from gpu_timing_assets.engines.vllm.resolved import resolved_settings, vllm_environment
 from gpu_timing_assets.engines.vllm.surface import (
     check_surface,
     custom_ops,
@@ -38,26 +42,22 @@ from gpu_timing_assets.engines.vllm.surface import (
 class VllmEngine:
     """See `gpu_timing_assets.engines.base.Engine`."""
 
-    def __init__(
-        self,
-        model: ModelPreset,
-        hardware: HardwarePreset,
-        backend: VllmPreset,
-        scratch: Path,
-        device_name: str,
-    ) -> None:
+    def __init__(self, config: ExperimentConfig, scratch: Path, device_name: str) -> None:
         """Start the engine; `scratch` is where it records its steps.
 
         Raises `DeviceError` if vLLM or the target's device is not there, `EngineError` if vLLM
         refuses the settings or does not start.
         """
+        model, hardware, backend = config.model, config.hardware, config.backend
+        assert isinstance(backend, VllmPreset)
         _set_environment(hardware, backend)
         limit_instruction_set(hardware.cpu_instruction_set)
         leave_reports_in(scratch)
         self._scratch, self._memory_needed_bytes = scratch, memory_needed_bytes(model, hardware)
-        self.recording = scratch / "recording.jsonl" if backend.record_steps else None
-        if self.recording:
-            os.environ[RECORDING_VARIABLE] = str(self.recording)
+        recording = StepRecording(scratch / "recording.jsonl") if backend.record_steps else None
+        if recording:
+            os.environ[RECORDING_VARIABLE] = str(recording.path)
+        self.recording: Recording | None = recording
         try:
             from vllm import SamplingParams
             from vllm.engine.arg_utils import AsyncEngineArgs
@@ -67,66 +67,40 @@ class VllmEngine:
         except ImportError as error:
             raise DeviceError(
                 f"vLLM cannot be imported here ({error}): install the lock for this machine "
-                f"(`make demo`), or "
-                "name an interpreter that has it with backend.python=/path/to/python"
+                "(`make demo`), or name an interpreter that has it with "
+                "backend.python=/path/to/python"
             ) from None
         check_surface(hardware.device)
         if hardware.device == "cpu":
             custom_ops()
         self._died = EngineDeadError
-        asynchronous = (
-            backend.async_scheduling
-            if backend.async_scheduling is not None
-            else hardware.device == "cuda"
+        self._sampling = partial(
+            SamplingParams, temperature=0, detokenize=False, output_kind=RequestOutputKind.DELTA
         )
-        arguments: dict[str, Any] = {
-            "model": str(card_directory(model)),
-            "load_format": "auto" if model.weights else "dummy",
-            "seed": model.seed,
-            "dtype": resolved_dtype(model, hardware),
-            "skip_tokenizer_init": True,
-            "enable_prefix_caching": backend.enable_prefix_caching,
-            "max_num_seqs": backend.max_num_seqs,
-            "max_num_batched_tokens": backend.max_num_batched_tokens,
-            "max_model_len": backend.max_model_len,
-            "tensor_parallel_size": backend.tensor_parallel_size,
-            "gpu_memory_utilization": backend.gpu_memory_utilization,
-            "enforce_eager": backend.enforce_eager,
-            "async_scheduling": asynchronous,
-            "disable_log_stats": True,
-        }
-        if hardware.kv_cache_bytes and hardware.device == "cuda":
-            arguments["kv_cache_memory_bytes"] = hardware.kv_cache_bytes
-        if self.recording:
-            arguments["scheduler_cls"] = ASYNC_SCHEDULER if asynchronous else SYNC_SCHEDULER
         try:
-            config = AsyncEngineArgs(**arguments).create_engine_config()
+            arguments = engine_arguments(model, hardware, backend)
+            vllm_config = AsyncEngineArgs(**arguments).create_engine_config()
             if hardware.device == "cpu":
                 # vLLM asks for spawn on a CPU, which imports vLLM once for each of its processes;
                 # nothing here forbids fork
                 os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
-            self._llm = AsyncLLM.from_vllm_config(config, disable_log_stats=True)
+            self._llm = AsyncLLM.from_vllm_config(vllm_config, disable_log_stats=True)
         except Exception as error:
             raise self._start_fault(error) from error
-        header = read_header(self.recording) if self.recording else {}
-        self.params = _resolved_params(config, header, model, device_name)
-        self._sampling = lambda num_tokens, stop_early: SamplingParams(
-            max_tokens=num_tokens,
-            min_tokens=0 if stop_early else num_tokens,
-            ignore_eos=not stop_early,
-            temperature=0,
-            detokenize=False,
-            output_kind=RequestOutputKind.DELTA,
-        )
+        header = recording.header() if recording else {}
+        self.params = _resolved_params(vllm_config, header, model, device_name)
 
     async def stream(
         self, request_id: str, prompt_token_ids: Sequence[int], num_tokens: int, *, stop_early: bool
     ) -> AsyncIterator[int]:
         prompt: Any = {"prompt_token_ids": list(prompt_token_ids)}
+        sampling = self._sampling(
+            max_tokens=num_tokens,
+            min_tokens=0 if stop_early else num_tokens,
+            ignore_eos=not stop_early,
+        )
         try:
-            async for output in self._llm.generate(
-                prompt, self._sampling(num_tokens, stop_early), request_id=request_id
-            ):
+            async for output in self._llm.generate(prompt, sampling, request_id=request_id):
                 yield len(output.outputs[0].token_ids)
         except self._died:
             # the last of its processes may still be on its way out
@@ -145,16 +119,46 @@ class VllmEngine:
         self._llm.shutdown()
 
     def _start_fault(self, error: Exception) -> GpuTimingError:
-        said = " ".join(str(error).split())[:400]
-        codes = [int(code) for code in re.findall(r": (-\d+)", said)]
+        text = " ".join(str(error).split())[:400]
+        codes = [int(code) for code in re.findall(r": (-\d+)", text)]
         fault = fault_of_engine(self._scratch, codes, "as it started", self._memory_needed_bytes)
         # what has no cause of its own is what vLLM says of it, and a second start would say it
         # again
         return (
-            EngineError(f"vLLM did not start: {said} (its log is above)")
+            EngineError(f"vLLM did not start: {text} (its log is above)")
             if type(fault) is EngineCrashError
             else fault
         )
+
+
+def engine_arguments(
+    model: ModelPreset, hardware: HardwarePreset, backend: VllmPreset
+) -> dict[str, Any]:
+    """What vLLM's `AsyncEngineArgs` is given for these presets."""
+    asynchronous = backend.async_scheduling
+    if asynchronous is None:
+        asynchronous = hardware.device == "cuda"
+    arguments: dict[str, Any] = {
+        "model": str(card_directory(model)),
+        "load_format": "auto" if model.weights else "dummy",
+        "seed": model.seed,
+        "dtype": resolved_dtype(model, hardware),
+        "skip_tokenizer_init": True,
+        "enable_prefix_caching": backend.enable_prefix_caching,
+        "max_num_seqs": backend.max_num_seqs,
+        "max_num_batched_tokens": backend.max_num_batched_tokens,
+        "max_model_len": backend.max_model_len,
+        "tensor_parallel_size": backend.tensor_parallel_size,
+        "gpu_memory_utilization": backend.gpu_memory_utilization,
+        "enforce_eager": backend.enforce_eager,
+        "async_scheduling": asynchronous,
+        "disable_log_stats": True,
+    }
+    if hardware.kv_cache_bytes and hardware.device == "cuda":
+        arguments["kv_cache_memory_bytes"] = hardware.kv_cache_bytes
+    if backend.record_steps:
+        arguments["scheduler_cls"] = ASYNC_SCHEDULER if asynchronous else SYNC_SCHEDULER
+    return arguments
 
 
 def _set_environment(hardware: HardwarePreset, backend: VllmPreset) -> None:
@@ -178,17 +182,12 @@ def _resolved_params(
 ) -> EngineParams:
     import vllm
 
-    scheduler, cache, compilation = (
-        config.scheduler_config,
-        config.cache_config,
-        config.compilation_config,
-    )
-    on_cpu = config.device_config.device_type == "cpu"
-    mode = (
-        compilation.cudagraph_mode.name
-        if not on_cpu and compilation.cudagraph_mode is not None
-        else "NONE"
-    )
+    scheduler, cache = config.scheduler_config, config.cache_config
+    compilation, on_cpu = config.compilation_config, config.device_config.device_type == "cpu"
+    graphs = not on_cpu and compilation.cudagraph_mode is not None
+    mode = compilation.cudagraph_mode.name if graphs else "NONE"
+    capture_sizes = compilation.cudagraph_capture_sizes or () if mode != "NONE" else ()
+    attention_backend = header.get("attention_backend") or ("CPU_ATTN" if on_cpu else "unknown")
     return EngineParams(
         engine="vllm",
         engine_version=vllm.__version__,
@@ -206,14 +205,10 @@ def _resolved_params(
         num_kv_blocks=int(header.get("num_kv_blocks") or cache.num_gpu_blocks),
         kv_block_size=int(header.get("kv_block_size") or cache.block_size),
         kv_cache_dtype=str(cache.cache_dtype),
-        attention_backend=str(
-            header.get("attention_backend") or ("CPU_ATTN" if on_cpu else "unknown")
-        ),
+        attention_backend=str(attention_backend),
         attention_backend_version=header.get("attention_backend_version"),
         graph_mode=mode,
-        graph_capture_sizes=()
-        if mode == "NONE"
-        else tuple(sorted(compilation.cudagraph_capture_sizes or ())),
+        graph_capture_sizes=tuple(sorted(capture_sizes)),
         scheduling_policy=str(scheduler.policy),
         other={
             "gpu_memory_utilization": cache.gpu_memory_utilization,
@@ -222,10 +217,10 @@ def _resolved_params(
             "load_format": str(config.load_config.load_format),
             "compilation_mode": str(compilation.mode),
             "executor": str(config.parallel_config.distributed_executor_backend),
-            "scheduler_reserve_full_isl": bool(
-                getattr(scheduler, "scheduler_reserve_full_isl", False)
-            ),
+            "scheduler_reserve_full_isl": getattr(scheduler, "scheduler_reserve_full_isl", False),
             "watermark": float(getattr(scheduler, "watermark", 0.0) or 0.0),
             "long_prefill_token_threshold": int(scheduler.long_prefill_token_threshold),
         },
+        resolved=header.get("resolved") or resolved_settings(config),
+        environment=header.get("environment") or vllm_environment(),
     )

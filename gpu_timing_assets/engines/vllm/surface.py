@@ -22,101 +22,46 @@ from gpu_timing_assets.core.machine import INSTRUCTION_SETS, InstructionSet
 TRIED_VERSIONS = ("0.26", "0.32")
 _CPU_ATTENTION = "vllm.v1.attention.backends.cpu_attn"
 _OPS = "vllm._custom_ops"
-REQUIRED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+# each with the parameters that are passed to it
+REQUIRED: Mapping[str, Mapping[str, str]] = {
     "any": {
-        "vllm.v1.core.sched.scheduler.Scheduler.schedule": (),
-        "vllm.v1.core.sched.scheduler.Scheduler.update_from_output": (
-            "scheduler_output",
-            "model_runner_output",
-        ),
-        "vllm.v1.core.sched.scheduler.Scheduler.shutdown": (),
-        "vllm.v1.core.sched.async_scheduler.AsyncScheduler": (),
-        "vllm.v1.engine.async_llm.AsyncLLM.from_vllm_config": ("vllm_config", "disable_log_stats"),
-        "vllm.v1.engine.async_llm.AsyncLLM.generate": ("prompt", "sampling_params", "request_id"),
-        "vllm.v1.engine.exceptions.EngineDeadError": (),
-        "vllm.v1.engine.utils.CoreEngineProcManager": (),
-        f"{_OPS}.rms_norm": ("out", "input", "weight", "epsilon"),
-        f"{_OPS}.fused_add_rms_norm": ("input", "residual", "weight", "epsilon"),
-        f"{_OPS}.rotary_embedding": (
-            "positions",
-            "query",
-            "key",
-            "head_size",
-            "cos_sin_cache",
-            "is_neox",
-        ),
+        "vllm.v1.core.sched.scheduler.Scheduler.schedule": "",
+        "vllm.v1.core.sched.scheduler.Scheduler.update_from_output": "scheduler_output "
+        "model_runner_output",
+        "vllm.v1.core.sched.scheduler.Scheduler.shutdown": "",
+        "vllm.v1.core.sched.async_scheduler.AsyncScheduler": "",
+        "vllm.v1.engine.async_llm.AsyncLLM.from_vllm_config": "vllm_config disable_log_stats",
+        "vllm.v1.engine.async_llm.AsyncLLM.generate": "prompt sampling_params request_id",
+        "vllm.v1.engine.exceptions.EngineDeadError": "",
+        "vllm.v1.engine.utils.CoreEngineProcManager": "",
+        f"{_OPS}.rms_norm": "out input weight epsilon",
+        f"{_OPS}.fused_add_rms_norm": "input residual weight epsilon",
+        f"{_OPS}.rotary_embedding": "positions query key head_size cos_sin_cache is_neox",
     },
     "cpu": {
-        "vllm.platforms.cpu.CpuPlatform.import_kernels": (),
-        "vllm.model_executor.layers.utils.dispatch_cpu_unquantized_gemm": (
-            "layer",
-            "remove_weight",
-        ),
-        f"{_CPU_ATTENTION}._get_attn_isa": ("dtype", "block_size", "head_size"),
-        f"{_OPS}.cpu_attn_get_scheduler_metadata": (
-            *(
-                "num_reqs",
-                "num_heads",
-                "num_kv_heads",
-                "head_dim",
-                "seq_lens",
-                "dtype",
-                "query_start_loc",
-                "causal",
-            ),
-            *("sliding_window_size", "isa", "enable_kv_split"),
-        ),
-        f"{_OPS}.cpu_attn_reshape_and_cache": (
-            "key",
-            "value",
-            "key_cache",
-            "value_cache",
-            "slot_mapping",
-            "isa",
-        ),
-        f"{_OPS}.cpu_attention_with_kv_cache": (
-            *(
-                "query",
-                "key_cache",
-                "value_cache",
-                "output",
-                "query_start_loc",
-                "seq_lens",
-                "scale",
-                "causal",
-            ),
-            *(
-                "alibi_slopes",
-                "sliding_window",
-                "block_table",
-                "softcap",
-                "scheduler_metadata",
-                "s_aux",
-            ),
-        ),
+        "vllm.platforms.cpu.CpuPlatform.import_kernels": "",
+        "vllm.model_executor.layers.utils.dispatch_cpu_unquantized_gemm": "layer remove_weight",
+        f"{_CPU_ATTENTION}._get_attn_isa": "dtype block_size head_size",
+        f"{_OPS}.cpu_attn_get_scheduler_metadata": "num_reqs num_heads num_kv_heads head_dim "
+        "seq_lens dtype query_start_loc causal sliding_window_size isa enable_kv_split",
+        f"{_OPS}.cpu_attn_reshape_and_cache": "key value key_cache value_cache slot_mapping isa",
+        f"{_OPS}.cpu_attention_with_kv_cache": "query key_cache value_cache output query_start_loc "
+        "seq_lens scale causal alibi_slopes sliding_window block_table softcap scheduler_metadata "
+        "s_aux",
     },
     "cuda": {
-        "vllm.v1.attention.backends.fa_utils.get_flash_attn_version": (),
-        "vllm.vllm_flash_attn.flash_attn_varlen_func": (),
-        f"{_OPS}.reshape_and_cache_flash": (
-            *(
-                "key",
-                "value",
-                "key_cache",
-                "value_cache",
-                "slot_mapping",
-                "kv_cache_dtype",
-                "k_scale",
-                "v_scale",
-            ),
-        ),
+        "vllm.v1.attention.backends.fa_utils.get_flash_attn_version": "",
+        "vllm.vllm_flash_attn.flash_attn_varlen_func": "",
+        f"{_OPS}.reshape_and_cache_flash": "key value key_cache value_cache slot_mapping "
+        "kv_cache_dtype k_scale v_scale",
     },
 }
 
 
 def required_names(device: str) -> dict[str, tuple[str, ...]]:
-    """Of a target whose device is `cpu` or `cuda`."""
-    return {**REQUIRED["any"], **REQUIRED[device]}
+    """Name → parameters, for a target whose device is `cpu` or `cuda`."""
+    names = {**REQUIRED["any"], **REQUIRED[device]}
+    return {name: tuple(parameters.split()) for name, parameters in names.items()}
 
 
 def check_surface(device: str) -> None:
@@ -133,9 +78,8 @@ def check_surface(device: str) -> None:
     if missing:
         raise EngineError(
             f"vLLM {vllm.__version__} does not fit: {'; '.join(missing)}. Releases that do: "
-            f"{', '.join(TRIED_VERSIONS)} "
-            "(`make install` has one; gpu_timing_assets/engines/vllm/surface.py lists what is "
-            "needed)"
+            f"{', '.join(TRIED_VERSIONS)} (`make install` has one; "
+            "gpu_timing_assets/engines/vllm/surface.py lists what is needed)"
         )
 
 

@@ -39,12 +39,9 @@ def decode_bursts(grid: ProfilingPreset, params: EngineParams) -> Iterator[Burst
                 and end <= params.max_model_len
                 and batch_size * end <= grid.burst_max_kv_tokens
             ):
-                yield Burst(
-                    "decode",
-                    tuple(
-                        _request(i, 0, context, grid.burst_decode_tokens) for i in range(batch_size)
-                    ),
-                )
+                tokens = grid.burst_decode_tokens
+                requests = (_request(i, 0, context, tokens) for i in range(batch_size))
+                yield Burst("decode", tuple(requests))
 
 
 def idle_burst(grid: ProfilingPreset, params: EngineParams, seed: int) -> Burst:
@@ -55,11 +52,9 @@ def idle_burst(grid: ProfilingPreset, params: EngineParams, seed: int) -> Burst:
     this machine.
     """
     rng = np.random.default_rng([seed, 1])
-    lengths = rng.permutation(
-        [n for n in grid.burst_prefill_tokens if n + INJECTED_DECODE_TOKENS <= params.max_model_len]
-    )
+    lengths = rng.permutation(_injected_lengths(grid, params))
     pauses_ns = (rng.uniform(0.1, 0.2, len(lengths)) * 1e9).astype(int)
-    return Burst("idle", tuple(_chain(0, pauses_ns, lengths, INJECTED_DECODE_TOKENS)))
+    return Burst("idle", tuple(_chain(0, pauses_ns, lengths)))
 
 
 def injection_bursts(
@@ -84,32 +79,19 @@ def injection_bursts(
             continue
         step_ms = float(np.interp(background, sizes, [decode_step_ms[size] for size in sizes]))
         rng = np.random.default_rng([seed, 2, background, repeat])
-        lengths = rng.permutation(
-            [
-                n
-                for n in grid.burst_prefill_tokens
-                if n + INJECTED_DECODE_TOKENS <= params.max_model_len
-            ]
-        )
+        lengths = rng.permutation(_injected_lengths(grid, params))
         pause_steps = rng.uniform(*INJECTION_PAUSE_STEPS, len(lengths))
         chunks = np.ceil(lengths / max(1, params.max_num_batched_tokens - background))
-        steps = int(
-            BACKGROUND_RESERVE * float((pause_steps + chunks + INJECTED_DECODE_TOKENS).sum())
-        )
+        planned_steps = float((pause_steps + chunks + INJECTED_DECODE_TOKENS).sum())
         steps = min(
-            steps,
+            int(BACKGROUND_RESERVE * planned_steps),
             params.max_model_len - BACKGROUND_PROMPT_TOKENS - 1,
             params.num_kv_blocks * params.kv_block_size // (2 * background),
         )
         decoding = [_request(i, 0, BACKGROUND_PROMPT_TOKENS, steps) for i in range(background)]
         first = _request(background, 0, BACKGROUND_PROMPT_TOKENS, 1)
-        injected = _chain(
-            background + 1,
-            (pause_steps * step_ms * 1e6).astype(int),
-            lengths,
-            INJECTED_DECODE_TOKENS,
-            after=background,
-        )
+        pauses_ns = (pause_steps * step_ms * 1e6).astype(int)
+        injected = _chain(background + 1, pauses_ns, lengths, after=background)
         yield Burst("inject", (*decoding, first, *injected))
 
 
@@ -148,34 +130,29 @@ def storm_bursts(
     served_per_s = 1e3 / (prompt_ms + token_ms * most_outputs / 2)
     for number, rate in enumerate(grid.storm_rates_per_s):
         rng = np.random.default_rng([seed, 3, number])
-        arrivals = np.cumsum(
-            rng.exponential(1e9 / min(rate, served_per_s), grid.storm_requests)
-        ).astype(int)
+        mean_ns = 1e9 / min(rate, served_per_s)
+        arrivals = np.cumsum(rng.exponential(mean_ns, grid.storm_requests)).astype(int)
         prompts = rng.integers(16, longest, grid.storm_requests)
         outputs = rng.integers(8, most_outputs, grid.storm_requests)
-        yield Burst(
-            "storm",
-            tuple(
-                _request(i, int(at), int(p), int(o))
-                for i, (at, p, o) in enumerate(zip(arrivals, prompts, outputs, strict=True))
-            ),
-        )
+        drawn = enumerate(zip(arrivals, prompts, outputs, strict=True))
+        requests = (_request(i, int(at), int(p), int(o)) for i, (at, p, o) in drawn)
+        yield Burst("storm", tuple(requests))
+
+
+def _injected_lengths(grid: ProfilingPreset, params: EngineParams) -> list[int]:
+    longest = params.max_model_len - INJECTED_DECODE_TOKENS
+    return [length for length in grid.burst_prefill_tokens if length <= longest]
 
 
 def _chain(
-    first: int,
-    pauses_ns: np.ndarray,
-    prompt_tokens: np.ndarray,
-    output_tokens: int,
-    after: int | None = None,
+    first: int, pauses_ns: np.ndarray, prompt_tokens: np.ndarray, after: int | None = None
 ) -> Iterator[PlannedRequest]:
     """Requests number `first`, `first + 1`, …, each a pause after the one before it has ended, the
     first one after `after`.
     """
-    for index, (pause_ns, tokens) in enumerate(
-        zip(pauses_ns, prompt_tokens, strict=True), start=first
-    ):
-        yield _request(index, int(pause_ns), int(tokens), output_tokens, after)
+    pairs = zip(pauses_ns, prompt_tokens, strict=True)
+    for index, (pause_ns, tokens) in enumerate(pairs, start=first):
+        yield _request(index, int(pause_ns), int(tokens), INJECTED_DECODE_TOKENS, after)
         after = index
 
 

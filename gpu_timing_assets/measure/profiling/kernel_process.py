@@ -1,155 +1,113 @@
 """The process that times kernels: one part after the other, each written when it is whole."""
 
-import dataclasses
-import json
-import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from gpu_timing_assets.config.experiment import ExperimentConfig, validate
-from gpu_timing_assets.config.model_card import read_model_dimensions
+from gpu_timing_assets.config.experiment import validate
+from gpu_timing_assets.config.profiling import ProfilingPreset
 from gpu_timing_assets.core.engine_params import EngineParams
-from gpu_timing_assets.core.errors import DeviceError, ProfilingBundleError
-from gpu_timing_assets.core.files import read_json, write_json
+from gpu_timing_assets.core.errors import ProfilingBundleError
+from gpu_timing_assets.core.files import read_metadata
+from gpu_timing_assets.engines.base import ModelOperators, Report, engine_plugin
 from gpu_timing_assets.engines.child_process import engine_process_main
 from gpu_timing_assets.engines.device import exclusive_device
-from gpu_timing_assets.engines.vllm.surface import (
-    check_surface,
-    limit_instruction_set,
-    native_library,
-)
-from gpu_timing_assets.measure.profiling.kernels import KernelBench, KernelTime
+from gpu_timing_assets.engines.session import SESSION_FILE, Session
+from gpu_timing_assets.measure.profiling.kernel_timer import KernelTimer
 from gpu_timing_assets.measure.profiling.parts import (
-    ATTENTION_PART,
-    HEAD_PART,
-    LINEARS_PART,
-    SESSION_FILE,
+    ATTENTION_CASES,
+    HEADS,
+    LINEARS,
+    AttentionTime,
+    HeadTime,
+    LinearTime,
+    Part,
+    RowT,
 )
 
+REPORT_INTERVAL_S = 5
 
-def work(request: dict[str, Any], scratch: Path, report: Callable[[str], None]) -> None:
-    """Time what is not in `scratch` yet. The engine's resolved parameters must be there."""
+
+def work(request: dict[str, Any], scratch: Path, report: Report) -> None:
+    """Time what is not in `scratch` yet. The session of the engine's bursts must be there."""
     config = validate(request["config"], "the request")
-    params = EngineParams.model_validate(read_json(scratch / SESSION_FILE)["params"])
-    if config.hardware.omp_num_threads:
-        os.environ["OMP_NUM_THREADS"] = str(config.hardware.omp_num_threads)
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    with exclusive_device(config.hardware, config.backend.tensor_parallel_size, report):
-        try:
-            limit_instruction_set(config.hardware.cpu_instruction_set)
-            check_surface(config.hardware.device)
-            bench = _bench(config, params)
-        except ImportError as error:
-            raise DeviceError(
-                f"torch or vLLM cannot be imported here ({error}): install the lock for this "
-                f"machine"
-            ) from None
-        if (
-            config.hardware.device == "cpu"
-            and (library := native_library()) != params.native_library
-        ):
-            raise ProfilingBundleError(
-                f"the engine's bursts ran on vLLM's {params.native_library}, kernels would be "
-                f"timed on {library}: "
-                "measure both on one machine (`vidur-profile --force`)"
-            )
-        if config.hardware.device == "cpu" and config.hardware.omp_num_threads:
-            import torch
-
-            torch.set_num_threads(config.hardware.omp_num_threads)
-        grid, limit = config.profiling, params.max_num_batched_tokens
-        counts = sorted(
-            {min(tokens, limit) for tokens in grid.num_tokens}
-            | {size for size in params.graph_capture_sizes if size in (1, 2, 4) or size % 32 == 0}
+    params = read_metadata(scratch / SESSION_FILE, Session).params
+    make_operators = engine_plugin(config.backend.name).operators
+    assert make_operators is not None
+    hardware, grid = config.hardware, config.profiling
+    with exclusive_device(hardware, config.backend.tensor_parallel_size, report):
+        operators = make_operators(config, params)
+        timer = KernelTimer(hardware.device, grid.repeats, grid.warmup_repeats)
+        linears = (
+            LinearTime(num_tokens=tokens, time=timer.time(operator))
+            for tokens, operator in operators.linears(_token_counts(grid, params))
         )
-        _part(
-            scratch / LINEARS_PART,
-            report,
-            "linears and norms",
-            ([n, dataclasses.asdict(k)] for n, k in bench.linears(counts)),
+        _measure(LINEARS, linears, scratch, report)
+        heads = (
+            HeadTime(num_requests=requests, time=timer.time(operator))
+            for requests, operator in operators.head(_request_counts(grid, params))
         )
-        requests = sorted({min(n, params.max_num_seqs) for n in grid.num_requests})
-        _part(
-            scratch / HEAD_PART,
-            report,
-            "lm_head and sampler",
-            ([n, dataclasses.asdict(k)] for n, k in bench.head(requests)),
-        )
-        _part(scratch / ATTENTION_PART, report, "attention", _attention(bench, config, params))
+        _measure(HEADS, heads, scratch, report)
+        _measure(ATTENTION_CASES, _attention(operators, timer, grid, params), scratch, report)
 
 
-def _bench(config: ExperimentConfig, params: EngineParams) -> KernelBench:
-    return KernelBench(
-        read_model_dimensions(config.model),
-        params.dtype,
-        config.hardware.device,
-        params.kv_block_size,
-        params.attention_backend,
-        params.tensor_parallel_size,
-        config.profiling.repeats,
-        config.profiling.warmup_repeats,
-    )
+def _token_counts(grid: ProfilingPreset, params: EngineParams) -> list[int]:
+    """The grid's within the token budget, and those that CUDA graphs are padded to."""
+    padded = {size for size in params.graph_capture_sizes if size in (1, 2, 4) or size % 32 == 0}
+    return sorted({min(n, params.max_num_batched_tokens) for n in grid.num_tokens} | padded)
+
+
+def _request_counts(grid: ProfilingPreset, params: EngineParams) -> list[int]:
+    return sorted({min(n, params.max_num_seqs) for n in grid.num_requests})
 
 
 def _attention(
-    bench: KernelBench, config: ExperimentConfig, params: EngineParams
-) -> Iterable[list[Any]]:
-    grid = config.profiling
-    saves: dict[int, KernelTime] = dict(
-        bench.kv_cache_saves(sorted({*grid.decode_batch_sizes, *grid.prefill_chunk_tokens}))
-    )
-    for batch_size in grid.decode_batch_sizes:
-        for context in grid.decode_context_tokens:
-            if (
-                batch_size <= params.max_num_seqs
-                and context <= params.max_model_len
-                and batch_size * context <= grid.max_kv_tokens
-            ):
-                yield [
-                    batch_size,
-                    0,
-                    context,
-                    dataclasses.asdict(bench.decode_attention(batch_size, context)),
-                    dataclasses.asdict(saves[batch_size]),
-                ]
-    for chunk in grid.prefill_chunk_tokens:
-        for context in grid.prefill_context_tokens:
-            if chunk <= params.max_num_batched_tokens and chunk + context <= params.max_model_len:
-                yield [
-                    1,
-                    chunk,
-                    context,
-                    dataclasses.asdict(bench.prefill_attention(chunk, context)),
-                    dataclasses.asdict(saves[chunk]),
-                ]
+    operators: ModelOperators, timer: KernelTimer, grid: ProfilingPreset, params: EngineParams
+) -> Iterator[AttentionTime]:
+    """Of the grid what the engine's limits allow, decode first."""
+    save_sizes = sorted({*grid.decode_batch_sizes, *grid.prefill_chunk_tokens})
+    saves = {tokens: timer.time(operators.kv_cache_save(tokens)) for tokens in save_sizes}
+    for batch_size, context in product(grid.decode_batch_sizes, grid.decode_context_tokens):
+        fits = batch_size <= params.max_num_seqs and context <= params.max_model_len
+        if fits and batch_size * context <= grid.max_kv_tokens:
+            yield AttentionTime(
+                batch_size=batch_size,
+                prefill_chunk_size=0,
+                kv_cache_size=context,
+                attend=timer.time(operators.decode_attention(batch_size, context)),
+                save=saves[batch_size],
+            )
+    for chunk, context in product(grid.prefill_chunk_tokens, grid.prefill_context_tokens):
+        if chunk <= params.max_num_batched_tokens and chunk + context <= params.max_model_len:
+            yield AttentionTime(
+                batch_size=1,
+                prefill_chunk_size=chunk,
+                kv_cache_size=context,
+                attend=timer.time(operators.prefill_attention(chunk, context)),
+                save=saves[chunk],
+            )
 
 
-def _part(path: Path, report: Callable[[str], None], what: str, rows: Iterable[list[Any]]) -> None:
-    if path.is_file():
-        report(f"{what}: measured before the interruption")
+def _measure(part: Part[RowT], rows: Iterable[RowT], parts: Path, report: Report) -> None:
+    if part.is_in(parts):
+        report(f"{part.what}: measured before the interruption")
         return
-    begin, measured, last = time.monotonic(), [], 0.0
+    begin, reported, measured = time.monotonic(), 0.0, []
     for row in rows:
         measured.append(row)
-        if time.monotonic() - last > 5:
-            last = time.monotonic()
-            report(f"{what}: {len(measured)} timings, {last - begin:.0f} s")
+        if time.monotonic() - reported > REPORT_INTERVAL_S:
+            reported = time.monotonic()
+            report(f"{part.what}: {len(measured)} timings, {reported - begin:.0f} s")
     if not measured:
         raise ProfilingBundleError(
-            f"the profiling preset has no grid point of {what} within the engine's limits: widen it"
+            f"the profiling preset has no grid point of {part.what} within the engine's limits: "
+            "widen it"
         )
-    scratch = path.with_suffix(".tmp")
-    write_json(scratch, {"rows": measured, "duration_s": time.monotonic() - begin})
-    scratch.rename(path)
-    report(f"{what}: {len(measured)} timings in {time.monotonic() - begin:.0f} s")
-
-
-def read_part(path: Path) -> tuple[list[Any], float]:
-    """`(rows, duration_s)` of a measured part."""
-    part = json.loads(path.read_text(encoding="utf-8"))
-    return part["rows"], part["duration_s"]
+    duration_s = time.monotonic() - begin
+    part.write(measured, duration_s, parts)
+    report(f"{part.what}: {len(measured)} timings in {duration_s:.0f} s")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 did not see.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,12 @@ import numpy as np
 import pandas as pd
 
 from gpu_timing_assets.config.experiment import ExperimentConfig
+from gpu_timing_assets.config.profiling import ProfilingPreset
 from gpu_timing_assets.core.bundle import FitError, QualityCheck, bundle_tables
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.tables.invariants import check_measurements
-from gpu_timing_assets.core.tables.schemas import (
-    ATTENTION,
-    BURST_REQUESTS,
-    BURST_STEPS,
-    HEAD,
-    MLP,
-)
+from gpu_timing_assets.core.tables.schemas import ATTENTION, BURST_REQUESTS, BURST_STEPS, HEAD, MLP
+from gpu_timing_assets.core.tables.table import Table
 from gpu_timing_assets.engine_loop.engine_timing import (
     REQUEST_FEATURES,
     derive_steps,
@@ -35,6 +32,9 @@ HOST_FITS = ("schedule", "update")
 MAX_HOST_ERROR_PCT = 25.0
 
 
+Frames = Mapping[Table, pd.DataFrame]
+
+
 def judge_bundle(
     config: ExperimentConfig, params: EngineParams, root: Path
 ) -> tuple[dict[str, QualityCheck], dict[str, FitError]]:
@@ -47,60 +47,39 @@ def judge_bundle(
     for table, directory in bundle_tables(root, config.hardware.name, config.model.name).items():
         frames[table] = table.read(directory)
         check_measurements(table, directory, frames[table])
-    mlp, attention, head, steps, requests = (
-        frames[table] for table in (MLP, ATTENTION, HEAD, BURST_STEPS, BURST_REQUESTS)
-    )
-    kernel_tables = {table.file: frames[table] for table in (MLP, ATTENTION, HEAD)}
+    layers = params.model_dimensions.num_hidden_layers
+    kernels = KernelTimes(frames[MLP], frames[ATTENTION], frames[HEAD], layers)
     # a bundle that no simulation could be fitted on is not filed
-    fit_engine_timing(
-        steps,
-        requests,
-        params,
-        KernelTimes(mlp, attention, head, params.model_dimensions.num_hidden_layers),
-    )
-    fitted = held_out_errors(mlp, attention, head, steps, params)
-    grid = config.profiling
-    spread = {name: _spread_pct(frame) for name, frame in kernel_tables.items()}
+    fit_engine_timing(frames[BURST_STEPS], frames[BURST_REQUESTS], params, kernels)
+    fitted = {
+        **_linear_errors(frames, layers),
+        **_attention_errors(frames, layers),
+        **_host_errors(frames[BURST_STEPS], params, kernels),
+    }
+    return {
+        **_measurement_checks(frames, config.profiling),
+        **_coverage_checks(frames, config.profiling, params),
+        **_error_checks(fitted, config.profiling),
+    }, fitted
+
+
+def _measurement_checks(frames: Frames, grid: ProfilingPreset) -> dict[str, QualityCheck]:
+    kernels = {table.file: frames[table] for table in (MLP, ATTENTION, HEAD)}
+    rows = sum(len(frame) for frame in kernels.values()) + len(frames[BURST_STEPS])
     constant = [
         f"{name}: {column}"
-        for name, frame in kernel_tables.items()
-        for column in frame.columns
-        if column.endswith(".median") and frame[column].nunique() == 1
+        for name, frame in kernels.items()
+        for column in _median_columns(frame)
+        if frame[column].nunique() == 1
     ]
-    worst_name, worst = _worst(
-        {name: error for name, error in fitted.items() if name not in HOST_FITS}
-    )
-    worst_host_name, worst_host = _worst(
-        {name: error for name, error in fitted.items() if name in HOST_FITS}
-    )
-    wanted = {min(n, params.max_num_batched_tokens) for n in grid.num_tokens}
-    missing = sorted(wanted - set(mlp["num_tokens"]))
-    modes = set(steps["graph_mode"])
-    expected_modes = {"eager"} if params.graph_mode == "NONE" else {"full", "piecewise", "eager"}
-    quality = {
-        "measurements": _check(
-            True,
-            len(mlp) + len(attention) + len(head) + len(steps),
-            None,
-            "rows; none empty, zero or duplicated",
-        ),
+    spread = {name: _spread_pct(frame) for name, frame in kernels.items()}
+    return {
+        "measurements": _check(True, rows, None, "rows; none empty, zero or duplicated"),
         "no_constant_column": _check(
             not constant,
             len(constant),
             0,
             f"columns that do not vary: {', '.join(constant) or 'none'}",
-        ),
-        "coverage": _check(
-            not missing,
-            len(missing),
-            0,
-            f"points of the preset's grid that are missing: {missing or 'none'}",
-        ),
-        "graph_modes": _check(
-            expected_modes <= modes,
-            sorted(modes),
-            sorted(expected_modes),
-            "graph modes that the bursts provoked",
         ),
         "spread": _check(
             max(spread.values()) <= grid.max_spread_pct,
@@ -108,73 +87,99 @@ def judge_bundle(
             grid.max_spread_pct,
             "median over grid points of standard deviation / median of the repeats, per cent",
         ),
-        "held_out_error": _check(
-            worst <= grid.max_held_out_error_pct,
-            round(worst, 2),
-            grid.max_held_out_error_pct,
-            f"median error on held-out points of the worst kernel ({worst_name}), per cent",
+    }
+
+
+def _coverage_checks(
+    frames: Frames, grid: ProfilingPreset, params: EngineParams
+) -> dict[str, QualityCheck]:
+    wanted = {min(n, params.max_num_batched_tokens) for n in grid.num_tokens}
+    missing = sorted(wanted - set(frames[MLP]["num_tokens"]))
+    modes = set(frames[BURST_STEPS]["graph_mode"])
+    expected = {"eager"} if params.graph_mode == "NONE" else {"full", "piecewise", "eager"}
+    return {
+        "coverage": _check(
+            not missing,
+            len(missing),
+            0,
+            f"points of the preset's grid that are missing: {missing or 'none'}",
         ),
-        "held_out_host_error": _check(
-            worst_host <= MAX_HOST_ERROR_PCT,
-            round(worst_host, 2),
-            MAX_HOST_ERROR_PCT,
-            f"median error, by batch size, of the worst fit of the host ({worst_host_name}) on "
-            f"bursts not seen, per cent",
+        "graph_modes": _check(
+            expected <= modes,
+            sorted(modes),
+            sorted(expected),
+            "graph modes that the bursts provoked",
         ),
     }
-    return quality, fitted
 
 
-def held_out_errors(
-    mlp: pd.DataFrame,
-    attention: pd.DataFrame,
-    head: pd.DataFrame,
-    steps: pd.DataFrame,
-    params: EngineParams,
-) -> dict[str, FitError]:
-    """Median and largest error, in per cent, of each operator at every other inner grid point, left
-    out of its fit; of the host's fits, made on even bursts, on odd ones.
-    """
-    errors: dict[str, FitError] = {}
-    layers = params.model_dimensions.num_hidden_layers
-    inner = np.arange(1, len(mlp) - 1, 2)
-    seen = KernelTimes(
-        mlp.drop(index=mlp.sort_values("num_tokens").index[inner]), attention, head, layers
-    )
-    for operator in LAYER_OPERATORS:
-        curve = seen._linear_curves[operator]
-        left_out = mlp.sort_values("num_tokens").iloc[inner]
-        errors[operator] = _errors(
-            [curve(n) for n in left_out["num_tokens"]], left_out[f"time_stats.{operator}.median"]
+def _error_checks(fitted: dict[str, FitError], grid: ProfilingPreset) -> dict[str, QualityCheck]:
+    kernel, kernel_pct = _worst({k: v for k, v in fitted.items() if k not in HOST_FITS})
+    host, host_pct = _worst({k: v for k, v in fitted.items() if k in HOST_FITS})
+    return {
+        "held_out_error": _check(
+            kernel_pct <= grid.max_held_out_error_pct,
+            round(kernel_pct, 2),
+            grid.max_held_out_error_pct,
+            f"median error on held-out points of the worst kernel ({kernel}), per cent",
+        ),
+        "held_out_host_error": _check(
+            host_pct <= MAX_HOST_ERROR_PCT,
+            round(host_pct, 2),
+            MAX_HOST_ERROR_PCT,
+            f"median error, by batch size, of the worst fit of the host ({host}) on bursts not "
+            "seen, per cent",
+        ),
+    }
+
+
+def _check(passed: bool, value: Any, bound: Any, what: str) -> QualityCheck:
+    return QualityCheck(passed=passed, value=value, bound=bound, what=what)
+
+
+def _linear_errors(frames: Frames, layers: int) -> dict[str, FitError]:
+    """At every other inner grid point, left out of its fit."""
+    left_out = frames[MLP].sort_values("num_tokens").iloc[1:-1:2]
+    kept = frames[MLP].drop(index=left_out.index)
+    fitted = KernelTimes(kept, frames[ATTENTION], frames[HEAD], layers)
+    return {
+        operator: _errors(
+            left_out["num_tokens"].map(fitted.operator_curve(operator)),
+            left_out[f"time_stats.{operator}.median"],
         )
-    for kind, first, second, operator in (
-        ("decode", "batch_size", "kv_cache_size", "attn_decode"),
-        ("prefill", "kv_cache_size", "prefill_chunk_size", "attn_prefill"),
+        for operator in LAYER_OPERATORS
+    }
+
+
+def _attention_errors(frames: Frames, layers: int) -> dict[str, FitError]:
+    """At every other inner value of one count, left out of its fit, where at least two values of it
+    are left beside the other count.
+    """
+    attention, errors = frames[ATTENTION], {}
+    for kind, x, y in (
+        ("decode", "batch_size", "kv_cache_size"),
+        ("prefill", "kv_cache_size", "prefill_chunk_size"),
     ):
         points = attention[(attention["prefill_chunk_size"] == 0) == (kind == "decode")]
-        values = np.sort(points[second].unique())[1:-1:2]
-        held = points[points[second].isin(values)]
+        held = points[points[y].isin(np.sort(points[y].unique())[1:-1:2])]
+        left = points.drop(index=held.index).groupby(x).filter(lambda rows: len(rows) > 1)
+        held_out = held[held[x].isin(left[x])]
+        if held_out.empty:
+            continue
         kept = attention.drop(index=held.index)
-        surface = getattr(KernelTimes(mlp, kept, head, layers), f"_{kind}_attention")
-        enough = held[
-            held[first].isin(
-                kept.loc[points.index.difference(held.index)]
-                .groupby(first)
-                .filter(lambda g: len(g) > 1)[first]
-            )
-        ]
-        if len(enough):
-            errors[operator] = _errors(
-                [surface(x, y) for x, y in zip(enough[first], enough[second], strict=True)],
-                enough[f"time_stats.{operator}.median"],
-            )
-    errors |= _host_errors(steps, params, KernelTimes(mlp, attention, head, layers))
+        fitted = KernelTimes(frames[MLP], kept, frames[HEAD], layers)
+        surface = fitted.decode_attention if kind == "decode" else fitted.prefill_attention
+        errors[f"attn_{kind}"] = _errors(
+            [surface(*values) for values in zip(held_out[x], held_out[y], strict=True)],
+            held_out[f"time_stats.attn_{kind}.median"],
+        )
     return errors
 
 
 def _host_errors(
     steps: pd.DataFrame, params: EngineParams, kernels: KernelTimes
 ) -> dict[str, FitError]:
+    """Of the host's fits, made on even bursts, on odd ones."""
     even = derive_steps(steps[steps["burst"] % 2 == 0], params, kernels)
     odd = derive_steps(steps[steps["burst"] % 2 == 1], params, kernels)
     errors = {
@@ -194,7 +199,7 @@ def _level_errors(fitted: FittedTime, rows: pd.DataFrame, target: str) -> FitErr
     return _errors(frame["predicted"], frame["measured"]) if len(frame) else None
 
 
-def _errors(predicted: Any, measured: "pd.Series") -> FitError:
+def _errors(predicted: Any, measured: pd.Series) -> FitError:
     measured = np.asarray(measured, dtype=float)
     error = np.abs(np.asarray(predicted, dtype=float) - measured)
     relative = np.where(error < NEGLIGIBLE_MS, 0.0, error / measured) * 100
@@ -206,21 +211,19 @@ def _errors(predicted: Any, measured: "pd.Series") -> FitError:
 
 
 def _worst(errors: dict[str, FitError]) -> tuple[str, float]:
-    return max(
-        ((name, error.median) for name, error in errors.items()),
-        key=lambda item: item[1],
-        default=("none", 0.0),
-    )
+    """The name and the median error in per cent; `none` without errors."""
+    medians = {name: error.median for name, error in errors.items()} or {"none": 0.0}
+    worst = max(medians, key=lambda name: medians[name])
+    return worst, medians[worst]
+
+
+def _median_columns(frame: pd.DataFrame) -> list[str]:
+    return [column for column in frame.columns if column.endswith(".median")]
 
 
 def _spread_pct(frame: pd.DataFrame) -> float:
-    spreads = []
-    for column in frame.columns:
-        if column.endswith(".median"):
-            std = frame[column.removesuffix("median") + "std"]
-            spreads.append((std / frame[column]).dropna())
+    spreads = [
+        (frame[column.removesuffix("median") + "std"] / frame[column]).dropna()
+        for column in _median_columns(frame)
+    ]
     return round(float(pd.concat(spreads).median()) * 100, 2)
-
-
-def _check(passed: bool, value: Any, bound: Any, what: str) -> QualityCheck:
-    return QualityCheck(passed=bool(passed), value=value, bound=bound, what=what)

@@ -1,77 +1,80 @@
 """What a real run's metadata and `summary.md` say about it at a glance."""
 
-from typing import Any
+from dataclasses import dataclass
 
 import pandas as pd
 
-from gpu_timing_assets.core.run import RealRunMeta
+from gpu_timing_assets.core.run import Lateness, Percentiles, RealRunMeta
+from gpu_timing_assets.engines.base import engine_plugin
 
-NOT_COMPARABLE = {
-    "transformers": "Backend `transformers` serves one request at a time: a reference for one "
-    "request, not comparable under load.",
-    "null_engine": "Backend `null_engine` returns tokens at once: these are the client's own "
-    "times, not an engine's.",
+SHOWN_MS = {
+    "TTFT": "ttft_ms",
+    "ITL": "itl_ms",
+    "E2E": "e2e_ms",
+    "submission lateness": "submission_lateness_ms",
 }
-PERCENTILES = {"p50": 50, "p90": 90, "p99": 99}
 
 
-def run_statistics(requests: pd.DataFrame, tokens: pd.DataFrame) -> dict[str, Any]:
-    """Percentiles in ms of the run's times and of the lateness of its submissions, and its token
-    rate.
-    """
+@dataclass(frozen=True)
+class RunStatistics:
+    """Figures of a run, under their names in `RealRunMeta`."""
+
+    ttft_ms: Percentiles
+    itl_ms: Percentiles
+    e2e_ms: Percentiles
+    submission_lateness_ms: Lateness
+    num_requests: int
+    num_failed: int
+    num_tokens: int
+    tokens_per_s: float
+
+
+def run_statistics(requests: pd.DataFrame, tokens: pd.DataFrame) -> RunStatistics:
+    """Times of the requests that were served, and the lateness of all submissions."""
     served = requests[requests["status"] == "ok"]
-    lateness = (requests["submit_time_ns"] - requests["arrival_time_ns"]).dropna()
-    end_ns = served["completion_time_ns"].max() if len(served) else pd.NA
-    return {
-        "ttft_ms": _percentiles_ms(served["ttft_ns"]),
-        "itl_ms": _percentiles_ms(tokens["token_latency_ns"].dropna()),
-        "e2e_ms": _percentiles_ms(served["completion_time_ns"] - served["arrival_time_ns"]),
-        "submission_lateness_ms": {
-            **_percentiles_ms(lateness),
-            "max": round(float(lateness.max()) / 1e6, 3) if len(lateness) else 0.0,
-        },
-        "num_requests": len(requests),
-        "num_failed": int((requests["status"] == "error").sum()),
-        "num_tokens": len(tokens),
-        "tokens_per_s": round(len(tokens) / (int(end_ns) / 1e9), 1)
-        if not pd.isna(end_ns) and end_ns > 0
-        else 0.0,
-    }
+    lateness_ns = (requests["submit_time_ns"] - requests["arrival_time_ns"]).dropna()
+    latest_ms = round(float(lateness_ns.max()) / 1e6, 3) if len(lateness_ns) else 0.0
+    end_ns = int(served["completion_time_ns"].max()) if len(served) else 0
+    return RunStatistics(
+        ttft_ms=_percentiles_ms(served["ttft_ns"]),
+        itl_ms=_percentiles_ms(tokens["token_latency_ns"]),
+        e2e_ms=_percentiles_ms(served["completion_time_ns"] - served["arrival_time_ns"]),
+        submission_lateness_ms=Lateness(**vars(_percentiles_ms(lateness_ns)), max=latest_ms),
+        num_requests=len(requests),
+        num_failed=int((requests["status"] == "error").sum()),
+        num_tokens=len(tokens),
+        tokens_per_s=round(len(tokens) / (end_ns / 1e9), 1) if end_ns > 0 else 0.0,
+    )
+
+
+def _percentiles_ms(values_ns: pd.Series) -> Percentiles:
+    """All 0 without a value."""
+    values = values_ns.dropna().astype("float64") / 1e6
+    ranks = {"p50": 50, "p90": 90, "p99": 99}
+    return Percentiles(
+        **{
+            name: round(float(values.quantile(rank / 100)), 3) if len(values) else 0.0
+            for name, rank in ranks.items()
+        }
+    )
 
 
 def summary_markdown(meta: RealRunMeta) -> str:
     """`summary.md` of a real run."""
-    rows = "\n".join(
-        f"| {label} | "
-        + " | ".join(f"{getattr(getattr(meta, key), name):.2f}" for name in PERCENTILES)
-        + " |"
-        for label, key in (
-            ("TTFT", "ttft_ms"),
-            ("ITL", "itl_ms"),
-            ("E2E", "e2e_ms"),
-            ("submission lateness", "submission_lateness_ms"),
-        )
-    )
-    verdict = (
-        "complete"
-        if meta.status == "complete"
-        else "**invalid**: " + "; ".join(meta.invalid_reasons)
-    )
-    note = "" if meta.params.comparable_under_load else f"\n{NOT_COMPARABLE[meta.backend]}\n"
+    rows = []
+    for label, field in SHOWN_MS.items():
+        times: Percentiles = getattr(meta, field)
+        rows.append(f"| {label} | {times.p50:.2f} | {times.p90:.2f} | {times.p99:.2f} |")
+    verdict = "complete"
+    if meta.status != "complete":
+        verdict = "**invalid**: " + "; ".join(meta.invalid_reasons)
+    caveat = engine_plugin(meta.backend).caveat
+    note = f"\n{caveat}\n" if caveat else ""
+    table = "\n".join(rows)
     return (
         f"# Real run {meta.run_id}\n\n{meta.model} on {meta.params.device_name} under "
-        f"{meta.params.engine} "
-        f"{meta.params.engine_version}, repeat {meta.repeat + 1} of "
+        f"{meta.params.engine} {meta.params.engine_version}, repeat {meta.repeat + 1} of "
         f"{meta.repeats}: {verdict}.\n{note}\n"
-        f"{meta.num_requests} requests, {meta.num_tokens} tokens, "
-        f"{meta.tokens_per_s} tokens/s.\n\n"
-        f"| ms | p50 | p90 | p99 |\n| --- | ---: | ---: | ---: |\n{rows}\n"
+        f"{meta.num_requests} requests, {meta.num_tokens} tokens, {meta.tokens_per_s} tokens/s.\n\n"
+        f"| ms | p50 | p90 | p99 |\n| --- | ---: | ---: | ---: |\n{table}\n"
     )
-
-
-def _percentiles_ms(values_ns: pd.Series) -> dict[str, float]:
-    values = values_ns.dropna().astype("float64") / 1e6
-    return {
-        name: round(float(values.quantile(rank / 100)), 3) if len(values) else 0.0
-        for name, rank in PERCENTILES.items()
-    }

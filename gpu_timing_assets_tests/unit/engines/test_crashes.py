@@ -18,14 +18,14 @@ from gpu_timing_assets.core.errors import (
     GpuTimingError,
     OutOfMemoryError,
 )
-from gpu_timing_assets.engines.crashes import ERRORS_FILE, fault_of_engine
+from gpu_timing_assets.engines.vllm.crashes import ERRORS_FILE, fault_of_engine
 
 GIB = 2**30
 # as an engine does: its worker is forked, and what ends the worker is seen by nobody else
 ENGINE = """
 import json, logging, logging.config, os, signal, sys
 from pathlib import Path
-from gpu_timing_assets.engines.crashes import leave_reports_in
+from gpu_timing_assets.engines.vllm.crashes import leave_reports_in
 leave_reports_in(Path(sys.argv[1]))
 worker = os.fork()
 # each process of vLLM sets its logging up anew

@@ -19,7 +19,7 @@ MS = 1_000_000
 
 def null_engine(tmp_path: Path, interval_ms: float = 0.0) -> NullEngine:
     config = compose(["backend=null_engine", f"backend.null_token_interval_ms={interval_ms}"])
-    return NullEngine(config.model, config.hardware, config.backend, tmp_path, "a CPU")
+    return NullEngine(config, tmp_path, "a CPU")
 
 
 class TroubledEngine(NullEngine):
@@ -45,7 +45,7 @@ class TroubledEngine(NullEngine):
 
 def troubled(tmp_path: Path) -> TroubledEngine:
     config = compose(["backend=null_engine"])
-    return TroubledEngine(config.model, config.hardware, config.backend, tmp_path, "a CPU")
+    return TroubledEngine(config, tmp_path, "a CPU")
 
 
 def play(engine, requests: Sequence[tuple[int, int, int]], **arguments) -> ReplayResult:

@@ -57,13 +57,12 @@ def test_a_release_that_does_not_fit_is_named_with_what_is_missing(
         "REQUIRED",
         {
             "any": {
-                "vllm.v1.core.sched.scheduler.Scheduler.scheduled": (),
-                "vllm.no_such_module.at_all": (),
+                "vllm.v1.core.sched.scheduler.Scheduler.scheduled": "",
+                "vllm.no_such_module.at_all": "",
             },
             "cpu": {
                 "vllm.model_executor.layers.utils.dispatch_cpu_unquantized_gemm": (
-                    "layer",
-                    "keep_weight",
+                    "layer keep_weight"
                 )
             },
         },

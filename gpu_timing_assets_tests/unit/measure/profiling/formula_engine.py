@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gpu_timing_assets.core.engine_params import EngineParams
+from gpu_timing_assets.engines.vllm.recording import StepRecording
 
 WHILE_IDLE_S = 0.0005
 
@@ -29,7 +30,7 @@ class FormulaEngine:
     def __init__(
         self, params: EngineParams, scratch: Path, step_ms: float, token_ms: float
     ) -> None:
-        self.params, self.recording = params, scratch / "recording.jsonl"
+        self.params, self.recording = params, StepRecording(scratch / "recording.jsonl")
         self._step_ms, self._token_ms = step_ms, token_ms
         self._running: list[_Sequence] = []
         self._records: list[list[object]] = []
@@ -68,7 +69,7 @@ class FormulaEngine:
             self._steps += 1
 
     async def flush_recording(self) -> None:
-        with self.recording.open("a") as lines:
+        with self.recording.path.open("a") as lines:
             lines.writelines(json.dumps(record) + "\n" for record in self._records)
         self._records.clear()
 

@@ -15,7 +15,7 @@ from gpu_timing_assets.engine_loop.engine_timing import step_durations
 from gpu_timing_assets.engine_loop.fit_rows import fit_rows
 from gpu_timing_assets.engine_loop.host_times import MIN_ROWS
 from gpu_timing_assets.measure.profiling import burst_process
-from gpu_timing_assets.measure.profiling.burst_process import BurstRecorder, _play_all
+from gpu_timing_assets.measure.profiling.burst_process import BurstRecorder, play_all
 from gpu_timing_assets_tests.unit.measure.profiling.formula_engine import FormulaEngine
 from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import engine_params
 
@@ -64,7 +64,7 @@ def played(
 
     async def play() -> BurstRecorder:
         recorder = BurstRecorder(engine(config, scratch, step_ms, token_ms), config, reports.append)
-        await _play_all(recorder, config)
+        await play_all(recorder, config)
         return recorder
 
     asyncio.run(play()).write_tables(scratch)

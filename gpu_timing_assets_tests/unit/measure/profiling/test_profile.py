@@ -27,18 +27,21 @@ from gpu_timing_assets.core.tables.schemas import (
     BURST_STEPS,
     LAYER_OPERATORS,
 )
-from gpu_timing_assets.measure.profiling import ProfilingInputs, run, validate_profiling_root
+from gpu_timing_assets.engines.session import SESSION_FILE, Session
+from gpu_timing_assets.measure.profiling import run, validate_profiling_root
 from gpu_timing_assets.measure.profiling.cpu_overheads import write_cpu_overheads
-from gpu_timing_assets.measure.profiling.kernel_process import read_part
+from gpu_timing_assets.measure.profiling.measure_bundle import installed_engine
 from gpu_timing_assets.measure.profiling.parts import (
-    ATTENTION_PART,
+    ATTENTION_CASES,
     BURSTS_DIR,
-    HEAD_PART,
-    LINEARS_PART,
-    SESSION_FILE,
+    HEADS,
+    LINEARS,
+    AttentionTime,
+    HeadTime,
+    KernelTime,
+    LinearTime,
     parts_dir,
 )
-from gpu_timing_assets.measure.profiling.stage import installed_vllm_version
 from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import (
     _integers,
     burst_tables,
@@ -79,7 +82,7 @@ class Measurement:
         self._config, self._fail_in = config, fail_in
         # by the engine that is installed here: a bundle of another version is measured anew
         here = {
-            "engine_version": installed_vllm_version(config),
+            "engine_version": installed_engine(config).version,
             "native_library": NATIVE_LIBRARIES[cpu_instruction_set()],
         }
         self._params = engine_params(config).model_copy(update=here)
@@ -98,72 +101,49 @@ class Measurement:
         tables = burst_tables(self._params, kernel_times(self._params))
         for table, frame in zip((BURST_STEPS, BURST_REQUESTS, BURST_BATCHES), tables, strict=True):
             table.write(_integers(frame), directory)
-        write_json(
-            parts / SESSION_FILE,
-            {
-                "params": self._params.model_dump(mode="json"),
-                "env": {},
-                "engine_start_s": 1.0,
-                "bursts_s": 2.0,
-            },
-        )
+        session = Session(params=self._params, env={}, engine_start_s=1.0, work_s=2.0)
+        write_json(parts / SESSION_FILE, session)
 
     def _kernels(self, parts: Path) -> None:
         mlp, attention, head = kernel_tables(self._params)
 
-        def timing(row, operator: str) -> dict[str, object]:
-            return {"operator": operator} | {
-                statistic: row[f"time_stats.{operator}.{statistic}"] for statistic in STATISTICS
-            }
+        def timing(row, operator: str) -> KernelTime:
+            times = {name: row[f"time_stats.{operator}.{name}"] for name in STATISTICS}
+            return KernelTime(operator=operator, **times)
 
-        write_json(
-            parts / LINEARS_PART,
-            {
-                "rows": [
-                    [int(row["num_tokens"]), timing(row, operator)]
-                    for _, row in mlp.iterrows()
-                    for operator in LAYER_OPERATORS
-                ],
-                "duration_s": 3.0,
-            },
-        )
-        write_json(
-            parts / HEAD_PART,
-            {
-                "rows": [
-                    [int(row["num_requests"]), timing(row, operator)]
-                    for _, row in head.iterrows()
-                    for operator in ("lm_head", "sampler")
-                ],
-                "duration_s": 4.0,
-            },
-        )
-        write_json(
-            parts / ATTENTION_PART,
-            {
-                "rows": [
-                    [
-                        int(row["batch_size"]),
-                        int(row["prefill_chunk_size"]),
-                        int(row["kv_cache_size"]),
-                        timing(row, "attn_prefill" if row["prefill_chunk_size"] else "attn_decode"),
-                        timing(row, "attn_kv_cache_save"),
-                    ]
-                    for _, row in attention.iterrows()
-                ],
-                "duration_s": 5.0,
-            },
-        )
+        linears = [
+            LinearTime(num_tokens=int(row["num_tokens"]), time=timing(row, operator))
+            for _, row in mlp.iterrows()
+            for operator in LAYER_OPERATORS
+        ]
+        heads = [
+            HeadTime(num_requests=int(row["num_requests"]), time=timing(row, operator))
+            for _, row in head.iterrows()
+            for operator in ("lm_head", "sampler")
+        ]
+        cases = [
+            AttentionTime(
+                batch_size=int(row["batch_size"]),
+                prefill_chunk_size=int(row["prefill_chunk_size"]),
+                kv_cache_size=int(row["kv_cache_size"]),
+                attend=timing(row, "attn_prefill" if row["prefill_chunk_size"] else "attn_decode"),
+                save=timing(row, "attn_kv_cache_save"),
+            )
+            for _, row in attention.iterrows()
+        ]
+        LINEARS.write(linears, 3.0, parts)
+        HEADS.write(heads, 4.0, parts)
+        ATTENTION_CASES.write(cases, 5.0, parts)
 
 
 def test_a_profile_becomes_a_bundle_that_its_readers_accept(config, out) -> None:
-    meta = run(config, ProfilingInputs(), out, launch=Measurement(config))
+    meta = run(config, out, launch=Measurement(config))
     assert validate_profiling_root(out, config) == meta
     assert meta.duration_s["total"] == 15.0
     assert (meta.model, meta.hardware, meta.engine_version) == (
         "qwen3-tiny",
         "cpu",
-        installed_vllm_version(config),
+        installed_engine(config).version,
     )
     assert meta.quality
     assert set(LAYER_OPERATORS) - {
@@ -182,10 +162,10 @@ def test_a_profile_becomes_a_bundle_that_its_readers_accept(config, out) -> None
 
 
 def test_linear_kernels_are_predicted_on_points_that_the_fit_did_not_see(config, out) -> None:
-    meta = run(config, ProfilingInputs(), out, launch=Measurement(config))
+    meta = run(config, out, launch=Measurement(config))
     assert (
         max(
-            meta.fitted_error_pct[operator]["median"]
+            meta.fitted_error_pct[operator].median
             for operator in ("attn_pre_proj", "mlp_up_proj", "qk_norm")
         )
         < 0.01
@@ -193,29 +173,27 @@ def test_linear_kernels_are_predicted_on_points_that_the_fit_did_not_see(config,
 
 
 def test_a_valid_bundle_of_the_same_configuration_is_not_measured_again(config, out) -> None:
-    first = run(config, ProfilingInputs(), out, launch=Measurement(config))
+    first = run(config, out, launch=Measurement(config))
     again = Measurement(config)
-    assert run(config, ProfilingInputs(), out, launch=again) == first
+    assert run(config, out, launch=again) == first
     assert again.started == []
 
 
 def test_a_bundle_of_another_version_of_the_engine_is_measured_anew(config, out) -> None:
     older = Measurement(config)
     older._params = older._params.model_copy(update={"engine_version": "0.1.0"})
-    run(config, ProfilingInputs(), out, launch=older)
+    run(config, out, launch=older)
     again = Measurement(config)
-    assert run(
-        config, ProfilingInputs(), out, launch=again
-    ).engine_version == installed_vllm_version(config)
+    assert run(config, out, launch=again).engine_version == installed_engine(config).version
     assert again.started
 
 
 def test_a_bundle_of_a_cpu_with_other_instructions_is_measured_anew(config, out) -> None:
     elsewhere = Measurement(config)
     elsewhere._params = elsewhere._params.model_copy(update={"native_library": "_C_ELSEWHERE"})
-    run(config, ProfilingInputs(), out, launch=elsewhere)
+    run(config, out, launch=elsewhere)
     again = Measurement(config)
-    run(config, ProfilingInputs(), out, launch=again)
+    run(config, out, launch=again)
     assert again.started
 
 
@@ -227,9 +205,9 @@ def test_measurements_that_make_no_bundle_are_not_gone_on_with(config, out) -> N
             BURST_STEPS.write(steps[steps["kind"] != "idle"], parts / BURSTS_DIR)
 
     with pytest.raises(ProfilingBundleError, match="cannot be fitted"):
-        run(config, ProfilingInputs(), out, launch=TooFewSteps(config))
+        run(config, out, launch=TooFewSteps(config))
     whole = Measurement(config)
-    run(config, ProfilingInputs(), out, launch=whole)
+    run(config, out, launch=whole)
     assert whole.started == ["burst_process", "kernel_process"]
 
 
@@ -237,7 +215,7 @@ def test_measurements_that_make_no_bundle_are_not_gone_on_with(config, out) -> N
     "override", ["backend.gpu_memory_utilization=0.5", "profiling.repeats=9", "model.seed=3"]
 )
 def test_another_configuration_is_measured(config, out, override) -> None:
-    run(config, ProfilingInputs(), out, launch=Measurement(config))
+    run(config, out, launch=Measurement(config))
     head, value = override.split("=")
     group, key = head.split(".")
     changed = config.model_copy(
@@ -248,12 +226,12 @@ def test_another_configuration_is_measured(config, out, override) -> None:
         }
     )
     again = Measurement(changed)
-    run(changed, ProfilingInputs(), out, launch=again)
+    run(changed, out, launch=again)
     assert again.started == ["burst_process", "kernel_process"]
 
 
 def test_what_does_not_change_a_measurement_does_not_repeat_it(config, out) -> None:
-    run(config, ProfilingInputs(), out, launch=Measurement(config))
+    run(config, out, launch=Measurement(config))
     changed = config.model_copy(
         update={
             "backend": config.backend.model_copy(
@@ -266,43 +244,43 @@ def test_what_does_not_change_a_measurement_does_not_repeat_it(config, out) -> N
         }
     )
     again = Measurement(changed)
-    run(changed, ProfilingInputs(), out, launch=again)
+    run(changed, out, launch=again)
     assert again.started == []
 
 
 def test_a_spoilt_bundle_is_measured_again(config, out) -> None:
-    run(config, ProfilingInputs(), out, launch=Measurement(config))
+    run(config, out, launch=Measurement(config))
     (out / "head.csv").unlink()
     again = Measurement(config)
-    run(config, ProfilingInputs(), out, launch=again)
+    run(config, out, launch=again)
     assert again.started == ["burst_process", "kernel_process"]
 
 
 def test_force_measures_everything_again(config, out) -> None:
-    run(config, ProfilingInputs(), out, launch=Measurement(config))
+    run(config, out, launch=Measurement(config))
     again = Measurement(config)
-    run(config, ProfilingInputs(), out, launch=again, force=True)
+    run(config, out, launch=again, force=True)
     assert again.started == ["burst_process", "kernel_process"]
 
 
 def test_an_interrupted_profile_goes_on_with_the_parts_it_has(config, out) -> None:
     with pytest.raises(EngineError):
-        run(config, ProfilingInputs(), out, launch=Measurement(config, fail_in="kernel_process"))
+        run(config, out, launch=Measurement(config, fail_in="kernel_process"))
     assert not out.exists()
     rest = Measurement(config)
-    run(config, ProfilingInputs(), out, launch=rest)
+    run(config, out, launch=rest)
     assert rest.started == ["kernel_process"]
     assert not list(out.parent.glob(".unfinished-*"))
 
 
 def test_the_parts_of_another_configuration_are_not_used(config, out) -> None:
     with pytest.raises(EngineError):
-        run(config, ProfilingInputs(), out, launch=Measurement(config, fail_in="kernel_process"))
+        run(config, out, launch=Measurement(config, fail_in="kernel_process"))
     changed = config.model_copy(
         update={"profiling": config.profiling.model_copy(update={"repeats": 9})}
     )
     whole = Measurement(changed)
-    run(changed, ProfilingInputs(), out, launch=whole)
+    run(changed, out, launch=whole)
     assert whole.started == ["burst_process", "kernel_process"]
 
 
@@ -311,15 +289,14 @@ def test_a_measurement_that_cannot_be_is_not_filed(config, out, spoil) -> None:
     class Spoilt(Measurement):
         def _kernels(self, parts: Path) -> None:
             super()._kernels(parts)
-            rows, duration = read_part(parts / HEAD_PART)
             if spoil == "twice":
-                attention, _ = read_part(parts / ATTENTION_PART)
-                write_json(
-                    parts / ATTENTION_PART, {"rows": [*attention, attention[0]], "duration_s": 1.0}
-                )
-            else:
-                rows[0][1]["median"] = 0.0 if spoil == "zero" else float("nan")
-                (parts / HEAD_PART).write_text(json.dumps({"rows": rows, "duration_s": duration}))
+                rows = ATTENTION_CASES.read(parts).rows
+                ATTENTION_CASES.write([*rows, rows[0]], 1.0, parts)
+                return
+            file = parts / HEADS.file
+            heads = read_json(file)
+            heads["rows"][0]["time"]["median"] = 0.0 if spoil == "zero" else float("nan")
+            file.write_text(json.dumps(heads))
 
     with pytest.raises(
         ArtifactError,
@@ -329,7 +306,7 @@ def test_a_measurement_that_cannot_be_is_not_filed(config, out, spoil) -> None:
             "twice": r"attention.csv.*the same batch_size",
         }[spoil],
     ):
-        run(config, ProfilingInputs(), out, launch=Spoilt(config))
+        run(config, out, launch=Spoilt(config))
     assert not out.exists()
 
 
@@ -337,7 +314,7 @@ def test_a_measurement_that_cannot_be_is_not_filed(config, out, spoil) -> None:
 def test_only_vllm_can_be_profiled(config, out, backend) -> None:
     changed = config.model_copy(update={"backend": compose([f"backend={backend}"]).backend})
     with pytest.raises(PresetError, match="use backend=vllm"):
-        run(changed, ProfilingInputs(), out, launch=Measurement(changed))
+        run(changed, out, launch=Measurement(changed))
     assert not out.parent.exists()
 
 
@@ -345,15 +322,15 @@ def test_a_gpu_target_needs_its_gpu(config, out, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     changed = config.model_copy(update={"hardware": compose(["hardware=h100"]).hardware})
     with pytest.raises(DeviceError, match="hardware=cpu"):
-        run(changed, ProfilingInputs(), out, launch=Measurement(changed))
+        run(changed, out, launch=Measurement(changed))
     assert not out.parent.exists()
 
 
 def test_an_engine_that_dies_leaves_no_bundle(config, out) -> None:
     with pytest.raises(GpuTimingError):
-        run(config, ProfilingInputs(), out, launch=Measurement(config, fail_in="burst_process"))
+        run(config, out, launch=Measurement(config, fail_in="burst_process"))
     assert not out.exists()
-    assert parts_dir(out, config.bundle_config_sha256, installed_vllm_version(config)).is_dir()
+    assert parts_dir(out, config.bundle_config_sha256, installed_engine(config).version).is_dir()
 
 
 def test_cpu_overheads_have_the_columns_of_vidurs_profiler(config, tmp_path) -> None:
@@ -381,7 +358,7 @@ def test_cpu_overheads_have_the_columns_of_vidurs_profiler(config, tmp_path) -> 
 
 
 def test_a_bundle_measures_what_the_engine_resolved_not_the_preset(config, out) -> None:
-    run(config, ProfilingInputs(), out, launch=Measurement(config))
+    run(config, out, launch=Measurement(config))
     engine = read_json(out / "engine.json")
     assert (engine["num_kv_blocks"], engine["graph_capture_sizes"]) == (257, [1, 2, 4, 8, 16, 32])
     assert read_json(out / "run_meta.json")["params"] == engine

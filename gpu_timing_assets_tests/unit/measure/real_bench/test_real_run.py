@@ -25,11 +25,11 @@ from gpu_timing_assets.core.errors import (
     WorkloadError,
 )
 from gpu_timing_assets.core.files import CONFIG_FILE, write_json
-from gpu_timing_assets.core.run import RunMeta, read_complete_run
+from gpu_timing_assets.core.run import RealRunMeta, read_complete_run
 from gpu_timing_assets.core.tables.invariants import read_run_tables
 from gpu_timing_assets.core.tables.schemas import CLOSED_LOOP
 from gpu_timing_assets.measure.real_bench import RealBenchInputs, RealBenchResult, run
-from gpu_timing_assets.measure.real_bench.stage import session_scratch
+from gpu_timing_assets.measure.real_bench.scratch import session_scratch
 from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import (
     target_config,
     write_bundle,
@@ -89,14 +89,14 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[ExperimentConfig,
 
 def test_each_repeat_of_each_workload_is_a_run(session) -> None:
     config, result = session
-    metas = [read_complete_run(directory) for directory in result.run_dirs]
-    assert [(meta.workload_id, meta.details["repeat"]) for meta in metas] == [
+    metas = [read_complete_run(directory, RealRunMeta) for directory in result.run_dirs]
+    assert [(meta.workload_id, meta.repeat) for meta in metas] == [
         ("one", 0),
         ("one", 1),
         ("two", 0),
         ("two", 1),
     ]
-    assert len({meta.details["session"] for meta in metas}) == 1
+    assert len({meta.session for meta in metas}) == 1
     assert all(
         re.fullmatch(rf"(one|two)--{config.target.id}--\d{{8}}t\d{{9}}-r[01]", meta.run_id)
         for meta in metas
@@ -113,14 +113,15 @@ def test_a_run_is_the_planned_work(session) -> None:
 
 
 def test_its_metadata_says_what_a_comparison_asks(session) -> None:
-    meta = read_complete_run(session[1].run_dirs[0])
+    meta = read_complete_run(session[1].run_dirs[0], RealRunMeta)
     assert (meta.run_type, meta.backend, meta.status) == ("real", "null_engine", "complete")
-    assert meta.params["engine"] == "null_engine"
-    assert meta.params["comparable_under_load"] is False
-    assert set(meta.details["submission_lateness_ms"]) == {"p50", "p90", "p99", "max"}
-    assert meta.details["client_cpu_share"] > 0
-    assert meta.details["warmup_requests"] == 1
-    assert meta.details["invalid_reasons"] == []
+    assert meta.params.engine == "null_engine"
+    assert meta.params.comparable_under_load is False
+    lateness = meta.submission_lateness_ms
+    assert 0 <= lateness.p50 <= lateness.p90 <= lateness.p99 <= lateness.max
+    assert meta.client_cpu_share > 0
+    assert meta.warmup_requests == 1
+    assert meta.invalid_reasons == ()
     assert meta.env["packages"]
 
 
@@ -152,14 +153,12 @@ def test_late_submissions_make_a_run_invalid(workload, tmp_path) -> None:
     config = null_config(tmp_path, "hardware.max_lateness_p99_ms=0.000001", "hardware.repeats=1")
     result = replayed(config, workload)
     assert result.invalid == result.run_dirs
-    meta = RunMeta.model_validate_json((result.run_dirs[0] / "run_meta.json").read_text())
+    meta = read_complete_run(result.run_dirs[0], RealRunMeta, allow_invalid=True)
     assert meta.status == "invalid"
-    assert re.search(
-        r"submitted .* ms late at p99, over the bound", meta.details["invalid_reasons"][0]
-    )
+    assert re.search(r"submitted .* ms late at p99, over the bound", meta.invalid_reasons[0])
     assert "**invalid**" in (result.run_dirs[0] / "summary.md").read_text()
     with pytest.raises(UnfinishedArtifactError, match="late at p99"):
-        read_complete_run(result.run_dirs[0])
+        read_complete_run(result.run_dirs[0], RealRunMeta)
 
 
 def test_failed_requests_make_a_run_invalid_and_stay_in_its_tables(workload, tmp_path) -> None:
@@ -172,12 +171,9 @@ def test_failed_requests_make_a_run_invalid_and_stay_in_its_tables(workload, tmp
         "backend.warmup_decode_tokens=1",
     )
     result = replayed(config, workload)
-    meta = read_complete_run(result.run_dirs[0], allow_invalid=True)
+    meta = read_complete_run(result.run_dirs[0], RealRunMeta, allow_invalid=True)
     assert meta.status == "invalid"
-    assert (
-        "1 of 3 requests failed, the first (request 1) with Timeout"
-        in meta.details["invalid_reasons"][0]
-    )
+    assert "1 of 3 requests failed, the first (request 1) with Timeout" in meta.invalid_reasons[0]
     requests, _ = read_run_tables(result.run_dirs[0])
     assert requests["status"].tolist() == ["ok", "error", "ok"]
     assert requests["error_type"].fillna("").tolist() == ["", "Timeout", ""]

@@ -1,0 +1,67 @@
+"""Where the engine's process and the stage meet on disk: one scratch directory a session."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gpu_timing_assets.core.directories import LOCK_PREFIX, SCRATCH_PREFIX
+from gpu_timing_assets.core.files import Metadata
+
+REPLAY_FILE = "replay.json"
+
+
+class ReplayFacts(Metadata):
+    """What the engine's process says of one replay beside its tables (`replay.json`)."""
+
+    started_at: str
+    ended_at: str
+    replay_s: float
+    client_cpu_share: float
+
+
+def replay_dir(scratch: Path, workload_id: str, repeat: int) -> Path:
+    return scratch / "replays" / workload_id / str(repeat)
+
+
+@contextmanager
+def session_scratch(out: Path, session: str) -> Iterator[Path]:
+    """A scratch directory for one session, gone when the block ends; those that killed sessions
+    left are removed first.
+
+    A session holds an `flock` on its directory, which the kernel releases when it dies.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    scratch = out / f"{SCRATCH_PREFIX}session-{session}"
+    sessions = os.open(out / f"{LOCK_PREFIX}sessions", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        # waits for the moment in which another session makes its directory and has not locked it
+        # yet
+        fcntl.flock(sessions, fcntl.LOCK_EX)
+        for left in out.glob(f"{SCRATCH_PREFIX}session-*"):
+            if (lock := _locked(left)) is not None:
+                shutil.rmtree(left, ignore_errors=True)
+                os.close(lock)
+        scratch.mkdir()
+        held = _locked(scratch)
+        assert held is not None
+    finally:
+        os.close(sessions)
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        os.close(held)
+
+
+def _locked(directory: Path) -> int | None:
+    """The descriptor that holds the lock on `directory`, None if a living process has it."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
