@@ -116,11 +116,15 @@ def compose(
     """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
+    from hydra.core.config_store import ConfigStore
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     checked = [_checked(override) for override in overrides]
+    for group in PLUGIN_GROUPS:
+        for name in _plugins_without_file(group):
+            ConfigStore.instance().store(name, {"name": name}, group)
     try:
         with initialize_config_dir(str(PRESETS)):
             composed: Any = OmegaConf.to_container(
@@ -177,8 +181,6 @@ def _checked(override: str) -> str:
     prefix, (key, value) = match[1] or "", current(match[2], match[3])
     if key in GROUPS:
         _check_preset(key, value)
-        if value in _plugins_without_file(key):
-            return f"++{key}={{name:{value}}}"
         return f"{prefix}{key}={value}"
     head, *rest = key.split(".")
     if head not in (*GROUPS, "data_root"):
