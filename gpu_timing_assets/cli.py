@@ -72,11 +72,11 @@ def _vidur_profile(config: ExperimentConfig, arguments: argparse.Namespace) -> l
 
 
 def _vidur_sim(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
-    """Simulate a workload with Vidur and the target's profiling bundle."""
-    from gpu_timing_assets.simulators import vidur_ext
+    """Simulate a workload on the target."""
+    from gpu_timing_assets import simulators
 
     directory = config.data.sim_run_dir(config.sim_run_id)
-    vidur_ext.run(config, sim_inputs(config), directory)
+    simulators.run(config, sim_inputs(config), directory)
     return [f"simulated run: {directory}"]
 
 

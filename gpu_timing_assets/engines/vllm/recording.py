@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gpu_timing_assets.core.errors import EngineError
-from gpu_timing_assets.engine_loop.graph_mode import graph_modes
+from gpu_timing_assets.engine_loop.cuda_graphs import graph_modes
 
 
 def read_header(path: Path) -> dict[str, Any]:

@@ -33,10 +33,10 @@ def run(
 
 
 def validate_profiling_root(path: Path, config: ExperimentConfig) -> "BundleMeta":
-    """See `gpu_timing_assets.engine_loop.validate_bundle.validate_profiling_root`."""
-    from gpu_timing_assets.engine_loop import validate_bundle
+    """See `gpu_timing_assets.engine_loop.bundle.validate_profiling_root`."""
+    from gpu_timing_assets.engine_loop import bundle
 
-    return validate_bundle.validate_profiling_root(path, config)
+    return bundle.validate_profiling_root(path, config)
 
 
 __all__ = ["ProfilingInputs", "run", "validate_profiling_root"]

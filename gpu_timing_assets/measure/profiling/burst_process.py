@@ -20,9 +20,9 @@ from gpu_timing_assets.core.errors import EngineError, ProfilingBundleError
 from gpu_timing_assets.core.files import write_json
 from gpu_timing_assets.core.provenance import environment
 from gpu_timing_assets.core.tables.schemas import BURST_BATCHES, BURST_REQUESTS, BURST_STEPS
-from gpu_timing_assets.engine_loop.engine_timing import step_durations
-from gpu_timing_assets.engine_loop.fit_rows import fit_rows
-from gpu_timing_assets.engine_loop.host_times import MIN_ROWS
+from gpu_timing_assets.engine_loop.fit.durations import step_durations
+from gpu_timing_assets.engine_loop.fit.fit_time import MIN_ROWS
+from gpu_timing_assets.engine_loop.fit.rows import fit_rows
 from gpu_timing_assets.engines.base import Engine
 from gpu_timing_assets.engines.child_process import engine_process_main
 from gpu_timing_assets.engines.device import exclusive_device

@@ -19,13 +19,11 @@ from gpu_timing_assets.core.tables.schemas import (
     HEAD,
     MLP,
 )
-from gpu_timing_assets.engine_loop.engine_timing import (
-    REQUEST_FEATURES,
-    derive_steps,
-    fit_engine_timing,
-)
-from gpu_timing_assets.engine_loop.host_times import FittedTime, fit_time
-from gpu_timing_assets.engine_loop.kernel_times import LAYER_OPERATORS, KernelTimes
+from gpu_timing_assets.engine_loop.fit.durations import derive_steps
+from gpu_timing_assets.engine_loop.fit.engine import REQUEST_FEATURES, fit_engine_timing
+from gpu_timing_assets.engine_loop.fit.fit_time import fit_time
+from gpu_timing_assets.engine_loop.fitted_time import FittedTime
+from gpu_timing_assets.engine_loop.kernels import LAYER_OPERATORS, KernelTimes
 
 # an error below this is a launch gap inside a graph, whatever it is in per cent
 NEGLIGIBLE_MS = 0.0005
@@ -142,7 +140,7 @@ def held_out_errors(
         mlp.drop(index=mlp.sort_values("num_tokens").index[inner]), attention, head, layers
     )
     for operator in LAYER_OPERATORS:
-        curve = seen._linear_curves[operator]
+        curve = seen.operator_curve(operator)
         left_out = mlp.sort_values("num_tokens").iloc[inner]
         errors[operator] = _errors(
             [curve(n) for n in left_out["num_tokens"]], left_out[f"time_stats.{operator}.median"]
@@ -155,7 +153,7 @@ def held_out_errors(
         values = np.sort(points[second].unique())[1:-1:2]
         held = points[points[second].isin(values)]
         kept = attention.drop(index=held.index)
-        surface = getattr(KernelTimes(mlp, kept, head, layers), f"_{kind}_attention")
+        surface = getattr(KernelTimes(mlp, kept, head, layers), f"{kind}_attention")
         enough = held[
             held[first].isin(
                 kept.loc[points.index.difference(held.index)]

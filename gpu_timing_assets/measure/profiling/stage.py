@@ -35,7 +35,7 @@ from gpu_timing_assets.core.tables.schemas import (
     STATISTICS,
 )
 from gpu_timing_assets.doctor.examination import preflight
-from gpu_timing_assets.engine_loop.validate_bundle import validate_profiling_root
+from gpu_timing_assets.engine_loop.bundle import validate_profiling_root
 from gpu_timing_assets.engines.child_process import Launcher, run_engine_process
 from gpu_timing_assets.engines.memory import memory_needed_bytes
 from gpu_timing_assets.measure.profiling import ProfilingInputs
