@@ -9,11 +9,10 @@ from gpu_timing_assets.config.dtype import possible_dtypes
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.config.model_card import read_model_dimensions
 from gpu_timing_assets.core.bundle import BUNDLE_META_FILE, ENGINE_FILE, BundleMeta, bundle_tables
-from gpu_timing_assets.core.context import check_context
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import ArtifactError, ProfilingBundleError, SimulationError
 from gpu_timing_assets.core.files import read_metadata
-from gpu_timing_assets.core.tables.invariants import check_measurements
+from gpu_timing_assets.core.tables.invariants import check_context, check_measurements
 from gpu_timing_assets.core.tables.schemas import ATTENTION, BURST_REQUESTS, BURST_STEPS, HEAD, MLP
 from gpu_timing_assets.engine_loop.kernels import KernelTimes
 
@@ -63,7 +62,7 @@ class Bundle:
                 "filter the workload, or give the engine more memory and profile again",
             ),
         ):
-            check_context(tokens.to_numpy(), limit, what=what, remedy=remedy, error=SimulationError)
+            check_context(lengths, limit, "the workload", remedy, what=what, error=SimulationError)
         return bool((tokens > self.meta.max_context_tokens).any())
 
 

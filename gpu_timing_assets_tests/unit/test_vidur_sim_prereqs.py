@@ -285,7 +285,7 @@ def test_a_request_longer_than_the_context(config, simulate) -> None:
         simulate,
         config,
         SimulationError,
-        r"trace_lengths.csv, row 3: request 1 has 520 tokens",
+        r"request 1 \(.*row 3 of trace_lengths.csv\), 500 \+ 20",
         "engine's context of 512",
         "backend.max_model_len",
         prefill=500,
@@ -300,7 +300,7 @@ def test_a_request_beyond_the_bundles_grid_is_refused(config, simulate, bundle) 
         simulate,
         config,
         SimulationError,
-        "row 3: request 1 has 320 tokens",
+        r"request 1 \(.*row 3 of trace_lengths.csv\), 300 \+ 20",
         "the bundle covers of 256",
         "simulator.max_extrapolation",
         prefill=300,
@@ -339,7 +339,7 @@ def test_within_the_grid_nothing_is_marked(simulate) -> None:
 def test_a_request_that_the_kv_cache_cannot_hold(config, simulate, bundle) -> None:
     set_json(bundle / "engine.json", num_kv_blocks=5)
     assert_refused(
-        simulate, config, SimulationError, "row 3: request 1", "KV", prefill=60, decode=20
+        simulate, config, SimulationError, r"request 1 \(.*row 3", "KV", prefill=60, decode=20
     )
 
 

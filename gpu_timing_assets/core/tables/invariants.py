@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gpu_timing_assets.core.errors import ArtifactError
+from gpu_timing_assets.core.errors import ArtifactError, GpuTimingError, WorkloadError
 from gpu_timing_assets.core.tables.schemas import (
     ATTENTION,
     REQUEST_METRICS,
@@ -49,6 +49,29 @@ def read_workload_tables(directory: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
             "arrival_time_ns is not the running sum of inter_arrival_ns"
         )
     return lengths, intervals
+
+
+def check_context(
+    lengths: pd.DataFrame,
+    limit: int,
+    where: str,
+    remedy: str,
+    *,
+    what: str = "the context",
+    error: type[GpuTimingError] = WorkloadError,
+) -> None:
+    """Raises `error` naming `where` if a request of `trace_lengths.csv` has more than `limit`
+    tokens, prompt and output together, which is what `what` holds; how many, and which is first.
+    """
+    prefill, decode = lengths["num_prefill_tokens"], lengths["num_decode_tokens"]
+    over = (prefill + decode > limit).to_numpy()
+    if over.any():
+        row = int(over.argmax())
+        raise error(
+            f"{where}: {int(over.sum())} requests are longer than {what} of {limit} tokens; the "
+            f"first is request {row} (prompt {lengths['prompt_id'].iloc[row]!r}, row {row + 2} of "
+            f"{TRACE_LENGTHS.file}), {prefill.iloc[row]} + {decode.iloc[row]}: {remedy}"
+        )
 
 
 def read_run_tables(directory: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
