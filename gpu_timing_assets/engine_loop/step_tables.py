@@ -1,7 +1,6 @@
 """The tables of a run, made of the steps of an `EngineLoop`, all at once."""
 
 from collections.abc import Sequence
-from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -33,10 +32,11 @@ def engine_batches(steps: Sequence[Step]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "step": np.repeat(np.arange(len(steps)), sizes),
-            "request_id": _flat([[s.request_id for s in step.sequences] for step in steps]),
-            "num_scheduled_tokens": _flat([step.num_scheduled_tokens for step in steps]),
-            "num_computed_tokens": _flat([step.num_computed_tokens for step in steps]),
-        }
+            "request_id": [s.request_id for step in steps for s in step.sequences],
+            "num_scheduled_tokens": [n for step in steps for n in step.num_scheduled_tokens],
+            "num_computed_tokens": [n for step in steps for n in step.num_computed_tokens],
+        },
+        dtype=np.int64,
     )
 
 
@@ -46,15 +46,9 @@ def token_times(steps: Sequence[Step], client: ClientLatency) -> tuple[np.ndarra
     result_s = np.repeat(np.array([step.result_s for step in steps]), counts)
     after_idle = np.repeat(np.array([step.after_idle for step in steps], dtype=bool), counts)
     position = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    request_id = _flat([step.produced for step in steps])
+    request_id = np.array([request for step in steps for request in step.produced], dtype=np.int64)
     out_s = client.token_out_s(np.repeat(counts, counts), position, after_idle)
     return request_id, to_ns(result_s + out_s)
-
-
-def _flat(rows: Sequence[Sequence[int]]) -> np.ndarray:
-    return np.fromiter(
-        chain.from_iterable(rows), dtype=np.int64, count=sum(len(row) for row in rows)
-    )
 
 
 def to_ns(seconds: np.ndarray) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Vidur's event loop over requests, with a scheduler and a predictor from its registries."""
 
-import gc
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -95,22 +94,7 @@ def run_event_loop(
                 output_dir=scratch,
             ),
         )
-        with _uncollected():
-            Simulator(config).run()
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """The steps of a run are all kept and hold no cycles: looking for garbage among them takes a
-    third of the time.
-    """
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
+        Simulator(config).run()
 
 
 @contextmanager

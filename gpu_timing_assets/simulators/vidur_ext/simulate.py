@@ -1,6 +1,9 @@
 """One simulation by Vidur: which time model, what is substituted, and the run tables of it."""
 
+import gc
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,15 +69,16 @@ def simulate(
     )
     loop = EngineLoop(scheduler, asynchronous=model.asynchronous)
     begin = time.monotonic()
-    run_event_loop(
-        config.model.name,
-        config.hardware,
-        bundle.params,
-        work.lengths,
-        visible_s,
-        LoopSchedulerConfig(batch_size_cap=bundle.params.max_num_seqs, loop=loop),
-        model.predictor,
-    )
+    with _uncollected():
+        run_event_loop(
+            config.model.name,
+            config.hardware,
+            bundle.params,
+            work.lengths,
+            visible_s,
+            LoopSchedulerConfig(batch_size_cap=bundle.params.max_num_seqs, loop=loop),
+            model.predictor,
+        )
     event_loop_s = time.monotonic() - begin
     token_request, token_ns = token_times(loop.steps, client)
     steps, batches = engine_steps(loop.steps), engine_batches(loop.steps)
@@ -138,3 +142,17 @@ def _random_forest(config: ExperimentConfig, bundle: Bundle) -> RandomForestConf
         prediction_max_batch_size=params.max_num_seqs,
         prediction_max_tokens_per_request=max(params.max_model_len, params.max_num_batched_tokens),
     )
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """The steps of a run are all kept and hold no cycles: looking for garbage among them takes a
+    third of the time.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
