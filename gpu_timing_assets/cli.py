@@ -145,10 +145,10 @@ def _vidur_profile(config: ExperimentConfig, arguments: argparse.Namespace) -> l
 
 def _vidur_sim(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
     """Simulate a workload, with the target's profiling bundle."""
-    from gpu_timing_assets.simulators import vidur_ext
+    from gpu_timing_assets import simulators
 
     directory = config.data.sim_run_dir(config.sim_run_id)
-    vidur_ext.run(config, sim_inputs(config), directory)
+    simulators.run(config, sim_inputs(config), directory)
     return [f"simulated run: {directory}"]
 
 

@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpu_timing_assets import compare as comparison
-from gpu_timing_assets import workload
+from gpu_timing_assets import simulators, workload
 from gpu_timing_assets.config.experiment import ExperimentConfig, compose
 from gpu_timing_assets.core.data_root import REFERENCE_DATA
 from gpu_timing_assets.core.errors import GpuTimingError
 from gpu_timing_assets.core.run import RealRunMeta, read_complete_run
-from gpu_timing_assets.simulators import vidur_ext
 
 # predictor and substitution; the last two substitute what was recorded, to attribute the error of
-# `engine`
+# `engine_loop`
 SIMULATIONS = (
     ("random_forest", None),
     ("kernels_only", None),
@@ -29,6 +28,7 @@ SIMULATIONS = (
     ("engine_loop", "recorded_batches"),
     ("engine_loop", "recorded_step_times"),
 )
+SHOWN_PREDICTORS = ("random_forest", "kernels_only", "engine_loop")
 SHOWN = (
     ("ITL", "p50"),
     ("ITL", "p99"),
@@ -94,12 +94,11 @@ def run_case(case: ReferenceCase) -> comparison.ComparisonResult:
     for predictor, substitution in SIMULATIONS:
         chosen = case.config(predictor, substitution)
         out = chosen.data.sim_run_dir(chosen.sim_run_id)
-        vidur_ext.run(
-            chosen, vidur_ext.SimInputs(directory, case.profiling_root, case.real_run_dirs[-1]), out
-        )
+        inputs = simulators.SimInputs(directory, case.profiling_root, case.real_run_dirs[-1])
+        simulators.run(chosen, inputs, out)
         simulated.append(out)
-    inputs = comparison.ComparisonInputs(case.real_run_dirs, tuple(simulated))
-    return comparison.run(config, inputs, config.data.comparison_dir(config.comparison_id))
+    compared = comparison.ComparisonInputs(case.real_run_dirs, tuple(simulated))
+    return comparison.run(config, compared, config.data.comparison_dir(config.comparison_id))
 
 
 def table_rows(case: ReferenceCase, result: comparison.ComparisonResult) -> Iterator[str]:
@@ -108,10 +107,7 @@ def table_rows(case: ReferenceCase, result: comparison.ComparisonResult) -> Iter
     """
     by_key = {(row.simulation, row.metric, row.statistic): row for row in result.verdicts}
     for metric, statistic in SHOWN:
-        rows = {
-            name: by_key[name, metric, statistic]
-            for name in ("random_forest", "kernels_only", "engine_loop")
-        }
+        rows = {name: by_key[name, metric, statistic] for name in SHOWN_PREDICTORS}
         engine = rows["engine_loop"]
         errors = " | ".join(
             "–" if row.error_pct is None else f"{row.error_pct:+.1f}" for row in rows.values()
@@ -135,11 +131,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "was measured after the real runs",
     )
     chosen = parser.parse_args(arguments)
-    header = (
-        "| target | workload | statistic | real, ms | noise, % | stock, % | kernel, % | engine, % "
-        "| engine |"
-    )
-    rows = [header, "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |"]
+    errors = "".join(f"{name}, % | " for name in SHOWN_PREDICTORS)
+    rows = [
+        f"| target | workload | statistic | real, ms | noise, % | {errors}engine_loop |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
     begin = time.monotonic()
     try:
         cases = [

@@ -1,5 +1,5 @@
-"""What a profiling bundle says about the time of an engine's steps: kernels, host, pipeline, edges.
+"""What a serving engine does, as a model: which requests are in a step, and how long a step takes.
 
-Fitted from a bundle alone; `profiling` judges the fits on held-out points, `vidur_ext` simulates
-with them.
+NumPy and pandas only. Fitted from a profiling bundle alone; a simulator drives it by its own clock
+(see `loop`).
 """

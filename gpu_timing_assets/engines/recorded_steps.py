@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from gpu_timing_assets.core.engine_params import EngineParams
-from gpu_timing_assets.engine_loop.graph_mode import graph_modes
+from gpu_timing_assets.engine_loop.cuda_graphs import graph_modes
 
 
 @dataclass(frozen=True)

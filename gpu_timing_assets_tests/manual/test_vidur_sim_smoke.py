@@ -1,9 +1,9 @@
-"""Simulates a workload on the shipped H100 bundle with each predictor. Needs: a CPU; `stock` trains
-for minutes.
+"""Simulates a workload on the shipped H100 bundle with each predictor. Needs: a CPU;
+`random_forest` trains for minutes.
 
 Run it as a script (`python gpu_timing_assets_tests/manual/test_vidur_sim_smoke.py [key=value …]`),
 which keeps the runs in a temporary directory and says where; or by pytest, which leaves out
-`stock`.
+`random_forest`.
 """
 
 import sys
@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from gpu_timing_assets import workload
+from gpu_timing_assets import simulators, workload
 from gpu_timing_assets.config.experiment import compose
 from gpu_timing_assets.core.data_root import REFERENCE_DATA
 from gpu_timing_assets.core.tables.invariants import read_run_tables
-from gpu_timing_assets.simulators import vidur_ext
 
 TARGET = (
     "workload=mix_rate_10",
@@ -39,18 +38,18 @@ def simulate(predictor: str, overrides: list[str], data_root: Path) -> Path:
     directory = config.data.workload_dir(config.workload.workload_id)
     workload.run(config, directory)
     out = config.data.sim_run_dir(config.sim_run_id)
-    meta = vidur_ext.run(config, vidur_ext.SimInputs(directory, bundle), out)
+    meta = simulators.run(config, simulators.SimInputs(directory, bundle), out)
     requests, tokens = read_run_tables(out)
     assert (requests["num_decode_tokens_actual"] == requests["num_decode_tokens"]).all()
     ttft_ms, itl_ms = requests["ttft_ns"].median() / 1e6, tokens["token_latency_ns"].median() / 1e6
     print(
-        f"{predictor:7} TTFT p50 {ttft_ms:7.2f} ms, ITL p50 {itl_ms:6.3f} ms, "
-        f"{meta.details['simulated_s']:.0f} s in {meta.details['wall_s']:.1f} s: {out}"
+        f"{predictor:13} TTFT p50 {ttft_ms:7.2f} ms, ITL p50 {itl_ms:6.3f} ms, "
+        f"{meta.simulated_s:.0f} s in {meta.wall_s:.1f} s: {out}"
     )
     return out
 
 
-@pytest.mark.parametrize("predictor", ["kernel", "engine"])
+@pytest.mark.parametrize("predictor", ["kernels_only", "engine_loop"])
 def test_the_shipped_bundle_can_be_simulated(predictor: str, tmp_path: Path) -> None:
     if not any(REFERENCE_DATA.glob("h100/*")):
         pytest.skip("no reference data is in this checkout")
@@ -59,5 +58,5 @@ def test_the_shipped_bundle_can_be_simulated(predictor: str, tmp_path: Path) -> 
 
 if __name__ == "__main__":
     root = Path(tempfile.mkdtemp())
-    for name in ("stock", "kernel", "engine"):
+    for name in ("random_forest", "kernels_only", "engine_loop"):
         simulate(name, sys.argv[1:], root)

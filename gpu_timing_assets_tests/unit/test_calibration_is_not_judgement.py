@@ -14,22 +14,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gpu_timing_assets import engine_loop as timing_model
+from gpu_timing_assets import engine_loop
 from gpu_timing_assets.config.experiment import ExperimentConfig, compose, preset_names
 from gpu_timing_assets.core.bundle import host_dir
 from gpu_timing_assets.core.data_root import REFERENCE_DATA
 from gpu_timing_assets.core.files import read_json
+from gpu_timing_assets.core.run import run_type_of
 from gpu_timing_assets.core.tables.schemas import (
     BURST_BATCHES,
     BURST_REQUESTS,
     BURST_STEPS,
     REQUEST_METRICS,
 )
-from gpu_timing_assets.engine_loop.engine_timing import fit_engine_timing
+from gpu_timing_assets.engine_loop.fit.engine import fit_engine_timing
 from gpu_timing_assets.measure import profiling
 from gpu_timing_assets.measure.profiling.burst_plan import Burst
 from gpu_timing_assets.measure.profiling.burst_process import BURST_SEED
-from gpu_timing_assets.simulators.vidur_ext import SimInputs, run
+from gpu_timing_assets.simulators import SimInputs, run
 from gpu_timing_assets_tests.unit.measure.profiling.planned_bursts import planned_bursts
 from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import (
     engine_params,
@@ -40,11 +41,12 @@ from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import (
 
 CALIBRATING = [
     path
-    for package in (timing_model, profiling)
-    for path in sorted(Path(next(iter(package.__path__))).glob("*.py"))
+    for package in (engine_loop, profiling)
+    for path in sorted(Path(next(iter(package.__path__))).rglob("*.py"))
 ]
 OTHER_STAGES = tuple(
-    f"gpu_timing_assets.{name}" for name in ("workload", "real_bench", "vidur_ext", "comparison")
+    f"gpu_timing_assets.{name}"
+    for name in ("workload", "measure.real_bench", "simulators", "compare")
 )
 
 
@@ -207,7 +209,7 @@ def test_no_table_of_a_shipped_bundle_is_that_of_a_real_run(reference) -> None:
     bundles, runs = reference
     for root in bundles:
         meta = read_json(root / "run_meta.json")
-        assert meta["run_type"] == "vidur_profile"
+        assert run_type_of(root) == "profile"
         # a default preset's name may stand there from before profiles stopped recording one; no
         # run's data does
         assert meta.get("real_run_dir") is None

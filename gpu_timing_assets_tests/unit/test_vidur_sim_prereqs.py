@@ -24,9 +24,9 @@ from gpu_timing_assets.core.errors import (
     UnfinishedArtifactError,
 )
 from gpu_timing_assets.core.files import read_json, write_json
-from gpu_timing_assets.core.run import RUN_META_FILE, RunMeta
+from gpu_timing_assets.core.run import RUN_META_FILE, SimRunMeta
 from gpu_timing_assets.measure.profiling import validate_profiling_root
-from gpu_timing_assets.simulators.vidur_ext import SimInputs, run
+from gpu_timing_assets.simulators import SimInputs, run
 from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import (
     engine_params,
     target_config,
@@ -63,10 +63,10 @@ def bundle(pristine: Path, config: ExperimentConfig) -> Path:
 
 
 @pytest.fixture
-def simulate(config: ExperimentConfig, bundle: Path) -> Callable[..., RunMeta]:
+def simulate(config: ExperimentConfig, bundle: Path) -> Callable[..., SimRunMeta]:
     """`simulate(prefill, decode, **simulator)` on the bundle."""
 
-    def simulate_it(prefill: int = 40, decode: int = 8, **simulator) -> RunMeta:
+    def simulate_it(prefill: int = 40, decode: int = 8, **simulator) -> SimRunMeta:
         workload = config.data.workload_dir("tiny")
         if not workload.exists():
             write_workload(workload, [8, prefill], [4, decode], [0, 5])
@@ -129,7 +129,7 @@ def test_an_unfinished_profiling_root(config, simulate, bundle) -> None:
     [
         ({"model": "phi-2"}, "model phi-2, this experiment has qwen3-tiny"),
         ({"hardware": "a100"}, "hardware a100, this experiment has h100"),
-        ({"tensor_parallel_size": 2}, "tensor-parallel degree 2, this experiment has 1"),
+        ({"tensor_parallel_size": 2}, "tensor_parallel_size 2, this experiment has 1"),
     ],
 )
 def test_a_bundle_of_another_target(config, simulate, bundle, changes, message) -> None:
@@ -286,7 +286,7 @@ def test_a_request_longer_than_the_context(config, simulate) -> None:
         simulate,
         config,
         SimulationError,
-        r"trace_lengths.csv, row 3: request 1 has 520 tokens",
+        r"request 1 \(.*row 3 of trace_lengths.csv\), 500 \+ 20",
         "engine's context of 512",
         "backend.max_model_len",
         prefill=500,
@@ -301,7 +301,7 @@ def test_a_request_beyond_the_bundles_grid_is_refused(config, simulate, bundle) 
         simulate,
         config,
         SimulationError,
-        "row 3: request 1 has 320 tokens",
+        r"request 1 \(.*row 3 of trace_lengths.csv\), 300 \+ 20",
         "the bundle covers of 256",
         "simulator.max_extrapolation",
         prefill=300,
@@ -315,8 +315,8 @@ def test_a_request_beyond_the_grid_is_simulated_where_the_preset_allows_it_and_m
     set_json(bundle / "bundle_meta.json", max_context_tokens=256)
     meta = simulate(prefill=300, decode=20, max_extrapolation=2.0)
     out = config.data.sim_run_dir(config.sim_run_id)
-    assert meta.details["extrapolated"] is True
-    assert read_json(out / RUN_META_FILE)["details"]["extrapolated"] is True
+    assert meta.extrapolated is True
+    assert read_json(out / RUN_META_FILE)["extrapolated"] is True
     assert "extrapolated" in (out / "summary.md").read_text()
 
 
@@ -334,13 +334,13 @@ def test_an_allowed_reach_has_an_end(config, simulate, bundle) -> None:
 
 
 def test_within_the_grid_nothing_is_marked(simulate) -> None:
-    assert simulate(max_extrapolation=2.0).details["extrapolated"] is False
+    assert simulate(max_extrapolation=2.0).extrapolated is False
 
 
 def test_a_request_that_the_kv_cache_cannot_hold(config, simulate, bundle) -> None:
     set_json(bundle / "engine.json", num_kv_blocks=5)
     assert_refused(
-        simulate, config, SimulationError, "row 3: request 1", "KV", prefill=60, decode=20
+        simulate, config, SimulationError, r"request 1 \(.*row 3", "KV", prefill=60, decode=20
     )
 
 
@@ -391,10 +391,18 @@ def test_a_bundle_of_another_engine_version_is_caught_at_the_comparison(simulate
     assert check_settings([agreeing], [simulated], ComparisonPreset()) == ([], [])
 
 
+def test_a_bundle_of_another_engine_version_is_left_to_the_comparison(
+    simulate, bundle, config
+) -> None:
+    # the bundle does not know which engine the real run will have; the run carries the bundle's
+    set_json(bundle / "engine.json", engine_version="0.32.0")
+    assert simulate().params == engine_params(config, engine_version="0.32.0")
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("simulator=vidur", "there is no simulator preset 'vidur'"),
+        ("simulator=vidr", "there is no simulator preset 'vidr'"),
         ("simulator.predictor=engin", "simulator.predictor"),
         ("simulator.max_extrapolation=0.5", "simulator.max_extrapolation"),
         ("simulator.sede=1", "did you mean simulator.seed"),

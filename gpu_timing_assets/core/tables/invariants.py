@@ -85,12 +85,9 @@ def read_run_tables(directory: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     requests, tokens = REQUEST_METRICS.read(directory), TOKEN_METRICS.read(directory)
     if not tokens["request_id"].is_monotonic_increasing:
         tokens = tokens.sort_values(["request_id", "token_index"], kind="stable")
-    request_of = tokens["request_id"].to_numpy()
-    is_first = np.ones(len(tokens), dtype=bool)
-    is_first[1:] = request_of[1:] != request_of[:-1]
-    _check_requests(REQUEST_METRICS.find(directory), requests)
-    _check_tokens(TOKEN_METRICS.find(directory), tokens, is_first)
-    _check_requests_against_tokens(directory, requests, tokens, is_first)
+    check_run_tables(
+        requests, tokens, REQUEST_METRICS.find(directory), TOKEN_METRICS.find(directory)
+    )
     requests = requests.sort_values("request_id", kind="stable")
     return requests.reset_index(drop=True), tokens.reset_index(drop=True)
 
@@ -138,9 +135,12 @@ def _check_tokens(path: Path, tokens: pd.DataFrame, is_first: np.ndarray) -> Non
 
 
 def _check_requests_against_tokens(
-    directory: Path, requests: pd.DataFrame, tokens: pd.DataFrame, is_first: np.ndarray
+    path: Path,
+    token_path: Path,
+    requests: pd.DataFrame,
+    tokens: pd.DataFrame,
+    is_first: np.ndarray,
 ) -> None:
-    path, token_path = REQUEST_METRICS.find(directory), TOKEN_METRICS.find(directory)
     ids = requests["request_id"]
     counts = tokens.groupby("request_id").size().reindex(ids).fillna(0).to_numpy()
     wrong = counts != requests["num_decode_tokens_actual"].to_numpy()
@@ -166,6 +166,27 @@ def _refuse(path: Path, frame: pd.DataFrame, bad: "np.ndarray | pd.Series", why:
         row = int(bad.argmax())
         number, request = int(frame.index[row]) + 2, frame["request_id"].iloc[row]
         raise ArtifactError(f"{path}, row {number}: request {request}: {why}")
+
+
+def check_run_tables(
+    requests: pd.DataFrame, tokens: pd.DataFrame | None, requests_path: Path, tokens_path: Path
+) -> None:
+    """Raises `ArtifactError` as `read_run_tables` says; `tokens` are sorted by request, None if the
+    run has no time for each.
+
+    The paths are those that an error names.
+    """
+    _check_requests(requests_path, requests)
+    if tokens is None:
+        early = requests["completion_time_ns"] < requests["first_token_time_ns"]
+        why = "completion_time_ns is before its first token"
+        _refuse(requests_path, requests, early.fillna(False), why)
+        return
+    request_of = tokens["request_id"].to_numpy()
+    is_first = np.ones(len(tokens), dtype=bool)
+    is_first[1:] = request_of[1:] != request_of[:-1]
+    _check_tokens(tokens_path, tokens, is_first)
+    _check_requests_against_tokens(requests_path, tokens_path, requests, tokens, is_first)
 
 
 def check_measurements(table: Table, directory: Path, frame: pd.DataFrame) -> None:

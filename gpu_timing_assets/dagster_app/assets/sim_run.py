@@ -30,12 +30,12 @@ from gpu_timing_assets.dagster_app.target import Choice, TargetResource
 def sim_run(
     context: dg.AssetExecutionContext, target: dg.ResourceParam[TargetResource]
 ) -> dg.MaterializeResult:
+    from gpu_timing_assets import simulators
     from gpu_timing_assets.dagster_app.descriptions.run import describe_sim_run
-    from gpu_timing_assets.simulators import vidur_ext
     from gpu_timing_assets.stage_inputs import sim_inputs
 
     with stage(context, "vidur-sim", target=target.id) as clock:
         experiment = target.experiment(context.partition_key, Choice.of_asset(context, "simulator"))
         directory = experiment.data.sim_run_dir(experiment.sim_run_id)
-        meta = vidur_ext.run(experiment, sim_inputs(experiment), directory)
+        meta = simulators.run(experiment, sim_inputs(experiment), directory)
     return dg.MaterializeResult(metadata=describe_sim_run(meta, directory, clock))

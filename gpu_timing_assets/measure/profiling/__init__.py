@@ -2,7 +2,7 @@
 latency.
 """
 
-from gpu_timing_assets.engine_loop.validate_bundle import validate_profiling_root
+from gpu_timing_assets.engine_loop.bundle import validate_profiling_root
 from gpu_timing_assets.measure.profiling.measure_bundle import run
 
 __all__ = ["run", "validate_profiling_root"]

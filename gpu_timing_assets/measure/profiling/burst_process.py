@@ -9,7 +9,7 @@ from typing import Any
 
 from gpu_timing_assets.config.experiment import ExperimentConfig, validate
 from gpu_timing_assets.config.profiling import ProfilingPreset
-from gpu_timing_assets.engine_loop.host_times import MIN_ROWS
+from gpu_timing_assets.engine_loop.fit.fit_time import MIN_ROWS
 from gpu_timing_assets.engines.base import Report
 from gpu_timing_assets.engines.child_process import engine_process_main
 from gpu_timing_assets.engines.session import engine_session

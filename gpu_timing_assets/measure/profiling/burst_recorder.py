@@ -11,8 +11,8 @@ import numpy as np
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.core.errors import EngineError, ProfilingBundleError
 from gpu_timing_assets.core.tables.schemas import BURST_BATCHES, BURST_REQUESTS, BURST_STEPS
-from gpu_timing_assets.engine_loop.engine_timing import step_durations
-from gpu_timing_assets.engine_loop.fit_rows import fit_rows
+from gpu_timing_assets.engine_loop.fit.durations import step_durations
+from gpu_timing_assets.engine_loop.fit.rows import fit_rows
 from gpu_timing_assets.engines.base import Engine, Report
 from gpu_timing_assets.engines.replay import replay
 from gpu_timing_assets.measure.profiling.burst_plan import Burst

@@ -11,7 +11,7 @@ from gpu_timing_assets.core.errors import ArtifactError, PresetError, ProfilingB
 from gpu_timing_assets.core.files import read_metadata
 from gpu_timing_assets.core.provenance import utc_now
 from gpu_timing_assets.doctor.examination import preflight
-from gpu_timing_assets.engine_loop.validate_bundle import validate_profiling_root
+from gpu_timing_assets.engine_loop.bundle import validate_profiling_root
 from gpu_timing_assets.engines.base import (
     InstalledEngine,
     engine_plugin,

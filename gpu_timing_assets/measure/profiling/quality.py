@@ -21,8 +21,9 @@ from gpu_timing_assets.engine_loop.engine_timing import (
     derive_steps,
     fit_engine_timing,
 )
-from gpu_timing_assets.engine_loop.host_times import FittedTime, fit_time
-from gpu_timing_assets.engine_loop.kernel_times import LAYER_OPERATORS, KernelTimes
+from gpu_timing_assets.engine_loop.fit.fit_time import fit_time
+from gpu_timing_assets.engine_loop.fitted_time import FittedTime
+from gpu_timing_assets.engine_loop.kernels import LAYER_OPERATORS, KernelTimes
 
 # an error below this is a launch gap inside a graph, whatever it is in per cent
 NEGLIGIBLE_MS = 0.0005

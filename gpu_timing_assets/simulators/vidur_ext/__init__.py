@@ -1,16 +1,16 @@
-"""Vidur as published, extended through its own registries only: stage `vidur-sim`."""
+"""Vidur as published, extended through its own registries only."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.config.simulator import SimulatorPreset
-from gpu_timing_assets.core.run import SimRunMeta
-from gpu_timing_assets.simulators.base import SimInputs, Simulator
+from gpu_timing_assets.simulators.base import SimulatedRun, Simulator, Work
 
-__all__ = ["SIMULATOR", "SimInputs", "VidurPreset", "run"]
+if TYPE_CHECKING:
+    from gpu_timing_assets.config.experiment import ExperimentConfig
+    from gpu_timing_assets.engine_loop.bundle import Bundle
 
 
 class VidurPreset(SimulatorPreset):
@@ -45,11 +45,13 @@ class VidurPreset(SimulatorPreset):
         return self.substitution is not None
 
 
-def run(config: ExperimentConfig, inputs: SimInputs, out: Path) -> SimRunMeta:
-    """See `gpu_timing_assets.simulators.vidur_ext.stage.run`."""
-    from gpu_timing_assets.simulators.vidur_ext import stage
+def _simulate(
+    work: Work, config: "ExperimentConfig", bundle: "Bundle | None", real_run_dir: Path | None
+) -> SimulatedRun:
+    # Vidur, scikit-learn and the fits are imported when a simulation starts
+    from gpu_timing_assets.simulators.vidur_ext.simulate import simulate
 
-    return stage.run(config, inputs, out)
+    return simulate(work, config, bundle, real_run_dir)
 
 
-SIMULATOR = Simulator("vidur", VidurPreset)
+SIMULATOR = Simulator("vidur", VidurPreset, _simulate)

@@ -1,6 +1,7 @@
 """Vidur model configurations made from model cards."""
 
 from dataclasses import field, make_dataclass
+from functools import cache
 
 from vidur.config.model_config import BaseModelConfig
 from vidur.types import ActivationType, NormType
@@ -8,6 +9,7 @@ from vidur.types import ActivationType, NormType
 from gpu_timing_assets.core.engine_params import ModelDimensions
 
 
+@cache
 def register_model(name: str, dimensions: ModelDimensions) -> type[BaseModelConfig]:
     """A subclass of Vidur's `BaseModelConfig` that `BaseModelConfig.create_from_name(name)` finds.
 
@@ -15,13 +17,6 @@ def register_model(name: str, dimensions: ModelDimensions) -> type[BaseModelConf
     and not its 128; the predictors here time attention by the profiled kernels and the KV cache is
     given in blocks, so nothing rests on it.
     """
-    for known in BaseModelConfig.__subclasses__():
-        if (
-            getattr(known, "get_name", None)
-            and known.get_name() == name
-            and getattr(known, "dimensions", None) == dimensions
-        ):
-            return known
     values = {
         "num_layers": dimensions.num_hidden_layers,
         "num_q_heads": dimensions.num_attention_heads,
@@ -42,5 +37,5 @@ def register_model(name: str, dimensions: ModelDimensions) -> type[BaseModelConf
         f"{name.replace('-', '_').replace('.', '_')}_ModelConfig",
         [(key, types[key].type, field(default=value)) for key, value in values.items()],
         bases=(BaseModelConfig,),
-        namespace={"get_name": staticmethod(lambda: name), "dimensions": dimensions},
+        namespace={"get_name": staticmethod(lambda: name)},
     )

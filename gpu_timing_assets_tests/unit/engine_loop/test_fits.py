@@ -3,15 +3,17 @@ judged elsewhere.
 """
 
 import dataclasses
+from operator import attrgetter
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from gpu_timing_assets.core.errors import ProfilingBundleError
-from gpu_timing_assets.engine_loop.engine_timing import fit_engine_timing
-from gpu_timing_assets.engine_loop.host_times import fit_time
-from gpu_timing_assets.engine_loop.kernel_times import Curve, StepShape, Surface
+from gpu_timing_assets.engine_loop.fit.engine import fit_engine_timing
+from gpu_timing_assets.engine_loop.fit.fit_time import fit_time
+from gpu_timing_assets.engine_loop.interpolation import Curve, Surface
+from gpu_timing_assets.engine_loop.step import Step
 from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import (
     KERNEL_MS,
     LOOP,
@@ -32,6 +34,16 @@ def params(tmp_path_factory: pytest.TempPathFactory):
 def timing(params):
     kernels = kernel_times(params)
     return fit_engine_timing(*burst_tables(params, kernels)[:2], params, kernels)
+
+
+def decodes(num_requests: int, kv_tokens: int, padded_tokens: int | None = None) -> Step:
+    """A step of decoding requests with so much context together."""
+    return Step(
+        num_decode_requests=num_requests,
+        decode_kv_tokens=kv_tokens,
+        num_outputs=num_requests,
+        padded_tokens=padded_tokens or num_requests,
+    )
 
 
 class TestInterpolation:
@@ -83,20 +95,25 @@ class TestKernels:
         )  # dense, 4 tokens
         expected += layers * (0.004 + 2e-6 * 4 * 100)  # attention of 4 requests of 100 tokens
         expected += 0.05 + 0.02 + 2 * 0.001 * 4  # lm_head and sampler
-        assert kernel_times(params).step_ms(StepShape(0, 0, 0, 4, 400, 4, 4)) == pytest.approx(
-            expected, rel=0.02
-        )
+        assert kernel_times(params).step_ms(decodes(4, 400)) == pytest.approx(expected, rel=0.02)
 
     def test_padding_costs_what_the_padded_batch_costs(self, params) -> None:
         kernels = kernel_times(params)
-        assert kernels.step_ms(StepShape(0, 0, 0, 3, 300, 3, 4)) > kernels.step_ms(
-            StepShape(0, 0, 0, 3, 300, 3, 3)
-        )
+        assert kernels.step_ms(decodes(3, 300, padded_tokens=4)) > kernels.step_ms(decodes(3, 300))
 
     def test_a_step_without_outputs_has_no_head(self, params) -> None:
         kernels = kernel_times(params)
         with_head, without = (
-            kernels.step_ms(StepShape(32, 1, 528, 0, 0, outputs, 32)) for outputs in (1, 0)
+            kernels.step_ms(
+                Step(
+                    num_prefill_tokens=32,
+                    num_prefill_requests=1,
+                    prefill_attention_pairs=528,
+                    num_outputs=outputs,
+                    padded_tokens=32,
+                )
+            )
+            for outputs in (1, 0)
         )
         assert with_head - without == pytest.approx(kernels.head_ms(1))
 
@@ -145,23 +162,23 @@ class TestEngineTiming:
     @pytest.mark.parametrize(
         ("name", "features", "expected"),
         [
-            ("schedule", (4, 0), LOOP.schedule[0] + 4 * LOOP.schedule[1]),
-            ("schedule", (4, 1), LOOP.schedule[0] + 5 * LOOP.schedule[1]),
-            ("update", (8, 0), LOOP.update[0] + 8 * LOOP.update[1]),
-            ("gap", (4,), LOOP.gap[0] + 4 * LOOP.gap[1]),
-            ("client_in", (32,), LOOP.client_in[0] + 32 * LOOP.client_in[1]),
-            ("client_out_first", (4,), LOOP.client_out[0] + 4 * LOOP.client_out[1]),
+            ("host.schedule", (4, 0), LOOP.schedule[0] + 4 * LOOP.schedule[1]),
+            ("host.schedule", (4, 1), LOOP.schedule[0] + 5 * LOOP.schedule[1]),
+            ("host.update", (8, 0), LOOP.update[0] + 8 * LOOP.update[1]),
+            ("host.gap", (4,), LOOP.gap[0] + 4 * LOOP.gap[1]),
+            ("client.request_in", (32,), LOOP.client_in[0] + 32 * LOOP.client_in[1]),
+            ("client.first_token_out", (4,), LOOP.client_out[0] + 4 * LOOP.client_out[1]),
         ],
     )
     def test_each_part_of_the_loop_is_found(self, timing, name, features, expected) -> None:
-        fitted = getattr(timing, name)
+        fitted = attrgetter(name)(timing)
         assert fitted(*features[: len(fitted.features)]) == pytest.approx(expected, rel=0.1)
 
     @pytest.mark.parametrize(
         ("mode", "tokens", "requests"), [("full", 4, 4), ("piecewise", 20, 4), ("eager", 50, 3)]
     )
     def test_the_launch_of_each_graph_mode_is_found(self, timing, mode, tokens, requests) -> None:
-        assert timing.launch[mode](tokens, requests) == pytest.approx(
+        assert timing.host.launch[mode](tokens, requests) == pytest.approx(
             LOOP.launch_ms(mode, requests), rel=0.15
         )
 
@@ -172,9 +189,9 @@ class TestEngineTiming:
         synchronous = params.model_copy(update={"async_scheduling": False})
         kernels = kernel_times(synchronous)
         timing = fit_engine_timing(*burst_tables(synchronous, kernels)[:2], synchronous, kernels)
-        kernel_ms = kernels.step_ms(StepShape(0, 0, 0, 4, 4 * 40, 4, 4))
+        kernel_ms = kernels.step_ms(decodes(4, 4 * 40))
         expected = 0.5 + 1.2 * kernel_ms + 4 * LOOP.launch_per_request
-        assert timing.launch["full"](kernel_ms, 4) == pytest.approx(expected, rel=0.05)
+        assert timing.host.launch["full"](kernel_ms, 4) == pytest.approx(expected, rel=0.05)
 
     def test_bursts_too_few_to_fit_say_what_to_do(self, params) -> None:
         kernels = kernel_times(params)

@@ -38,9 +38,9 @@ from gpu_timing_assets.core.tables.schemas import (
     TRACE_LENGTHS,
 )
 from gpu_timing_assets.core.workload import WORKLOAD_META_FILE, WorkloadMeta, workload_sha256
-from gpu_timing_assets.engine_loop.graph_mode import graph_modes
-from gpu_timing_assets.engine_loop.kernel_times import KernelTimes, StepShape
-from gpu_timing_assets.engine_loop.padding import padded_tokens
+from gpu_timing_assets.engine_loop.cuda_graphs import graph_modes, padded_tokens
+from gpu_timing_assets.engine_loop.kernels import KernelTimes
+from gpu_timing_assets.engine_loop.step import Step
 
 TARGET = (
     "model=qwen3-tiny",
@@ -288,7 +288,7 @@ def _play(
     number: int,
     rng: np.random.Generator,
 ) -> tuple[list[Any], list[Any], list[Any], int, int]:
-    """Run the steps through the loop: the picture in `timing_model.engine_timing`, in ns from
+    """Run the steps through the loop: the picture in `engine_loop.loop_timing`, in ns from
     `clock`.
     """
     origin, now, gpu_free, mixed_row_ms = clock, float(clock), 0.0, 0.0
@@ -344,14 +344,14 @@ def _play(
             )[0]
         )
         kernel_ms = kernels.step_ms(
-            StepShape(
-                tokens,
-                num_prefills,
-                pairs,
-                num_decodes,
-                sum(c for _, c in step.decodes),
-                count,
-                padded_tokens(total, params.graph_capture_sizes, mode),
+            Step(
+                num_prefill_tokens=tokens,
+                num_prefill_requests=num_prefills,
+                prefill_attention_pairs=pairs,
+                num_decode_requests=num_decodes,
+                decode_kv_tokens=sum(c for _, c in step.decodes),
+                num_outputs=count,
+                padded_tokens=padded_tokens(total, params.graph_capture_sizes, mode),
             )
         )
         begin = now
@@ -523,9 +523,11 @@ def write_workload(
             num_requests=len(ids),
             num_prefill_tokens=int(sum(prefill)),
             num_decode_tokens=int(sum(decode)),
+            longest_request_tokens=max(map(sum, zip(prefill, decode, strict=True))),
+            mean_rate_per_s=None,
             duration_ns=int(arrival_ns[-1]),
             seed=0,
-            tokenizer={"sha256": "0", "base_vocab_size": 1000},
+            tokenizer={"name": "none", "sha256": "0", "base_vocab_size": 1000},
             source={"kind": "synthetic"},
             config_sha256="0",
         ),

@@ -1,6 +1,4 @@
-"""`vidur-sim` from bundle and workload to the tables of a run: predictors, edges and
-substitutions.
-"""
+"""`vidur-sim` with Vidur, from bundle and workload to a run: predictors, client, substitutions."""
 
 import json
 import shutil
@@ -14,10 +12,32 @@ import pytest
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.core.errors import IncomparableRunsError, SimulationError
 from gpu_timing_assets.core.files import read_json, write_json
-from gpu_timing_assets.core.run import RUN_META_FILE, RunMeta, read_complete_run
+from gpu_timing_assets.core.run import (
+    RUN_META_FILE,
+    Lateness,
+    Percentiles,
+    RealRunMeta,
+    SimRunMeta,
+    read_complete_run,
+)
 from gpu_timing_assets.core.tables.invariants import read_run_tables
-from gpu_timing_assets.core.tables.schemas import ENGINE_BATCHES, ENGINE_STEPS
-from gpu_timing_assets.simulators.vidur_ext import SimInputs, run
+from gpu_timing_assets.core.tables.schemas import (
+    CLOSED_LOOP,
+    ENGINE_BATCHES,
+    ENGINE_STEPS,
+    REQUEST_METRICS,
+)
+from gpu_timing_assets.engine_loop.bundle import read_bundle
+from gpu_timing_assets.engine_loop.fit.engine import fit_engine_timing
+from gpu_timing_assets.engine_loop.loop import EngineLoop
+from gpu_timing_assets.engine_loop.loop_timing import LoopTiming
+from gpu_timing_assets.engine_loop.step_tables import engine_batches, engine_steps
+from gpu_timing_assets.engine_loop.vllm_v1_scheduler import VllmV1Scheduler
+from gpu_timing_assets.simulators import SimInputs, run
+from gpu_timing_assets.simulators.vidur_ext.event_loop import run_event_loop
+from gpu_timing_assets.simulators.vidur_ext.replica_scheduler import LoopSchedulerConfig
+from gpu_timing_assets.simulators.vidur_ext.step_predictor import StepPredictorConfig
+from gpu_timing_assets_tests.unit.engine_loop.plain_loop import serve
 from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import LOOP, write_workload
 
 PREFILL, DECODE = [20, 40, 33, 90, 8, 60], [12, 6, 20, 5, 30, 9]
@@ -30,19 +50,19 @@ def workload(config: ExperimentConfig) -> Path:
 
 
 @pytest.fixture
-def simulate_with(config, bundle, workload) -> Callable[..., tuple[Path, RunMeta]]:
-    """`simulate_with(predictor, variant, real_run_dir)` → the run's directory and metadata."""
+def simulate_with(config, bundle, workload) -> Callable[..., tuple[Path, SimRunMeta]]:
+    """`simulate_with(predictor, substitution, real_run_dir)` → the run's directory and metadata."""
 
     def simulate_it(
-        predictor: str = "engine",
-        variant: str | None = None,
+        predictor: str = "engine_loop",
+        substitution: str | None = None,
         real: Path | None = None,
         seed: int = 0,
     ):
         changed = config.model_copy(
             update={
                 "simulator": config.simulator.model_copy(
-                    update={"predictor": predictor, "variant": variant, "seed": seed}
+                    update={"predictor": predictor, "substitution": substitution, "seed": seed}
                 )
             }
         )
@@ -55,31 +75,51 @@ def simulate_with(config, bundle, workload) -> Callable[..., tuple[Path, RunMeta
 @pytest.fixture
 def real_run(simulate_with, tmp_path) -> Path:
     """A directory as a real run writes it; what is in it was simulated with another seed."""
-    simulated, _ = simulate_with(seed=77)
+    simulated, meta = simulate_with(seed=77)
     real = tmp_path / "real_runs" / "real"
     shutil.copytree(simulated, real)
-    meta = read_json(real / RUN_META_FILE)
+    nothing = Percentiles(p50=0, p90=0, p99=0)
+    shared = ("model", "hardware", "workload_id", "workload_sha256", "params", "started_at")
     write_json(
-        real / RUN_META_FILE, {**meta, "run_type": "real", "backend": "vllm", "run_id": "real"}
+        real / RUN_META_FILE,
+        RealRunMeta(
+            **{name: getattr(meta, name) for name in shared},
+            run_id="real",
+            backend="vllm",
+            ended_at=meta.ended_at,
+            session="real",
+            repeat=0,
+            repeats=1,
+            early_stopping=False,
+            warmup_requests=0,
+            engine_start_s=1.0,
+            replay_s=1.0,
+            client_cpu_share=0.0,
+            ttft_ms=nothing,
+            itl_ms=nothing,
+            e2e_ms=nothing,
+            submission_lateness_ms=Lateness(p50=0, p90=0, p99=0, max=0),
+            num_requests=len(PREFILL),
+            num_failed=0,
+            num_tokens=sum(DECODE),
+            tokens_per_s=1.0,
+        ),
     )
     return real
 
 
-@pytest.mark.parametrize("predictor", ["stock", "kernel", "engine"])
+@pytest.mark.parametrize("predictor", ["random_forest", "kernels_only", "engine_loop"])
 def test_each_predictor_writes_a_whole_run(simulate_with, predictor) -> None:
     out, meta = simulate_with(predictor)
     requests, tokens = read_run_tables(out)
     assert requests["num_decode_tokens_actual"].tolist() == DECODE
     assert requests["arrival_time_ns"].tolist() == [int(ms * 1e6) for ms in ARRIVAL_MS]
     assert (requests["status"] == "ok").all()
-    assert len(ENGINE_STEPS.read(out)) == meta.details["steps"]
+    assert len(ENGINE_STEPS.read(out)) == meta.num_steps
     assert len(tokens) == sum(DECODE)
-    assert read_complete_run(out) == meta
-    assert (meta.details["predictor"], meta.details["variant"], meta.details["extrapolated"]) == (
-        predictor,
-        None,
-        False,
-    )
+    assert read_complete_run(out, SimRunMeta) == meta
+    assert (meta.simulator, meta.predictor, meta.substitution) == ("vidur", predictor, None)
+    assert (meta.gives, meta.extrapolated) == (("token_times",), False)
     assert (out / "config.json").is_file()
 
 
@@ -90,12 +130,12 @@ def test_the_same_seed_gives_the_same_bytes(simulate_with) -> None:
     assert {path.name: path.read_bytes() for path in out.glob("*.csv")} == first
 
 
-def test_the_host_predictor_is_slower_than_its_kernels(simulate_with) -> None:
-    engine, kernel = (
+def test_the_engine_loop_is_slower_than_its_kernels(simulate_with) -> None:
+    engine, kernels = (
         read_run_tables(simulate_with(predictor)[0])[0]["ttft_ns"].median()
-        for predictor in ("engine", "kernel")
+        for predictor in ("engine_loop", "kernels_only")
     )
-    assert engine > 2 * kernel
+    assert engine > 2 * kernels
 
 
 def test_a_token_time_is_its_steps_result_and_the_way_to_the_client(simulate_with) -> None:
@@ -136,28 +176,28 @@ def test_tokens_of_one_step_are_seen_one_after_the_other(simulate_with) -> None:
 
 
 def test_kernels_alone_end_at_the_step_result(simulate_with) -> None:
-    out, _ = simulate_with("kernel")
+    out, _ = simulate_with("kernels_only")
     _, tokens = read_run_tables(out)
     assert set(tokens["token_time_ns"]) <= set(ENGINE_STEPS.read(out)["result_ns"])
 
 
-def test_the_stock_predictor_knows_less_than_the_kernels(simulate_with) -> None:
+def test_the_random_forest_knows_less_than_the_kernels(simulate_with) -> None:
     # no embedding, lm_head, sampler and QK-norm
-    stock, kernel = (
+    forest, kernels = (
         read_run_tables(simulate_with(name)[0])[1]["token_latency_ns"].median()
-        for name in ("stock", "kernel")
+        for name in ("random_forest", "kernels_only")
     )
-    assert stock < kernel
+    assert forest < kernels
 
 
-def test_the_stock_predictor_keeps_its_tables_and_uses_them_again(simulate_with, config) -> None:
-    out, _ = simulate_with("stock")
+def test_the_random_forest_keeps_its_tables_and_uses_them_again(simulate_with, config) -> None:
+    out, _ = simulate_with("random_forest")
     tables = {
         path: path.stat().st_mtime_ns for path in (config.data.path / "vidur_tables").rglob("*.csv")
     }
     first = (out / "token_metrics.csv").read_bytes()
     assert tables
-    simulate_with("stock")
+    simulate_with("random_forest")
     assert {
         path: path.stat().st_mtime_ns for path in (config.data.path / "vidur_tables").rglob("*.csv")
     } == tables
@@ -165,18 +205,18 @@ def test_the_stock_predictor_keeps_its_tables_and_uses_them_again(simulate_with,
     assert not list(config.data.path.rglob("*.pkl"))
 
 
-def test_the_stock_predictor_trained_again_is_the_same(simulate_with, config) -> None:
+def test_the_random_forest_trained_again_is_the_same(simulate_with, config) -> None:
     def tokens() -> bytes:
         shutil.rmtree(config.data.path / "vidur_tables", ignore_errors=True)
-        return (simulate_with("stock")[0] / "token_metrics.csv").read_bytes()
+        return (simulate_with("random_forest")[0] / "token_metrics.csv").read_bytes()
 
     assert tokens() == tokens()
 
 
 def test_recorded_batches_are_replayed_exactly(simulate_with, real_run) -> None:
-    out, meta = simulate_with("engine", "recorded_batches", real_run)
+    out, meta = simulate_with("engine_loop", "recorded_batches", real_run)
     pd.testing.assert_frame_equal(ENGINE_BATCHES.read(out), ENGINE_BATCHES.read(real_run))
-    assert meta.details["variant"] == "recorded_batches"
+    assert meta.substitution == "recorded_batches"
     assert meta.real_run_dir is not None
     assert read_run_tables(out)[0]["num_decode_tokens_actual"].tolist() == DECODE
 
@@ -197,7 +237,7 @@ def test_recorded_batches_need_not_be_those_the_scheduler_would_form(
     for column in ("schedule_begin_ns", "schedule_end_ns", "result_ns"):
         more[column] = last[column] + 10_000_000 * np.arange(1, len(late) + 1)
     ENGINE_STEPS.write(pd.concat([steps[steps["step"] < late["step"].min()], more]), real_run)
-    out, _ = simulate_with("engine", "recorded_batches", real_run)
+    out, _ = simulate_with("engine_loop", "recorded_batches", real_run)
     replayed = ENGINE_BATCHES.read(out)
     assert (
         replayed[replayed["request_id"] == 1]["step"].min()
@@ -208,7 +248,7 @@ def test_recorded_batches_need_not_be_those_the_scheduler_would_form(
 
 def test_recorded_step_times_reproduce_the_recorded_results(simulate_with, real_run) -> None:
     # the scheduler and the arrivals agree with the recording, so nothing is left that could differ
-    out, _ = simulate_with("engine", "recorded_step_times", real_run)
+    out, _ = simulate_with("engine_loop", "recorded_step_times", real_run)
     pd.testing.assert_frame_equal(ENGINE_BATCHES.read(out), ENGINE_BATCHES.read(real_run))
     simulated, recorded = ENGINE_STEPS.read(out), ENGINE_STEPS.read(real_run)
     # to a tenth of a step of this engine: how long after its arrival a request is seen is drawn
@@ -219,14 +259,74 @@ def test_recorded_step_times_reproduce_the_recorded_results(simulate_with, real_
     assert np.median(np.abs(durations[0] - durations[1])) < 1000
 
 
-@pytest.mark.parametrize("variant", ["recorded_batches", "recorded_step_times"])
-def test_a_variant_without_a_real_run_says_how_to_make_one(simulate_with, variant) -> None:
+@pytest.mark.parametrize("substitution", ["recorded_batches", "recorded_step_times"])
+def test_a_substitution_without_a_real_run_says_how_to_make_one(
+    simulate_with, substitution
+) -> None:
     with pytest.raises(SimulationError, match="real-bench workload=tiny"):
-        simulate_with("engine", variant, None)
+        simulate_with("engine_loop", substitution, None)
 
 
-def test_a_variant_refuses_a_real_run_of_another_workload(simulate_with, real_run) -> None:
+def test_a_substitution_refuses_a_real_run_of_another_workload(simulate_with, real_run) -> None:
     meta = read_json(real_run / RUN_META_FILE)
     (real_run / RUN_META_FILE).write_text(json.dumps({**meta, "workload_sha256": "0" * 64}))
     with pytest.raises(IncomparableRunsError, match="replayed another workload"):
-        simulate_with("engine", "recorded_batches", real_run)
+        simulate_with("engine_loop", "recorded_batches", real_run)
+
+
+@pytest.fixture
+def closed_loop(workload, tmp_path) -> Path:
+    """The same requests, each sent when its user has the answer to the one before."""
+    directory = tmp_path / "workloads" / "tiny"
+    shutil.copytree(workload, directory)
+    ids = np.arange(len(PREFILL))
+    frame = pd.DataFrame({"request_id": ids, "user_id": ids % 2, "think_time_ns": 0})
+    CLOSED_LOOP.write(frame, directory)
+    return directory
+
+
+def test_a_closed_loop_replays_the_arrivals_of_the_real_run(
+    config, bundle, closed_loop, real_run, tmp_path
+) -> None:
+    recorded = REQUEST_METRICS.read(real_run)
+    later = recorded.assign(
+        **{
+            name: recorded[name] + 1_000_000
+            for name in ("arrival_time_ns", "first_token_time_ns", "completion_time_ns")
+        }
+    )
+    REQUEST_METRICS.write(later, real_run)
+    out = tmp_path / "vidur_runs" / "closed"
+    meta = run(config, SimInputs(closed_loop, bundle, real_run), out)
+    simulated = REQUEST_METRICS.read(out)
+    assert simulated["arrival_time_ns"].tolist() == later["arrival_time_ns"].tolist()
+    assert meta.real_run_dir is not None
+
+
+def test_a_closed_loop_without_a_real_run_says_how_to_make_one(
+    config, bundle, closed_loop, tmp_path
+) -> None:
+    with pytest.raises(SimulationError, match="closed loop.*real-bench workload=tiny"):
+        run(config, SimInputs(closed_loop, bundle), tmp_path / "vidur_runs" / "closed")
+
+
+def test_vidurs_clock_gives_what_a_plain_clock_gives(config, bundle) -> None:
+    # the loop is the model; Vidur carries its events and adds nothing
+    read = read_bundle(bundle, config)
+    fitted = fit_engine_timing(
+        read.burst_steps, read.burst_requests, read.params, read.kernel_times()
+    )
+    work = list(zip(PREFILL, DECODE, ARRIVAL_MS, strict=True))
+    plain = serve(work, read.params, LoopTiming(read.params, read.kernel_times(), fitted, seed=3))
+    loop = EngineLoop(VllmV1Scheduler(read.params), asynchronous=True)
+    run_event_loop(
+        config.model.name,
+        config.hardware,
+        read.params,
+        pd.DataFrame({"num_prefill_tokens": PREFILL, "num_decode_tokens": DECODE}),
+        np.array(ARRIVAL_MS) / 1e3,
+        LoopSchedulerConfig(batch_size_cap=8, loop=loop),
+        StepPredictorConfig(timing=LoopTiming(read.params, read.kernel_times(), fitted, seed=3)),
+    )
+    pd.testing.assert_frame_equal(engine_steps(loop.steps), plain.steps)
+    pd.testing.assert_frame_equal(engine_batches(loop.steps), plain.batches)

@@ -11,9 +11,9 @@ import pytest
 from gpu_timing_assets.config.experiment import ExperimentConfig, compose
 from gpu_timing_assets.core.errors import ProfilingBundleError
 from gpu_timing_assets.core.tables.schemas import BURST_REQUESTS, BURST_STEPS
-from gpu_timing_assets.engine_loop.engine_timing import step_durations
-from gpu_timing_assets.engine_loop.fit_rows import fit_rows
-from gpu_timing_assets.engine_loop.host_times import MIN_ROWS
+from gpu_timing_assets.engine_loop.fit.durations import step_durations
+from gpu_timing_assets.engine_loop.fit.fit_time import MIN_ROWS
+from gpu_timing_assets.engine_loop.fit.rows import fit_rows
 from gpu_timing_assets.measure.profiling import burst_process
 from gpu_timing_assets.measure.profiling.burst_process import BurstRecorder, play_all
 from gpu_timing_assets_tests.unit.measure.profiling.formula_engine import FormulaEngine

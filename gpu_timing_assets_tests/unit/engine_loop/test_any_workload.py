@@ -4,11 +4,8 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gpu_timing_assets.simulators.vidur_ext.predictors import (
-    EnginePredictorConfig,
-    KernelPredictorConfig,
-)
-from gpu_timing_assets.simulators.vidur_ext.simulation import SimulatedWork, simulate
+from gpu_timing_assets.engine_loop.loop_timing import KernelsOnly, LoopTiming
+from gpu_timing_assets_tests.unit.engine_loop.plain_loop import serve
 from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import engine_params, kernel_times
 
 requests = st.lists(
@@ -28,7 +25,7 @@ requests = st.lists(
     max_num_seqs=st.integers(1, 8),
     budget=st.integers(8, 128),
     asynchronous=st.booleans(),
-    predictor=st.sampled_from(["kernel", "engine"]),
+    predictor=st.sampled_from(["kernels_only", "engine_loop"]),
     reserve=st.booleans(),
 )
 def test_every_simulation_serves_each_request_exactly(
@@ -52,21 +49,17 @@ def test_every_simulation_serves_each_request_exactly(
     )
     kernels = kernel_times(params)
     chosen = (
-        KernelPredictorConfig(params=params, kernels=kernels)
-        if predictor == "kernel"
-        else EnginePredictorConfig(params=params, kernels=kernels, timing=timing)
+        KernelsOnly(params, kernels)
+        if predictor == "kernels_only"
+        else LoopTiming(params, kernels, timing, seed=0)
     )
     prompt, outputs, arrival_ms = (np.array(column) for column in zip(*work, strict=True))
-    log = simulate(
-        config.model.name,
-        config.hardware,
-        params,
-        SimulatedWork(arrival_ms / 1e3, prompt, outputs),
-        chosen,
-    )
-    steps, batches = log.tables()
-    token_request, token_ns = log.token_times(
-        lambda num_outputs, position, after_idle: np.zeros(len(position))
+    run = serve(work, params, chosen)
+    steps, batches, token_request, token_ns = (
+        run.steps,
+        run.batches,
+        run.token_request,
+        run.token_ns,
     )
 
     # each request gets exactly its tokens, not before it arrived

@@ -6,7 +6,6 @@ Its tables of predictions are kept as CSV beside the data (never as pickles), by
 the settings' hash.
 """
 
-import contextlib
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -21,15 +20,16 @@ from vidur.execution_time_predictor.random_forrest_execution_time_predictor impo
 
 from gpu_timing_assets.core.directories import atomic_directory
 from gpu_timing_assets.core.tables.schemas import ATTENTION, MLP
-from gpu_timing_assets.engine_loop.graph_mode import EAGER
-from gpu_timing_assets.simulators.vidur_ext.engine_step import EngineStep, LoopTime
-from gpu_timing_assets.simulators.vidur_ext.predictors import PredictorType
+from gpu_timing_assets.engine_loop.cuda_graphs import EAGER
+from gpu_timing_assets.engine_loop.loop_timing import set_times_without_host
+from gpu_timing_assets.simulators.vidur_ext.batch import StepBatch
+from gpu_timing_assets.simulators.vidur_ext.step_predictor import PredictorType
 
 FOREST_SEED = 0
 
 
 @dataclass
-class StockPredictorConfig(RandomForrestExecutionTimePredictorConfig):
+class RandomForestConfig(RandomForrestExecutionTimePredictorConfig):
     """`kernels_dir` holds `mlp.csv` and `attention.csv`; `tables_dir` keeps what the trained
     forests predict.
     """
@@ -44,13 +44,11 @@ class StockPredictorConfig(RandomForrestExecutionTimePredictorConfig):
 
     @staticmethod
     def get_type() -> PredictorType:
-        return PredictorType(PredictorType.STOCK)
+        return PredictorType(PredictorType.RANDOM_FOREST)
 
 
-class StockPredictor(RandomForrestExecutionTimePredictor):
+class RandomForestPredictor(RandomForrestExecutionTimePredictor):
     """Times a step by Vidur's formula; a result is there when its kernels are done."""
-
-    asynchronous = False
 
     def _get_estimator(self) -> RandomForestRegressor:
         # Vidur leaves it open, and trains another forest each time
@@ -98,25 +96,7 @@ class StockPredictor(RandomForrestExecutionTimePredictor):
         kernels = Path(self._config.kernels_dir)
         return str(MLP.find(kernels)), str(ATTENTION.find(kernels)), "", ""
 
-    def get_execution_time(self, step: EngineStep, pipeline_stage: int) -> LoopTime:  # type: ignore[override]
-        begin = step.scheduled_at
-        duration = super().get_execution_time(step, pipeline_stage).total_time
-        step.graph_mode = EAGER
-        step.schedule_end = begin
-        step.ready = step.result = begin + duration
-        return LoopTime(step.result - begin)
-
-
-def silence() -> contextlib.AbstractContextManager[None]:
-    """Keeps Vidur's log (it calls the missing hub an error) out of ours."""
-    import logging
-
-    @contextlib.contextmanager
-    def quiet():  # type: ignore[no-untyped-def]
-        logging.disable(logging.ERROR)
-        try:
-            yield
-        finally:
-            logging.disable(logging.NOTSET)
-
-    return quiet()
+    def get_execution_time(self, batch: StepBatch, pipeline_stage: int) -> float:  # type: ignore[override]
+        batch.step.graph_mode = EAGER
+        execution_s = super().get_execution_time(batch, pipeline_stage).total_time
+        return set_times_without_host(batch.step, execution_s)

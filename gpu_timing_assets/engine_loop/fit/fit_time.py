@@ -1,41 +1,15 @@
-"""The engine's host time and the client's edges, fitted on the bursts of a bundle.
-
-Every time is a linear function of what is in the step, fitted to the median (least absolute
-deviations), and the ratio of what was measured to it, kept as a sample: a simulation draws from
-that sample, because launches of the same step differ by a factor of two and the tail of TTFT is
-made of them.
-"""
+"""Fits a `FittedTime` on measurements, by least absolute deviations."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from gpu_timing_assets.engine_loop.fitted_time import FittedTime
+
 MIN_ROWS = 8
 # of a sample, so that drawing is a table look-up and two bundles of different length draw alike
 SAMPLE_SIZE = 1024
-
-
-@dataclass(frozen=True)
-class FittedTime:
-    """`coefficients[0] + Σ coefficients[i + 1] · feature[i]`, in ms, times a ratio drawn from
-    `ratios`.
-
-    `ratios`: shape (SAMPLE_SIZE,), sorted quantiles of measured / fitted. `num_rows`: how many
-    measurements.
-    """
-
-    features: tuple[str, ...]
-    coefficients: tuple[float, ...]
-    ratios: np.ndarray
-    num_rows: int
-
-    def __call__(self, *features: float) -> float:
-        value = self.coefficients[0]
-        for coefficient, feature in zip(self.coefficients[1:], features, strict=True):
-            value += coefficient * feature
-        return value
 
 
 def fit_time(rows: pd.DataFrame, features: Sequence[str], target_ms: str) -> FittedTime:
@@ -85,9 +59,11 @@ def _weighted_nnls(matrix: np.ndarray, target: np.ndarray, weights: np.ndarray) 
     weighted = matrix * weights[:, None]
     gram = matrix.T @ weighted
     factor = np.linalg.cholesky(gram + 1e-12 * np.trace(gram) * np.eye(len(gram)))
-    return nnls(factor.T, np.linalg.solve(factor, weighted.T @ target))[0]
+    solution: np.ndarray = nnls(factor.T, np.linalg.solve(factor, weighted.T @ target))[0]
+    return solution
 
 
 def sample_of(values: np.ndarray) -> np.ndarray:
     """`SAMPLE_SIZE` quantiles of `values`, sorted."""
-    return np.quantile(values, (np.arange(SAMPLE_SIZE) + 0.5) / SAMPLE_SIZE)
+    sample: np.ndarray = np.quantile(values, (np.arange(SAMPLE_SIZE) + 0.5) / SAMPLE_SIZE)
+    return sample

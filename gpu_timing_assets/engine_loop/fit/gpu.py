@@ -1,18 +1,14 @@
-"""How long the kernels of a step take inside the engine, of what they take one by one: fitted on a
-bundle's bursts.
+"""Fits `gpu.GpuScale` on a bundle's bursts."""
 
-A decode step replays one captured graph. A mixed step (prompt tokens, piecewise or eager) runs the
-attention of its decoding requests in one kernel with that of its prompts, where it takes longer
-than on its own; and a GPU at its power limit clocks down as prefill goes on.
-"""
-
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from gpu_timing_assets.engine_loop.host_times import MIN_ROWS, FittedTime, fit_time, sample_of
-from gpu_timing_assets.engine_loop.kernel_times import Curve, Surface
+from gpu_timing_assets.engine_loop.fit.fit_time import MIN_ROWS, fit_time, sample_of
+from gpu_timing_assets.engine_loop.fitted_time import FittedTime
+from gpu_timing_assets.engine_loop.gpu import UNSCALED, GpuScale
+from gpu_timing_assets.engine_loop.interpolation import Curve, Surface
 
 # the same graph takes the GPU the same time, and little more than its kernels one by one: otherwise
 # the host set the pace
@@ -20,42 +16,12 @@ HOST_BOUND_SPREAD = 0.12
 HOST_BOUND_RATIO = 1.3
 CONTEXT_BINS = (0, 48, 96, 192, 384, 768, 1536, 3072, 1 << 30)
 IN_A_ROW_MS = (0, 100, 200, 400, 800, 1600, 1 << 30)
-UNSCALED = Surface((1.0,), (Curve((1.0,), (1.0,)),))
-
-
-@dataclass(frozen=True)
-class GpuScale:
-    """Factors on the kernels of a step as they were measured one by one.
-
-    `full`: of a full graph, by padded batch size and tokens of context a request. `mixed`: of a
-    mixed step without the attention of its decoding requests, by the milliseconds of mixed kernels
-    right before it (0: it follows a decode step, or nothing); `mixed_decode_attention`: of that
-    attention. `mixed_start_ms`: schedule's end → first kernel of a mixed step, on a GPU that is
-    free. `ratios`: spread of the full graphs that the GPU paced, shape (SAMPLE_SIZE,).
-    """
-
-    full: Surface
-    mixed: Curve
-    mixed_decode_attention: float
-    mixed_start_ms: float
-    ratios: np.ndarray
-
-    @classmethod
-    def none(cls) -> "GpuScale":
-        """Kernels as they were measured, for an engine that waits for each step."""
-        return cls(UNSCALED, Curve((0.0,), (1.0,)), 1.0, 0.0, np.ones(1))
-
-    def mixed_ms(self, kernel_ms: float, decode_attention_ms: float, in_a_row_ms: float) -> float:
-        return (
-            self.mixed(in_a_row_ms) * (kernel_ms - decode_attention_ms)
-            + self.mixed_decode_attention * decode_attention_ms
-        )
 
 
 def fit_gpu_scale(
     derived: pd.DataFrame, steady: pd.DataFrame, launch: dict[str, FittedTime]
 ) -> GpuScale:
-    """From `engine_timing.derive_steps` of an asynchronous engine, its `steady_decode_steps` and
+    """From `durations.derive_steps` of an asynchronous engine, its `steady_decode_steps` and
     its launches by graph mode.
     """
     full, ratios = _fit_full(derived, steady, launch["full"])

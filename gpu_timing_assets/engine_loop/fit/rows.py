@@ -21,7 +21,7 @@ class FitRows:
 
 
 def fit_rows(durations: pd.DataFrame, requests: pd.DataFrame) -> dict[str, FitRows]:
-    """From `engine_timing.step_durations` and the `burst_requests` of the same bursts.
+    """From `durations.step_durations` and the `burst_requests` of the same bursts.
 
     `mixed` is no fit of its own: without such steps the launches with prompt tokens are not known
     beside decoding requests.

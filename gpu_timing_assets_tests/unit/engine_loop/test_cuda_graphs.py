@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from gpu_timing_assets.engine_loop.graph_mode import graph_modes
-from gpu_timing_assets.engine_loop.padding import padded_tokens
+from gpu_timing_assets.engine_loop.cuda_graphs import graph_modes, padded_tokens
 
 SIZES = (1, 2, 4, 8, 16)
 

@@ -1,8 +1,9 @@
-"""A Vidur request generator that replays a workload directory."""
+"""A Vidur request generator that replays a workload."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from vidur.config import BaseRequestGeneratorConfig
 from vidur.entities import Request
 from vidur.request_generator.base_request_generator import BaseRequestGenerator
@@ -15,13 +16,12 @@ class WorkloadRequestGeneratorType(BaseIntEnum):
 
 @dataclass
 class WorkloadRequestGeneratorConfig(BaseRequestGeneratorConfig):
-    """`visible_s`: when each request can first be scheduled, shape (requests,), not necessarily
-    sorted.
+    """`lengths`: a workload's `trace_lengths`. `visible_s`: when each request can first be
+    scheduled, shape (requests,), not necessarily sorted.
     """
 
-    visible_s: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    num_prefill_tokens: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=int))
-    num_decode_tokens: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=int))
+    lengths: pd.DataFrame | None = None
+    visible_s: np.ndarray | None = None
 
     @staticmethod
     def get_type() -> WorkloadRequestGeneratorType:
@@ -32,13 +32,9 @@ class WorkloadRequestGenerator(BaseRequestGenerator):
     """Request ids are those of the workload: 0 … n−1."""
 
     def generate_requests(self) -> list[Request]:
-        config = self.config
+        lengths = self.config.lengths
+        columns = (lengths[f"num_{part}_tokens"].tolist() for part in ("prefill", "decode"))
         return [
             Request(at, prefill, decode)
-            for at, prefill, decode in zip(
-                config.visible_s.tolist(),
-                config.num_prefill_tokens.tolist(),
-                config.num_decode_tokens.tolist(),
-                strict=True,
-            )
+            for at, prefill, decode in zip(self.config.visible_s.tolist(), *columns, strict=True)
         ]

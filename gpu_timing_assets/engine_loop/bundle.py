@@ -1,0 +1,140 @@
+"""A profiling bundle in memory: read once, checked, and given to whoever needs it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from gpu_timing_assets.config.dtype import possible_dtypes
+from gpu_timing_assets.config.experiment import ExperimentConfig
+from gpu_timing_assets.config.model_card import read_model_dimensions
+from gpu_timing_assets.core.bundle import BUNDLE_META_FILE, ENGINE_FILE, BundleMeta, bundle_tables
+from gpu_timing_assets.core.engine_params import EngineParams
+from gpu_timing_assets.core.errors import ArtifactError, ProfilingBundleError, SimulationError
+from gpu_timing_assets.core.files import read_metadata
+from gpu_timing_assets.core.tables.invariants import check_context, check_measurements
+from gpu_timing_assets.core.tables.schemas import ATTENTION, BURST_REQUESTS, BURST_STEPS, HEAD, MLP
+from gpu_timing_assets.engine_loop.kernels import KernelTimes
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What was measured of one target: its metadata, the profiled engine's settings, its tables."""
+
+    root: Path
+    meta: BundleMeta
+    params: EngineParams
+    mlp: pd.DataFrame
+    attention: pd.DataFrame
+    head: pd.DataFrame
+    burst_steps: pd.DataFrame
+    burst_requests: pd.DataFrame
+
+    def kernel_times(self) -> KernelTimes:
+        layers = self.params.model_dimensions.num_hidden_layers
+        return KernelTimes(self.mlp, self.attention, self.head, layers)
+
+    def check_reach(self, lengths: pd.DataFrame, max_extrapolation: float) -> bool:
+        """Whether requests (`trace_lengths`) go beyond the bundle's grid, which `max_extrapolation`
+        > 1 allows.
+
+        Raises `SimulationError` naming the row of a request that is too long for the profiled
+        engine or for the allowed reach.
+        """
+        tokens = lengths["num_prefill_tokens"] + lengths["num_decode_tokens"]
+        # a request beyond the KV cache would wait for ever; vLLM keeps one block to itself
+        kv_cache_tokens = (self.params.num_kv_blocks - 1) * self.params.kv_block_size
+        for limit, what, remedy in (
+            (
+                self.params.max_model_len,
+                "the engine's context",
+                "filter the workload or raise backend.max_model_len and profile again",
+            ),
+            (
+                int(self.meta.max_context_tokens * max_extrapolation),
+                "the context that the bundle covers",
+                "profile with longer profiling.decode_context_tokens, or allow it with "
+                "simulator.max_extrapolation",
+            ),
+            (
+                kv_cache_tokens,
+                "the KV cache of the profiled engine",
+                "filter the workload, or give the engine more memory and profile again",
+            ),
+        ):
+            check_context(lengths, limit, "the workload", remedy, what=what, error=SimulationError)
+        return bool((tokens > self.meta.max_context_tokens).any())
+
+
+def read_bundle(root: Path, config: ExperimentConfig) -> Bundle:
+    """The bundle in `root`, which must be a whole one of the configured target.
+
+    Checks that all files are there, that the bundle is of this model (dimensions too), hardware and
+    tensor-parallel degree, that the engine that was profiled has the configured limits, and that no
+    table has missing columns, empty, zero or duplicated rows.
+
+    Raises `ProfilingBundleError` naming the file, what is wrong and the command that makes a good
+    one.
+    """
+    model, hardware = config.model.name, config.hardware.name
+    remedy = f"make it with `vidur-profile model={model} hardware={hardware}`"
+    if not (root / BUNDLE_META_FILE).is_file():
+        raise ProfilingBundleError(
+            f"there is no profiling bundle in {root} ({BUNDLE_META_FILE} is missing): {remedy}"
+        )
+    try:
+        meta = read_metadata(root / BUNDLE_META_FILE, BundleMeta)
+        params = read_metadata(root / ENGINE_FILE, EngineParams)
+        _check_target(root, meta, params, config)
+        frames = {}
+        for table, directory in bundle_tables(root, hardware, model).items():
+            frames[table] = table.read(directory)
+            check_measurements(table, directory, frames[table])
+    except ArtifactError as error:
+        raise ProfilingBundleError(f"{error}: {remedy}") from None
+    return Bundle(
+        root=root,
+        meta=meta,
+        params=params,
+        mlp=frames[MLP],
+        attention=frames[ATTENTION],
+        head=frames[HEAD],
+        burst_steps=frames[BURST_STEPS],
+        burst_requests=frames[BURST_REQUESTS],
+    )
+
+
+def validate_profiling_root(path: Path, config: ExperimentConfig) -> BundleMeta:
+    """The metadata of the bundle in `path`; raises as `read_bundle` does."""
+    return read_bundle(path, config).meta
+
+
+def _check_target(
+    root: Path, meta: BundleMeta, params: EngineParams, config: ExperimentConfig
+) -> None:
+    """Raises `ArtifactError` for a bundle of another target or engine."""
+    dtypes = possible_dtypes(config.model, config.hardware)
+    found = {
+        **params.other,
+        **params.model_dump(),
+        "model": meta.model,
+        "hardware": meta.hardware,
+        "tensor_parallel_size": meta.tensor_parallel_size,
+    }
+    wanted = {
+        "model": config.model.name,
+        "hardware": config.hardware.name,
+        "dtype": params.dtype if params.dtype in dtypes else dtypes[0],
+        **config.backend.profiled_settings(),
+    }
+    for name, value in wanted.items():
+        if found.get(name, value) != value:
+            raise ArtifactError(
+                f"{root} was profiled with {name} {found[name]}, this experiment has {value} "
+                "(another profiling root may be named)"
+            )
+    if meta.model_dimensions != read_model_dimensions(config.model):
+        raise ArtifactError(
+            f"{root} was profiled with another {meta.model} than the card in "
+            f"{config.model.card_dir}"
+        )

@@ -1,0 +1,67 @@
+"""Client latency: from the client into the engine, and from a step's result back to it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpu_timing_assets.engine_loop.fitted_time import FittedTime
+
+
+@dataclass(frozen=True)
+class ClientTiming:
+    """`request_in`: planned arrival → the engine can schedule the request, by prompt tokens.
+
+    By requests with a token in the step: `first_token_out` is its result → the first of them at the
+    client (`…_after_idle`: one that slept), `token_spread` from there → the last.
+    """
+
+    request_in: FittedTime
+    first_token_out: FittedTime
+    first_token_out_after_idle: FittedTime
+    token_spread: FittedTime
+
+    @classmethod
+    def none(cls) -> "ClientTiming":
+        """Of a client inside the engine."""
+        nothing = FittedTime(("anything",), (0.0, 0.0), np.ones(1), 0)
+        return cls(nothing, nothing, nothing, nothing)
+
+
+class ClientLatency:
+    """Draws from a `ClientTiming`; arrays in, arrays out, in seconds."""
+
+    def __init__(self, timing: ClientTiming, rng: np.random.Generator) -> None:
+        self._timing, self._rng = timing, rng
+
+    def request_in_s(self, num_prompt_tokens: np.ndarray) -> np.ndarray:
+        """Shape (requests,)."""
+        fitted = self._timing.request_in
+        level = fitted.coefficients[0] + fitted.coefficients[1] * num_prompt_tokens
+        delay_s: np.ndarray = level * self._ratios(fitted, len(level)) / 1e3
+        return delay_s
+
+    def token_out_s(
+        self, num_outputs: np.ndarray, position: np.ndarray, after_idle: np.ndarray
+    ) -> np.ndarray:
+        """From a step's result to each of its tokens at the client, which takes them one after the
+        other.
+
+        By how many requests got a token in the step, which of them this is, and whether the engine
+        had been idle; shapes (tokens,), step by step.
+        """
+        step = np.cumsum(position == 0)
+        share = position / np.maximum(num_outputs - 1, 1)
+        spread = self._by_step(self._timing.token_spread, num_outputs, step) * (num_outputs > 1)
+        running = self._by_step(self._timing.first_token_out, num_outputs, step)
+        asleep = self._by_step(self._timing.first_token_out_after_idle, num_outputs, step)
+        delay_s: np.ndarray = (np.where(after_idle, asleep, running) + share * spread) / 1e3
+        return delay_s
+
+    def _by_step(self, fitted: FittedTime, num_outputs: np.ndarray, step: np.ndarray) -> np.ndarray:
+        level = fitted.coefficients[0] + fitted.coefficients[1] * num_outputs
+        time_ms: np.ndarray = level * self._ratios(fitted, int(step.max(initial=0)) + 1)[step]
+        return time_ms
+
+    def _ratios(self, fitted: FittedTime, count: int) -> np.ndarray:
+        ratios: np.ndarray = fitted.ratios[self._rng.integers(0, len(fitted.ratios), count)]
+        return ratios

@@ -1,0 +1,63 @@
+"""A time fitted on measurements, and drawn from them.
+
+Every time is a linear function of what is in the step, fitted to the median, and the ratio of what
+was measured to it, kept as a sample: a simulation draws from that sample, because launches of the
+same step differ by a factor of two and the tail of TTFT is made of them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+DRAWN_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class FittedTime:
+    """`coefficients[0] + Σ coefficients[i + 1] · feature[i]`, in ms, times a ratio drawn from
+    `ratios`.
+
+    `ratios`: sorted quantiles of measured / fitted, shape (ratios,). `num_rows`: how many
+    measurements.
+    """
+
+    features: tuple[str, ...]
+    coefficients: tuple[float, ...]
+    ratios: np.ndarray
+    num_rows: int
+
+    def __call__(self, *features: float) -> float:
+        value = self.coefficients[0]
+        for coefficient, feature in zip(self.coefficients[1:], features, strict=True):
+            value += coefficient * feature
+        return value
+
+
+class DrawnRatio:
+    """Each call returns the next draw from a sample of ratios; drawn in blocks."""
+
+    __slots__ = ("_block", "_ratios", "_rng")
+
+    def __init__(self, ratios: np.ndarray, rng: np.random.Generator) -> None:
+        self._ratios, self._rng = ratios, rng
+        self._block: list[float] = []
+
+    def __call__(self) -> float:
+        if not self._block:
+            drawn = self._rng.integers(0, len(self._ratios), DRAWN_AT_ONCE)
+            self._block = self._ratios[drawn].tolist()
+        return self._block.pop()
+
+
+class DrawnTime:
+    """A `FittedTime` of one or two features; each call returns a drawn time in seconds."""
+
+    __slots__ = ("_first", "_level", "_ratio", "_second")
+
+    def __init__(self, fitted: FittedTime, rng: np.random.Generator) -> None:
+        level, first, *second = (coefficient / 1e3 for coefficient in fitted.coefficients)
+        self._level, self._first, self._second = level, first, second[0] if second else 0.0
+        self._ratio = DrawnRatio(fitted.ratios, rng)
+
+    def __call__(self, first: float, second: float = 0.0) -> float:
+        return (self._level + self._first * first + self._second * second) * self._ratio()

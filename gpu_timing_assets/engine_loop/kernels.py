@@ -1,0 +1,122 @@
+"""GPU (or CPU) time of a step's kernels, from the bundle's tables."""
+
+from typing import Protocol
+
+import pandas as pd
+
+from gpu_timing_assets.engine_loop.interpolation import Curve, Surface
+
+# what vLLM runs in each layer: both norms fused with the residual's addition, and Qwen3's norm of
+# queries and keys
+LAYER_OPERATORS = {
+    "attn_pre_proj": 1,
+    "qk_norm": 1,
+    "attn_rope": 1,
+    "attn_post_proj": 1,
+    "add_rms_norm": 2,
+    "mlp_up_proj": 1,
+    "mlp_act": 1,
+    "mlp_down_proj": 1,
+}
+
+
+class StepContent(Protocol):
+    """What decides the kernels of one step.
+
+    `prefill_attention_pairs` is the number of (query, key) pairs of its prompt tokens: chunk ×
+    context + chunk (chunk + 1) / 2, summed over requests. `decode_kv_tokens` is the context of its
+    decoding requests, summed. `num_outputs` is the number of requests whose next token is sampled.
+    """
+
+    num_prefill_tokens: int
+    num_prefill_requests: int
+    prefill_attention_pairs: int
+    num_decode_requests: int
+    decode_kv_tokens: int
+    num_outputs: int
+    padded_tokens: int
+
+
+class KernelTimes:
+    """The kernels of one model on one device, all layers together, in ms.
+
+    From a bundle's tables. `decode_attention` (requests, context of each) and `prefill_attention`
+    (context, chunk) are one layer's.
+    """
+
+    def __init__(
+        self, mlp: pd.DataFrame, attention: pd.DataFrame, head: pd.DataFrame, num_layers: int
+    ) -> None:
+        self._num_layers = num_layers
+        self._linear_curves = {
+            operator: Curve.of(mlp["num_tokens"], mlp[_median(operator)])
+            for operator in (*LAYER_OPERATORS, "embedding")
+        }
+        save_tokens = attention[["batch_size", "prefill_chunk_size"]].max(axis=1)
+        save_ms = attention[_median("attn_kv_cache_save")].groupby(save_tokens).mean()
+        self._save = Curve.of(save_ms.index.to_series(), save_ms)
+        self._lm_head = Curve.of(head["num_requests"], head[_median("lm_head")])
+        self._sampler = Curve.of(head["num_requests"], head[_median("sampler")])
+        decode = attention[attention["prefill_chunk_size"] == 0]
+        prefill = attention[attention["prefill_chunk_size"] > 0]
+        self.decode_attention = Surface.of(
+            decode, "batch_size", "kv_cache_size", _median("attn_decode")
+        )
+        self.prefill_attention = Surface.of(
+            prefill, "kv_cache_size", "prefill_chunk_size", _median("attn_prefill")
+        )
+        self._dense_cache: dict[int, float] = {}
+        self._head_cache: dict[int, float] = {}
+
+    def step_ms(self, step: StepContent) -> float:
+        """Sum of the kernels of a step, in ms."""
+        total = self.dense_ms(step.padded_tokens) + self.head_ms(step.num_outputs)
+        total += self.decode_attention_ms(step.num_decode_requests, step.decode_kv_tokens)
+        total += self.prefill_attention_ms(
+            step.num_prefill_tokens, step.num_prefill_requests, step.prefill_attention_pairs
+        )
+        return total
+
+    def operator_curve(self, operator: str) -> Curve:
+        """One call of a linear operator, by tokens."""
+        return self._linear_curves[operator]
+
+    def dense_ms(self, tokens: int) -> float:
+        """Embedding, linears, norms, activation, rotary embedding and the writing of the KV
+        cache.
+        """
+        if tokens not in self._dense_cache:
+            layer = sum(
+                count * self._linear_curves[operator](tokens)
+                for operator, count in LAYER_OPERATORS.items()
+            )
+            self._dense_cache[tokens] = (
+                layer + self._save(tokens)
+            ) * self._num_layers + self._linear_curves["embedding"](tokens)
+        return self._dense_cache[tokens]
+
+    def head_ms(self, num_outputs: int) -> float:
+        if num_outputs == 0:
+            return 0.0
+        if num_outputs not in self._head_cache:
+            self._head_cache[num_outputs] = self._lm_head(num_outputs) + self._sampler(num_outputs)
+        return self._head_cache[num_outputs]
+
+    def decode_attention_ms(self, num_requests: int, kv_tokens: int) -> float:
+        if num_requests == 0:
+            return 0.0
+        return self.decode_attention(num_requests, kv_tokens / num_requests) * self._num_layers
+
+    def prefill_attention_ms(self, tokens: int, num_requests: int, pairs: int) -> float:
+        """Of `num_requests` chunks that are `tokens` long together, each taken as the mean of
+        them.
+        """
+        if tokens == 0:
+            return 0.0
+        chunk = tokens / num_requests
+        context = max(0.0, pairs / tokens - (chunk + 1) / 2)
+        return self.prefill_attention(context, chunk) * num_requests * self._num_layers
+
+
+def _median(operator: str) -> str:
+    return f"time_stats.{operator}.median"

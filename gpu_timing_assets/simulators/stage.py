@@ -1,0 +1,171 @@
+"""The stage `vidur-sim`, for every simulator: checks what it reads, lets the simulator compute,
+checks what came back, and files it as a real run is filed.
+"""
+
+import time
+from pathlib import Path
+
+from gpu_timing_assets.config.experiment import ExperimentConfig
+from gpu_timing_assets.config.simulator import SIMULATORS
+from gpu_timing_assets.core.closed_loop import read_closed_loop
+from gpu_timing_assets.core.data_root import relative_to_data_root
+from gpu_timing_assets.core.directories import atomic_directory
+from gpu_timing_assets.core.errors import ArtifactError, IncomparableRunsError, SimulationError
+from gpu_timing_assets.core.files import CONFIG_FILE, write_json
+from gpu_timing_assets.core.provenance import environment, git_state, utc_now
+from gpu_timing_assets.core.run import (
+    RUN_META_FILE,
+    TOKEN_TIMES,
+    RealRunMeta,
+    SimRunMeta,
+    read_complete_run,
+)
+from gpu_timing_assets.core.tables.invariants import check_run_tables, read_workload_tables
+from gpu_timing_assets.core.tables.schemas import (
+    ENGINE_BATCHES,
+    ENGINE_STEPS,
+    REQUEST_METRICS,
+    TOKEN_METRICS,
+)
+from gpu_timing_assets.core.workload import WorkloadMeta, read_complete_workload
+from gpu_timing_assets.engine_loop.bundle import read_bundle
+from gpu_timing_assets.simulators.base import SimInputs, SimulatedRun, Simulator, Work
+from gpu_timing_assets.simulators.summary import summary
+
+
+def run(config: ExperimentConfig, inputs: SimInputs, out: Path) -> SimRunMeta:
+    """Simulate the workload with the configured simulator into `out`, which is replaced.
+
+    Raises `ArtifactError` for a workload or real run that is not whole, `ProfilingBundleError` for
+    a bundle that is not this target's, `SimulationError` for a workload beyond what can be
+    simulated or a simulator that breaks the port's rules, `IncomparableRunsError` for a real run
+    of another workload.
+    """
+    started_at, begin = utc_now(), time.monotonic()
+    simulator = _simulator(config.simulator.name)
+    workload = read_complete_workload(inputs.workload_dir)
+    bundle = read_bundle(inputs.profiling_root, config) if simulator.reads_bundle else None
+    real_run_dir = _needed_real_run(config, inputs, workload)
+    work = _read_work(inputs.workload_dir, real_run_dir)
+    simulated = simulator.simulate(work, config, bundle, real_run_dir)
+    _check(simulator, work, simulated)
+    commit, dirty = git_state()
+    completion_ns = simulated.requests["completion_time_ns"]
+    meta = SimRunMeta(
+        run_id=out.name,
+        simulator=simulator.name,
+        predictor=simulated.predictor,
+        substitution=simulated.substitution,
+        gives=simulator.gives,
+        simulated_settings=simulator.simulated_settings,
+        model=config.model.name,
+        hardware=config.hardware.name,
+        backend=config.backend.name,
+        workload_id=workload.workload_id,
+        workload_sha256=workload.workload_sha256,
+        started_at=started_at,
+        ended_at=utc_now(),
+        git_commit=commit,
+        git_dirty=dirty,
+        env=environment(),
+        params=simulated.params,
+        workload_dir=relative_to_data_root(inputs.workload_dir, out),
+        profiling_root=relative_to_data_root(bundle.root, out) if bundle else None,
+        real_run_dir=relative_to_data_root(real_run_dir, out) if real_run_dir else None,
+        seed=simulated.seed,
+        extrapolated=simulated.extrapolated,
+        wall_s=time.monotonic() - begin,
+        event_loop_s=simulated.event_loop_s,
+        num_steps=None if simulated.steps is None else len(simulated.steps),
+        num_tokens=int(simulated.requests["num_decode_tokens_actual"].sum()),
+        simulated_s=float(completion_ns.max()) / 1e9,
+        bundle_config_sha256=bundle.meta.bundle_config_sha256 if bundle else None,
+        bundle_measured_at=bundle.meta.measured_at if bundle else None,
+    )
+    _file(out, config, meta, simulated)
+    return meta
+
+
+def _simulator(name: str) -> Simulator:
+    plugin = SIMULATORS[name]
+    if not isinstance(plugin, Simulator):
+        raise SimulationError(f"plug-in {name!r} is no gpu_timing_assets.simulators.base.Simulator")
+    return plugin
+
+
+def _needed_real_run(
+    config: ExperimentConfig, inputs: SimInputs, workload: WorkloadMeta
+) -> Path | None:
+    """The real run, if this simulation reads one, once it is found to be of this workload."""
+    closed_loop = read_closed_loop(inputs.workload_dir) is not None
+    if not (config.simulator.needs_real_run or closed_loop):
+        return None
+    if inputs.real_run_dir is None:
+        why = (
+            f"simulation {config.simulator.run_label!r} reads what a real run recorded"
+            if config.simulator.needs_real_run
+            else f"{workload.workload_id} is a closed loop, whose arrivals only a real run knows"
+        )
+        raise SimulationError(
+            f"{why}, and there is none: make one with `real-bench workload={workload.workload_id}`"
+        )
+    meta = read_complete_run(inputs.real_run_dir, RealRunMeta, allow_invalid=True)
+    if meta.workload_sha256 != workload.workload_sha256:
+        raise IncomparableRunsError(
+            f"{inputs.real_run_dir} replayed another workload ({meta.workload_id}) than "
+            f"{inputs.workload_dir}"
+        )
+    return inputs.real_run_dir
+
+
+def _read_work(workload_dir: Path, real_run_dir: Path | None) -> Work:
+    lengths, arrivals = read_workload_tables(workload_dir)
+    # in a closed loop an arrival follows from the answer before it, so the real run's are replayed
+    if real_run_dir and read_closed_loop(workload_dir) is not None:
+        arrivals = REQUEST_METRICS.read(real_run_dir)
+    return Work(lengths, arrivals["arrival_time_ns"].to_numpy())
+
+
+def _check(simulator: Simulator, work: Work, simulated: SimulatedRun) -> None:
+    """Raises `SimulationError` unless the tables are of this work, and hold what every run's do."""
+    where, requests, tokens = f"simulator {simulator.name}", simulated.requests, simulated.tokens
+    if (tokens is not None) != (TOKEN_TIMES in simulator.gives):
+        raise SimulationError(f"{where} says that it gives {simulator.gives}, and does otherwise")
+    if len(requests) != len(work.lengths):
+        raise SimulationError(
+            f"{where} gave {len(requests)} requests of the workload's {len(work.lengths)}"
+        )
+    planned = work.lengths.assign(arrival_time_ns=work.arrival_time_ns)
+    for name in ("request_id", "arrival_time_ns", "num_prefill_tokens", "num_decode_tokens"):
+        wrong = requests[name].to_numpy() != planned[name].to_numpy()
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise SimulationError(
+                f"{where}: {name} of row {row} is {requests[name].iloc[row]}, the workload's is "
+                f"{planned[name].iloc[row]}"
+            )
+    over = (requests["num_decode_tokens_actual"] > requests["num_decode_tokens"]).to_numpy()
+    if over.any():
+        raise SimulationError(f"{where}: request {int(over.argmax())} has more tokens than asked")
+    try:
+        check_run_tables(
+            requests, tokens, Path(where, REQUEST_METRICS.file), Path(where, TOKEN_METRICS.file)
+        )
+    except ArtifactError as error:
+        raise SimulationError(str(error)) from None
+
+
+def _file(out: Path, config: ExperimentConfig, meta: SimRunMeta, simulated: SimulatedRun) -> None:
+    with atomic_directory(out) as scratch:
+        for table, frame in (
+            (REQUEST_METRICS, simulated.requests),
+            (TOKEN_METRICS, simulated.tokens),
+            (ENGINE_STEPS, simulated.steps),
+            (ENGINE_BATCHES, simulated.batches),
+        ):
+            if frame is not None:
+                table.write(frame, scratch)
+        write_json(scratch / CONFIG_FILE, config)
+        text = summary(meta, simulated.requests, simulated.tokens)
+        (scratch / "summary.md").write_text(text, encoding="utf-8")
+        write_json(scratch / RUN_META_FILE, meta)
