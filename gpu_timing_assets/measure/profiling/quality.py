@@ -16,11 +16,8 @@ from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.tables.invariants import check_measurements
 from gpu_timing_assets.core.tables.schemas import ATTENTION, BURST_REQUESTS, BURST_STEPS, HEAD, MLP
 from gpu_timing_assets.core.tables.table import Table
-from gpu_timing_assets.engine_loop.engine_timing import (
-    REQUEST_FEATURES,
-    derive_steps,
-    fit_engine_timing,
-)
+from gpu_timing_assets.engine_loop.fit.durations import derive_steps
+from gpu_timing_assets.engine_loop.fit.engine import REQUEST_FEATURES, fit_engine_timing
 from gpu_timing_assets.engine_loop.fit.fit_time import fit_time
 from gpu_timing_assets.engine_loop.fitted_time import FittedTime
 from gpu_timing_assets.engine_loop.kernels import LAYER_OPERATORS, KernelTimes
