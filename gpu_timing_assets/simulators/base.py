@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from gpu_timing_assets.config.simulator import SimulatorPreset
 from gpu_timing_assets.core.run import TOKEN_TIMES
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from gpu_timing_assets.config.experiment import ExperimentConfig
@@ -42,7 +41,7 @@ class Work:
     """
 
     lengths: "pd.DataFrame"
-    arrival_time_ns: np.ndarray
+    arrival_time_ns: "np.ndarray"
 
 
 @dataclass(frozen=True)

@@ -431,7 +431,7 @@ def test_the_command_ends_with_one_line_and_its_own_exit_code(
         ],
     )
     with pytest.raises(SystemExit) as ended:
-        cli.vidur_sim()
+        cli.main()
     assert ended.value.code == ProfilingBundleError.exit_code
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert "there is no profiling bundle" in error

@@ -16,20 +16,15 @@ from gpu_timing_assets_tests.unit.compare.synthetic_runs import (
 )
 
 
-class RecordedParams(EngineParams):
-    resolved: dict[str, Any] = {}  # noqa: RUF012
-    environment: dict[str, str | None] = {}  # noqa: RUF012
-
-
 def params(
     resolved: dict[str, Any] | None = None, environment: dict[str, str | None] | None = None
 ) -> EngineParams:
     """Some of both is always recorded, so that neither counts as not recorded at all."""
-    return RecordedParams(
-        **engine_params().model_dump(),
-        resolved={"unchanged": 1, **(resolved or {})},
-        environment={"UNCHANGED": "1", **(environment or {})},
-    )
+    recorded = {
+        "resolved": {"unchanged": 1, **(resolved or {})},
+        "environment": {"UNCHANGED": "1", **(environment or {})},
+    }
+    return engine_params().model_copy(update=recorded)
 
 
 def found(one: EngineParams, other: EngineParams) -> list[tuple[str, bool]]:

@@ -199,7 +199,7 @@ def test_a_closed_loop_records_when_each_request_was_due(tmp_path) -> None:
 
 
 def test_a_closed_loop_is_simulated_at_the_recorded_arrivals(tmp_path) -> None:
-    from gpu_timing_assets.simulators import vidur_ext
+    from gpu_timing_assets import simulators
 
     config = target_config(tmp_path)
     bundle = write_bundle(config.data.profiling_root("h100", "qwen3-tiny"), config)
@@ -213,10 +213,10 @@ def test_a_closed_loop_is_simulated_at_the_recorded_arrivals(tmp_path) -> None:
         SimulationError,
         match="closed loop, whose arrivals only a real run knows.*real-bench workload=loop",
     ):
-        vidur_ext.run(config, vidur_ext.SimInputs(workload, bundle), out)
+        simulators.run(config, simulators.SimInputs(workload, bundle), out)
     assert not out.exists()
     (real,) = replayed(null_config(tmp_path, "hardware.repeats=1"), workload).run_dirs
-    vidur_ext.run(config, vidur_ext.SimInputs(workload, bundle, real), out)
+    simulators.run(config, simulators.SimInputs(workload, bundle, real), out)
     assert (
         read_run_tables(out)[0]["arrival_time_ns"].tolist()
         == read_run_tables(real)[0]["arrival_time_ns"].tolist()
