@@ -4,6 +4,7 @@ import json
 from functools import cache
 from pathlib import Path
 
+from gpu_timing_assets.config.backend import BackendPreset
 from gpu_timing_assets.config.model import ModelPreset
 from gpu_timing_assets.core.engine_params import ModelDimensions
 from gpu_timing_assets.core.errors import PresetError
@@ -19,7 +20,7 @@ def read_model_dimensions(model: ModelPreset) -> ModelDimensions:
     except FileNotFoundError:
         raise PresetError(
             f"model {model.name!r}: {path} is missing: put the model's Hugging Face config.json "
-            f"there"
+            "there"
         ) from None
 
 
@@ -43,3 +44,9 @@ def _read_dimensions(path: Path, modified_ns: int) -> ModelDimensions:
 def card_directory(model: ModelPreset) -> Path:
     """Where the engine loads the model from: the weights if there are any, else the card alone."""
     return Path(model.weights) if model.weights else model.card_dir
+
+
+def context_limit(model: ModelPreset, backend: BackendPreset) -> int:
+    """The most tokens, prompt and output together, that the engine takes in a request."""
+    limit = read_model_dimensions(model).max_position_embeddings
+    return min(limit, backend.max_model_len or limit)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpu_timing_assets.config.model_card import read_model_dimensions
+from gpu_timing_assets.config.model_card import context_limit, read_model_dimensions
 from gpu_timing_assets.core.directories import atomic_directory
 from gpu_timing_assets.core.errors import WorkloadError
 from gpu_timing_assets.core.tables.invariants import check_context
@@ -29,7 +29,7 @@ def run(config: "ExperimentConfig", out: Path) -> WorkloadMeta:
     """
     context = DrawContext(config.workload, load_tokenizer(config.model.weights), config.data.path)
     identity = identify(context)
-    limit = context_limit(config)
+    limit = context_limit(config.model, config.backend)
     if out.exists():
         return reuse_workload(out, identity, limit)
     _check_vocabulary(config, context)
@@ -81,12 +81,6 @@ def _number_of_requests(context: DrawContext) -> int | None:
     if count is None or preset.duration_s is None:
         return count
     return max(count, preset.min_requests)
-
-
-def context_limit(config: "ExperimentConfig") -> int:
-    """The most tokens, prompt and output together, that the target's engine takes in a request."""
-    limit = read_model_dimensions(config.model).max_position_embeddings
-    return min(limit, config.backend.max_model_len or limit)
 
 
 def _check_vocabulary(config: "ExperimentConfig", context: DrawContext) -> None:

@@ -67,8 +67,9 @@ def check_context(
     over = (prefill + decode > limit).to_numpy()
     if over.any():
         row = int(over.argmax())
+        many = "1 request is" if over.sum() == 1 else f"{int(over.sum())} requests are"
         raise error(
-            f"{where}: {int(over.sum())} requests are longer than {what} of {limit} tokens; the "
+            f"{where}: {many} longer than {what} of {limit} tokens; the "
             f"first is request {row} (prompt {lengths['prompt_id'].iloc[row]!r}, row {row + 2} of "
             f"{TRACE_LENGTHS.file}), {prefill.iloc[row]} + {decode.iloc[row]}: {remedy}"
         )

@@ -1,6 +1,7 @@
 """What a person wants to see of a real or simulated run on Dagster's page."""
 
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from gpu_timing_assets.core.tables.invariants import read_run_tables
 from gpu_timing_assets.dagster_app.descriptions.metadata_table import metadata_table
 from gpu_timing_assets.dagster_app.descriptions.sparkline import sparkline
 from gpu_timing_assets.dagster_app.execution.stage import StageClock
+from gpu_timing_assets.metrics.run_latencies import latencies_ms
 
 
 def describe_real_runs(
@@ -24,12 +26,12 @@ def describe_real_runs(
     first = metas[0]
     invalid = sorted({reason for meta in metas for reason in meta.invalid_reasons})
     rows = [
-        {"run": directory.name.rsplit("-", 1)[-1], "status": meta.status, **latencies_ms(*table)}
+        {"run": directory.name.rsplit("-", 1)[-1], "status": meta.status, **latency_entries(*table)}
         for directory, meta, table in zip(run_dirs, metas, tables, strict=True)
     ]
     return {
         "latencies": metadata_table(rows),
-        **latencies_ms(*tables[0]),
+        **latency_entries(*tables[0]),
         **_over_time(*tables[0]),
         "lateness_p99_ms": first.submission_lateness_ms.p99,
         "engine_start_s": first.engine_start_s,
@@ -48,8 +50,10 @@ def describe_sim_run(meta: SimRunMeta, directory: Path, clock: StageClock) -> di
     simulated_s = float(requests["completion_time_ns"].max()) / 1e9
     wall_s = meta.wall_s
     return {
-        "latencies": metadata_table([{"simulation": meta.label, **latencies_ms(requests, tokens)}]),
-        **latencies_ms(requests, tokens),
+        "latencies": metadata_table(
+            [{"simulation": meta.label, **latency_entries(requests, tokens)}]
+        ),
+        **latency_entries(requests, tokens),
         **_over_time(requests, tokens),
         "predictor": meta.label,
         "substitution": meta.substitution or "none",
@@ -63,20 +67,14 @@ def describe_sim_run(meta: SimRunMeta, directory: Path, clock: StageClock) -> di
     }
 
 
-def latencies_ms(requests: pd.DataFrame, tokens: pd.DataFrame | None) -> dict[str, float]:
-    """Median and p99 of TTFT, ITL and E2E in ms, of the requests that were served; ITL where the
-    run has times of its tokens.
-    """
-    served = requests[requests["status"] == "ok"]
-    series = {"ttft": served["ttft_ns"]}
-    if tokens is not None:
-        series["itl"] = tokens["token_latency_ns"].dropna()
-    series["e2e"] = served["completion_time_ns"] - served["arrival_time_ns"]
+def latency_entries(requests: pd.DataFrame, tokens: pd.DataFrame | None) -> dict[str, float]:
+    """Median and p99 of each latency that the run has, in ms: `ttft_p50_ms` …"""
+    latencies = latencies_ms(requests, tokens, ("p50", "p99"))
     return {
-        f"{name}_p{q}_ms": float(values.astype("float64").quantile(q / 100)) / 1e6
-        for name, values in series.items()
-        if len(values)
-        for q in (50, 99)
+        f"{name.lower()}_{statistic}_ms": value
+        for name, statistics in latencies.items()
+        for statistic, value in statistics.items()
+        if not isnan(value)
     }
 
 

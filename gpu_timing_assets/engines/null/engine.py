@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gpu_timing_assets.config.dtype import resolved_dtype
 from gpu_timing_assets.config.experiment import ExperimentConfig
-from gpu_timing_assets.config.model_card import read_model_dimensions
+from gpu_timing_assets.config.model_card import context_limit, read_model_dimensions
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.engines.base import Recording
 from gpu_timing_assets.engines.null import ENGINE, NullPreset
@@ -30,7 +30,7 @@ class NullEngine:
             device_name=device_name,
             model_dimensions=dimensions,
             dtype=resolved_dtype(config.model, config.hardware),
-            max_model_len=backend.max_model_len or dimensions.max_position_embeddings,
+            max_model_len=context_limit(config.model, backend),
             max_num_seqs=backend.max_num_seqs,
             max_num_batched_tokens=backend.max_num_batched_tokens,
             enable_chunked_prefill=False,

@@ -10,7 +10,7 @@ from typing import Any
 
 from gpu_timing_assets.config.dtype import resolved_dtype
 from gpu_timing_assets.config.experiment import ExperimentConfig
-from gpu_timing_assets.config.model_card import card_directory, read_model_dimensions
+from gpu_timing_assets.config.model_card import card_directory, context_limit, read_model_dimensions
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import DeviceError
 from gpu_timing_assets.engines.base import Recording
@@ -54,7 +54,7 @@ class TransformersEngine:
         eos = loaded.config.eos_token_id
         self._eos_token_ids = {eos} if isinstance(eos, int) else set(eos or ())
         self._turn = asyncio.Lock()
-        max_model_len = backend.max_model_len or dimensions.max_position_embeddings
+        max_model_len = context_limit(model, backend)
         self.params = EngineParams(
             engine=ENGINE.name,
             engine_version=transformers.__version__,

@@ -9,13 +9,16 @@ from pathlib import Path
 import pandas as pd
 
 from gpu_timing_assets.config.experiment import ExperimentConfig, load_snapshot
-from gpu_timing_assets.config.model_card import read_model_dimensions
+from gpu_timing_assets.config.model_card import context_limit
 from gpu_timing_assets.core.data_root import relative_to_data_root
-from gpu_timing_assets.core.errors import WorkloadError
 from gpu_timing_assets.core.files import CONFIG_FILE, read_metadata, write_json
 from gpu_timing_assets.core.provenance import git_state
 from gpu_timing_assets.core.run import RUN_META_FILE, RealRunMeta
-from gpu_timing_assets.core.tables.invariants import read_run_tables, read_workload_tables
+from gpu_timing_assets.core.tables.invariants import (
+    check_context,
+    read_run_tables,
+    read_workload_tables,
+)
 from gpu_timing_assets.core.workload import WorkloadMeta, read_complete_workload
 from gpu_timing_assets.doctor.examination import preflight
 from gpu_timing_assets.engines.child_process import (
@@ -84,8 +87,10 @@ def run(
     than the context, `DeviceError`, `BusyError`, `DiskFullError`, `EngineError`.
     """
     workloads = [read_complete_workload(directory) for directory in inputs.workload_dirs]
+    limit = context_limit(config.model, config.backend)
     for directory in inputs.workload_dirs:
-        _check_context(config, directory)
+        remedy = "raise backend.max_model_len or filter the workload"
+        check_context(read_workload_tables(directory)[0], limit, str(directory), remedy)
     preflight(config)
     name = datetime.now(UTC).strftime("%Y%m%dt%H%M%S%f")[:-3]
     metas = []
@@ -111,21 +116,6 @@ def run(
         tuple(out / meta.run_id for meta in metas),
         tuple(out / meta.run_id for meta in metas if meta.status != "complete"),
     )
-
-
-def _check_context(config: ExperimentConfig, workload_dir: Path) -> None:
-    limit = (
-        config.backend.max_model_len or read_model_dimensions(config.model).max_position_embeddings
-    )
-    lengths, _ = read_workload_tables(workload_dir)
-    total = lengths["num_prefill_tokens"] + lengths["num_decode_tokens"]
-    if (total > limit).any():
-        row = int((total > limit).to_numpy().argmax())
-        raise WorkloadError(
-            f"{workload_dir}/trace_lengths.csv, row {row + 2}: request {row} needs a context of "
-            f"{total.iloc[row]} tokens, "
-            f"the engine's is {limit}: raise backend.max_model_len or filter the workload"
-        )
 
 
 def _file_run(config: ExperimentConfig, replay: Replay, out: Path) -> RealRunMeta:

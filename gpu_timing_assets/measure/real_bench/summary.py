@@ -1,11 +1,13 @@
 """What a real run's metadata and `summary.md` say about it at a glance."""
 
 from dataclasses import dataclass
+from math import isnan
 
 import pandas as pd
 
 from gpu_timing_assets.core.run import Lateness, Percentiles, RealRunMeta
 from gpu_timing_assets.engines.base import engine_plugin
+from gpu_timing_assets.metrics.run_latencies import latencies_ms, percentiles_ms
 
 SHOWN_MS = {
     "TTFT": "ttft_ms",
@@ -31,15 +33,17 @@ class RunStatistics:
 
 def run_statistics(requests: pd.DataFrame, tokens: pd.DataFrame) -> RunStatistics:
     """Times of the requests that were served, and the lateness of all submissions."""
-    served = requests[requests["status"] == "ok"]
+    times = {name: _rounded(values) for name, values in latencies_ms(requests, tokens).items()}
     lateness_ns = (requests["submit_time_ns"] - requests["arrival_time_ns"]).dropna()
+    lateness_ms = _rounded(percentiles_ms(lateness_ns))
     latest_ms = round(float(lateness_ns.max()) / 1e6, 3) if len(lateness_ns) else 0.0
+    served = requests[requests["status"] == "ok"]
     end_ns = int(served["completion_time_ns"].max()) if len(served) else 0
     return RunStatistics(
-        ttft_ms=_percentiles_ms(served["ttft_ns"]),
-        itl_ms=_percentiles_ms(tokens["token_latency_ns"]),
-        e2e_ms=_percentiles_ms(served["completion_time_ns"] - served["arrival_time_ns"]),
-        submission_lateness_ms=Lateness(**vars(_percentiles_ms(lateness_ns)), max=latest_ms),
+        ttft_ms=times["TTFT"],
+        itl_ms=times["ITL"],
+        e2e_ms=times["E2E"],
+        submission_lateness_ms=Lateness(**vars(lateness_ms), max=latest_ms),
         num_requests=len(requests),
         num_failed=int((requests["status"] == "error").sum()),
         num_tokens=len(tokens),
@@ -47,15 +51,10 @@ def run_statistics(requests: pd.DataFrame, tokens: pd.DataFrame) -> RunStatistic
     )
 
 
-def _percentiles_ms(values_ns: pd.Series) -> Percentiles:
-    """All 0 without a value."""
-    values = values_ns.dropna().astype("float64") / 1e6
-    ranks = {"p50": 50, "p90": 90, "p99": 99}
+def _rounded(percentiles: dict[str, float]) -> Percentiles:
+    """To a microsecond; 0 of nothing, since metadata hold no NaN."""
     return Percentiles(
-        **{
-            name: round(float(values.quantile(rank / 100)), 3) if len(values) else 0.0
-            for name, rank in ranks.items()
-        }
+        **{name: 0.0 if isnan(value) else round(value, 3) for name, value in percentiles.items()}
     )
 
 

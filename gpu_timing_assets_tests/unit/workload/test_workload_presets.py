@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from gpu_timing_assets.config.experiment import compose, preset_names
+from gpu_timing_assets.config.model_card import context_limit
 from gpu_timing_assets.workload.draw_context import DrawContext
-from gpu_timing_assets.workload.make_workload import context_limit, make_requests
+from gpu_timing_assets.workload.make_workload import make_requests
 from gpu_timing_assets.workload.tokenizer import WorkloadTokenizer
 
 
@@ -27,7 +28,9 @@ def test_a_committed_preset_can_be_made_within_the_models_context(
     )
     assert config.workload.workload_id == name
     requests = make_requests(DrawContext(config.workload, tokenizer, tmp_path))
-    assert (requests.num_prefill_tokens + requests.num_decode_tokens).max() <= context_limit(config)
+    assert (requests.num_prefill_tokens + requests.num_decode_tokens).max() <= context_limit(
+        config.model, config.backend
+    )
 
 
 @pytest.mark.parametrize("name", ["chat_poisson", "smoke"])

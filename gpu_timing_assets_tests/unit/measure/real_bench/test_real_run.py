@@ -264,16 +264,13 @@ class TestBadInput:
         )
 
     def test_a_request_longer_than_the_context(self, refused, workload, tmp_path) -> None:
-        # 8 + 4 and 5 + 6 tokens are too long for 10; the first is named
         config = null_config(tmp_path)
         config = config.model_copy(
             update={"backend": config.backend.model_copy(update={"max_model_len": 11})}
         )
         message = refused(WorkloadError, config, workload)
-        assert (
-            "trace_lengths.csv, row 2: request 0 needs a context of 12 tokens, the engine's is 11"
-            in message
-        )
+        assert "1 request is longer than the context of 11 tokens; the first is" in message
+        assert "row 2 of trace_lengths.csv), 8 + 4" in message
         assert "backend.max_model_len" in message
 
     def test_a_gpu_target_on_a_machine_without_one(
