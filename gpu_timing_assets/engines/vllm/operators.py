@@ -107,6 +107,7 @@ class VllmOperators:
             for tokens in token_counts:
                 call = partial(_call_layer, layers, self._random(tokens, in_features))
                 yield tokens, Operator(name, call, num_layers)
+            # alive, they take the memory that the next operators run in: `add` is 12 % slower
             del layers, call
         for name, make in (
             ("input_layernorm", self._rms_norm),
