@@ -19,8 +19,7 @@ from gpu_timing_assets.core.data_root import REFERENCE_DATA
 from gpu_timing_assets.core.errors import GpuTimingError
 from gpu_timing_assets.core.run import RealRunMeta, read_complete_run
 
-# predictor and substitution; the last two substitute what was recorded, to attribute the error of
-# `engine_loop`
+# predictor and substitution; substitutions attribute the error of `engine_loop`
 SIMULATIONS = (
     ("random_forest", None),
     ("kernels_only", None),
@@ -69,9 +68,7 @@ class ReferenceCase:
 
 
 def find_cases(bundles: str) -> list[ReferenceCase]:
-    """Every workload with real runs and a bundle below `bundles` in the reference data, by target
-    and request rate.
-    """
+    """Every workload with real runs and a bundle below `bundles`, by target and request rate."""
     found: dict[tuple[str, str, str], list[Path]] = defaultdict(list)
     for meta_file in sorted(REFERENCE_DATA.glob("*/real_runs/*/run_meta.json")):
         meta = read_complete_run(meta_file.parent, RealRunMeta)
@@ -102,9 +99,7 @@ def run_case(case: ReferenceCase) -> comparison.ComparisonResult:
 
 
 def table_rows(case: ReferenceCase, result: comparison.ComparisonResult) -> Iterator[str]:
-    """Markdown rows: one statistic with the real value, the noise of the real runs, and each
-    predictor's error.
-    """
+    """A Markdown row each: the real value, the noise of the real runs, each predictor's error."""
     by_key = {(row.simulation, row.metric, row.statistic): row for row in result.verdicts}
     for metric, statistic in SHOWN:
         rows = {name: by_key[name, metric, statistic] for name in SHOWN_PREDICTORS}

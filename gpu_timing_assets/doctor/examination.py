@@ -1,6 +1,4 @@
-"""The doctor's examinations: of a machine before anything is installed, and of it with a target
-before that is measured.
-"""
+"""The doctor's examinations: a machine's before an installation, a target's before measuring."""
 
 import os
 from typing import TYPE_CHECKING, Literal
@@ -58,9 +56,7 @@ def examine(config: "ExperimentConfig", purpose: Purpose) -> list[Finding]:
 
 
 def preflight(config: "ExperimentConfig") -> None:
-    """The first thing that a stage with an engine does. Raises the first finding that makes it
-    impossible.
-    """
+    """A stage with an engine begins so. Raises the first finding that makes it impossible."""
     refuse(examine(config, "stage"))
 
 

@@ -11,9 +11,7 @@ Verdict = Literal["ok", "warning", "cannot"]
 
 @dataclass(frozen=True)
 class Finding:
-    """`text` is what was found, `remedy` what to do about it, `fault` the kind of error that a
-    `cannot` is.
-    """
+    """`text` was found, `remedy` is what to do, `fault` the kind of error that a `cannot` is."""
 
     verdict: Verdict
     subject: str

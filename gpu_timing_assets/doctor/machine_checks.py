@@ -1,6 +1,4 @@
-"""What can be asked of a machine that has nothing but Python: CPU, cores and their speed, memory,
-disk, ports, GPUs.
-"""
+"""What can be asked of a machine with nothing but Python: CPU, memory, disk, ports, GPUs."""
 
 import os
 import platform

@@ -6,8 +6,7 @@ import pandas as pd
 
 from gpu_timing_assets.engine_loop.interpolation import Curve, Surface
 
-# what vLLM runs in each layer: both norms fused with the residual's addition, and Qwen3's norm of
-# queries and keys
+# of each layer, as vLLM runs it: norms fused with the residual's addition, Qwen3's QK-norm
 LAYER_OPERATORS = {
     "attn_pre_proj": 1,
     "qk_norm": 1,
@@ -82,9 +81,7 @@ class KernelTimes:
         return self._linear_curves[operator]
 
     def dense_ms(self, tokens: int) -> float:
-        """Embedding, linears, norms, activation, rotary embedding and the writing of the KV
-        cache.
-        """
+        """Embedding, linears, norms, activation, rotary embedding, writing of the KV cache."""
         if tokens not in self._dense_cache:
             layer = sum(
                 count * self._linear_curves[operator](tokens)
@@ -108,9 +105,7 @@ class KernelTimes:
         return self.decode_attention(num_requests, kv_tokens / num_requests) * self._num_layers
 
     def prefill_attention_ms(self, tokens: int, num_requests: int, pairs: int) -> float:
-        """Of `num_requests` chunks that are `tokens` long together, each taken as the mean of
-        them.
-        """
+        """Of `num_requests` chunks of `tokens` together, each taken as their mean."""
         if tokens == 0:
             return 0.0
         chunk = tokens / num_requests

@@ -106,8 +106,7 @@ class LoopTiming:
         step.after_idle = begin_s > self._busy_until_s
         awake_s = begin_s + (self._wake_up_s if step.after_idle else 0.0)
         end_s = self._run_async(step, awake_s) if self.asynchronous else self._run(step, awake_s)
-        # the caller adds the duration to the begin again, and floats need not come back to where
-        # they were
+        # the caller adds the duration to the begin: floats need not come back to where they were
         self._busy_until_s = begin_s + (end_s - begin_s)
         return end_s - begin_s
 

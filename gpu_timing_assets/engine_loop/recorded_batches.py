@@ -62,9 +62,7 @@ class RecordedBatches(VllmV1Scheduler):
 
 
 def steps_after_idle(steps: pd.DataFrame) -> frozenset[int]:
-    """Of a real run's `engine_steps`: those scheduled when the step before was processed already,
-    so nothing was in flight.
-    """
+    """Those of a real run's `engine_steps` that were scheduled with nothing in flight."""
     ordered = steps.sort_values("step")
     idle = ordered["schedule_begin_ns"] > ordered["result_ns"].shift(1)
     return frozenset(ordered.loc[idle.fillna(False), "step"].tolist())

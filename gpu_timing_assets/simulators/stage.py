@@ -1,6 +1,4 @@
-"""The stage `vidur-sim`, for every simulator: checks what it reads, lets the simulator compute,
-checks what came back, and files it as a real run is filed.
-"""
+"""The stage `vidur-sim`: checks what it reads, has the simulator compute, checks and files that."""
 
 import time
 from pathlib import Path

@@ -74,8 +74,7 @@ def _fit_async(derived: pd.DataFrame) -> tuple[dict[str, FittedTime], GpuScale]:
     steady = steady_decode_steps(derived)
     launch: dict[str, FittedTime] = {}
     mixed = derived[(derived["graph_mode"] != "full") & (derived["kind"] != "decode")]
-    # a launch is seen where it ends after the decode step before it must have ended, or where there
-    # is no step before
+    # a launch shows where it outlasts the decode step before it, or where there is none
     behind_decode = (mixed["previous_graph_mode"] == "full") & (
         mixed["wait_ms"] > 1.3 * mixed["previous_kernel_ms"]
     )
@@ -85,8 +84,7 @@ def _fit_async(derived: pd.DataFrame) -> tuple[dict[str, FittedTime], GpuScale]:
     )
     full = steady[steady["host_bound"]]
     if len(full) < MIN_ROWS:
-        # the GPU paces every decode step here: a full graph's launch shows only behind a step that
-        # its own launch had delayed
+        # the GPU paces all decode steps: a full graph's launch shows behind a step launched late
         after = derived[
             (derived["graph_mode"] == "full")
             & derived["previous_graph_mode"].isin(["piecewise", "eager"])

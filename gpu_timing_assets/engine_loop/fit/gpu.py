@@ -10,8 +10,7 @@ from gpu_timing_assets.engine_loop.fitted_time import FittedTime
 from gpu_timing_assets.engine_loop.gpu import UNSCALED, GpuScale
 from gpu_timing_assets.engine_loop.interpolation import Curve, Surface
 
-# the same graph takes the GPU the same time, and little more than its kernels one by one: otherwise
-# the host set the pace
+# a graph whose times spread more, or that takes longer than its kernels, is paced by the host
 HOST_BOUND_SPREAD = 0.12
 HOST_BOUND_RATIO = 1.3
 CONTEXT_BINS = (0, 48, 96, 192, 384, 768, 1536, 3072, 1 << 30)
@@ -21,9 +20,7 @@ IN_A_ROW_MS = (0, 100, 200, 400, 800, 1600, 1 << 30)
 def fit_gpu_scale(
     derived: pd.DataFrame, steady: pd.DataFrame, launch: dict[str, FittedTime]
 ) -> GpuScale:
-    """From `durations.derive_steps` of an asynchronous engine, its `steady_decode_steps` and
-    its launches by graph mode.
-    """
+    """From an asynchronous engine's `derive_steps`, `steady_decode_steps`, launches by mode."""
     full, ratios = _fit_full(derived, steady, launch["full"])
     # a launch that never showed was always outlasted by the GPU
     launch_ms = pd.Series(
@@ -44,8 +41,7 @@ def fit_gpu_scale(
     )
     behind_decode = _mixed_behind_decode(steps, full)
     if len(behind_decode) < MIN_ROWS:
-        # no kernels here outlast their launch: what starts them is the launch, as it is for a full
-        # graph
+        # no kernels here outlast their launch: it is what starts them, as for a full graph
         return replace(
             GpuScale.none(), full=full, mixed_start_ms=launch["full"].coefficients[0], ratios=ratios
         )
@@ -104,8 +100,7 @@ def _fit_full(
         ~steady["host_bound"] & (awaited & awaited.shift(1, fill_value=False))[steady.index]
     ]
     shown = _by_size_and_context(paced, 0.5)
-    # where the host sets the pace the GPU takes no longer than the quick ones of its intervals, nor
-    # than its kernels one by one
+    # paced by the host: the GPU takes no longer than its quick intervals, nor than its kernels
     hidden = _by_size_and_context(steady[steady["host_bound"]], 0.2)
     cells = pd.concat([shown, hidden.assign(ratio=hidden["ratio"].clip(upper=1.0))])
     if not len(cells):
@@ -123,9 +118,7 @@ def _fit_full(
 
 
 def _by_size_and_context(steps: pd.DataFrame, quantile: float) -> pd.DataFrame:
-    """`ratio`'s quantile by padded size and bin of context, and that bin's median `context`;
-    without bins of too few steps.
-    """
+    """`ratio`'s quantile and the median `context` of each size and bin that has enough steps."""
     context = steps["kv_tokens"] / steps["num_requests"]
     cells = steps.assign(context=context, bin=pd.cut(context, CONTEXT_BINS, labels=False)).groupby(
         ["padded_tokens", "bin"]
@@ -137,9 +130,7 @@ def _by_size_and_context(steps: pd.DataFrame, quantile: float) -> pd.DataFrame:
 
 
 def _mixed_behind_decode(steps: pd.DataFrame, full: Surface) -> pd.DataFrame:
-    """Mixed steps that waited for a decode step, and whose result waited for the GPU alone; with
-    `own_ms`, their time on it.
-    """
+    """Mixed steps behind a decode step whose result waited for the GPU; `own_ms`: theirs on it."""
     context = steps["kv_tokens"] / steps["num_requests"]
     graph_ms = steps["kernel_ms"] * [
         full(size, at) for size, at in zip(steps["padded_tokens"], context, strict=True)
@@ -168,9 +159,7 @@ def _mixed_behind_decode(steps: pd.DataFrame, full: Surface) -> pd.DataFrame:
 
 
 def _fit_in_a_row(steps: pd.DataFrame, scale: float, attention: float) -> Curve:
-    """`GpuScale.mixed`: `scale` at 0, and beyond it what the steps show that follow each other
-    without a pause.
-    """
+    """`GpuScale.mixed`: `scale` at 0, beyond it what steps without a pause between them show."""
     row = (~steps["mixed"] | steps["interval_ms"].isna()).cumsum()
     so_far_ms = (
         steps["kernel_ms"].where(steps["mixed"], 0.0).groupby(row).cumsum() - steps["kernel_ms"]

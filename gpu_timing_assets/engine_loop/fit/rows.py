@@ -1,6 +1,4 @@
-"""Which rows of a bundle's bursts each fit stands on: the fits take them, and a profile counts them
-while it plays.
-"""
+"""Which rows of the bursts each fit stands on: the fits take them, a profile counts them."""
 
 from dataclasses import dataclass
 
@@ -11,9 +9,7 @@ IDLE_MS = 20.0
 
 @dataclass(frozen=True)
 class FitRows:
-    """The rows of one fit; `kind` is the kind of burst that yields them, `what` names them for a
-    person.
-    """
+    """The rows of one fit; `kind` of burst yields them, `what` names them for a person."""
 
     kind: str
     what: str
@@ -62,9 +58,7 @@ def fit_rows(durations: pd.DataFrame, requests: pd.DataFrame) -> dict[str, FitRo
 
 
 def with_client_delays(steps: pd.DataFrame) -> pd.DataFrame:
-    """Of steps whose tokens the client saw: `out_first_ms` (result → first of them at the client)
-    and `out_spread_ms` (→ last).
-    """
+    """With `out_first_ms` (result → first token at the client) and `out_spread_ms` (→ last)."""
     seen = steps.dropna(subset=["client_first_ns", "client_last_ns"])
     return seen.assign(
         out_first_ms=(seen["client_first_ns"] - seen["update_end_ns"]).astype(float).clip(1e3)

@@ -1,6 +1,4 @@
-"""Hugging Face transformers, one request at a time: the plain reference for a single request, not
-for load.
-"""
+"""Hugging Face transformers, one request at a time: the reference for a single request."""
 
 import asyncio
 import os
@@ -19,14 +17,10 @@ from gpu_timing_assets.engines.transformers import ENGINE
 
 
 class TransformersEngine:
-    """See `gpu_timing_assets.engines.base.Engine`. Requests wait for each other in the order they
-    come.
-    """
+    """See `gpu_timing_assets.engines.base.Engine`. Requests wait for each other in order."""
 
     def __init__(self, config: ExperimentConfig, scratch: Path, device_name: str) -> None:
-        """Load the model. Raises `DeviceError` if torch, transformers or the device is not
-        there.
-        """
+        """Load the model. Raises `DeviceError` without torch, transformers or the device."""
         model, hardware, backend = config.model, config.hardware, config.backend
         os.environ["HF_HUB_OFFLINE"] = "1"
         try:

@@ -14,9 +14,7 @@ from gpu_timing_assets.engines.base import Engine, EnginePlugin, InstalledEngine
 
 
 class VllmPreset(BackendPreset):
-    """vLLM and its settings. `null` stands for vLLM's own default, which `run_meta.json` then
-    records.
-    """
+    """vLLM and its settings; `null`: vLLM's own default, which `run_meta.json` records."""
 
     name: Literal["vllm"] = "vllm"
     """Name of the engine."""

@@ -57,9 +57,7 @@ def leave_reports_in(scratch: Path) -> None:
 def fault_of_engine(
     scratch: Path, exit_codes: Sequence[int], what: str, memory_needed_bytes: int
 ) -> errors.GpuTimingError:
-    """The fault of an engine of which a process has died: `exit_codes` of those known, `what` was
-    being done.
-    """
+    """Why a process of an engine died; `exit_codes`: those known, `what`: what was being done."""
     faults, logged = _text(scratch / FAULTS_FILE), _text(scratch / ERRORS_FILE)
     signals = [
         int(number) for text, number in _FAULTS.items() if f"Fatal Python error: {text}" in faults
@@ -74,9 +72,7 @@ def fault_of_engine(
 
 
 def _first_exception(logged: str) -> str | None:
-    """The first last line of a traceback that says more than that there was one: `ValueError:
-    …`.
-    """
+    """The first last line of a traceback that names a cause: `ValueError: …`."""
     found = re.findall(r"^(?:\S+ )*((?:\w+\.)*\w*(?:Error|Exception): .+)$", logged, re.MULTILINE)
     causes = [
         line for line in found if "root cause above" not in line and "stack trace" not in line

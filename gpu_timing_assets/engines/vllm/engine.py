@@ -1,6 +1,4 @@
-"""vLLM behind `AsyncLLM`, started from the presets (tried with vLLM 0.26.0 on an H100 and 0.32.0 on
-a CPU).
-"""
+"""vLLM behind `AsyncLLM`, started from the presets."""
 
 import asyncio
 import os
@@ -81,8 +79,7 @@ class VllmEngine:
             arguments = engine_arguments(model, hardware, backend)
             vllm_config = AsyncEngineArgs(**arguments).create_engine_config()
             if hardware.device == "cpu":
-                # vLLM asks for spawn on a CPU, which imports vLLM once for each of its processes;
-                # nothing here forbids fork
+                # vLLM asks for spawn on a CPU, which imports it in each process: nothing forbids fork
                 os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
             self._llm = AsyncLLM.from_vllm_config(vllm_config, disable_log_stats=True)
         except Exception as error:
@@ -122,8 +119,7 @@ class VllmEngine:
         text = " ".join(str(error).split())[:400]
         codes = [int(code) for code in re.findall(r": (-\d+)", text)]
         fault = fault_of_engine(self._scratch, codes, "as it started", self._memory_needed_bytes)
-        # what has no cause of its own is what vLLM says of it, and a second start would say it
-        # again
+        # what has no cause of its own is what vLLM says, and a second start would say it again
         return (
             EngineError(f"vLLM did not start: {text} (its log is above)")
             if type(fault) is EngineCrashError

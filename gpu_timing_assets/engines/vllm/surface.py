@@ -65,9 +65,7 @@ def required_names(device: str) -> dict[str, tuple[str, ...]]:
 
 
 def check_surface(device: str) -> None:
-    """Raises `EngineError` naming vLLM's version and everything that this project needs of it and
-    does not find.
-    """
+    """Raises `EngineError` naming vLLM's version and everything that does not fit."""
     import vllm
 
     missing = [
@@ -112,9 +110,7 @@ def _look_up(name: str) -> Any:
 
 
 def limit_instruction_set(limit: InstructionSet | None) -> None:
-    """Have torch, oneDNN and vLLM work as on a CPU with no more than `limit`; to be called before
-    vLLM is imported.
-    """
+    """Have torch, oneDNN and vLLM work as on a CPU with `limit`; before vLLM is imported."""
     if limit in (None, INSTRUCTION_SETS[-1]):
         return
     os.environ["ONEDNN_MAX_CPU_ISA"] = {"avx2": "AVX2", "avx512": "AVX512_CORE_VNNI"}[limit]
@@ -135,9 +131,7 @@ def limit_instruction_set(limit: InstructionSet | None) -> None:
 
 
 def custom_ops() -> Any:
-    """vLLM's operators. Importing them has vLLM's platform load the native library that it chooses
-    for this device.
-    """
+    """vLLM's operators; their import loads the native library that vLLM chooses."""
     from vllm import _custom_ops
 
     return _custom_ops
@@ -152,9 +146,7 @@ def native_library() -> str | None:
 
 
 def cpu_linear(weight: Any) -> Callable[[Any], Any]:
-    """A linear layer without bias through the GEMM that vLLM chooses on this CPU: `x -> x @
-    weight.T`.
-    """
+    """A linear layer through the GEMM that vLLM chooses on this CPU: `x -> x @ weight.T`."""
     import torch
     from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
 

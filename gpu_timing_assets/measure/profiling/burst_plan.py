@@ -98,9 +98,7 @@ def injection_bursts(
 def prefill_bursts(
     grid: ProfilingPreset, params: EngineParams, prefill_ms: Mapping[int, float]
 ) -> Iterator[Burst]:
-    """Prompts that wait for each other: `burst_prefill_s` of prefill without a pause, through which
-    a GPU clocks down.
-    """
+    """`burst_prefill_s` of prefill without a pause, through which a GPU clocks down."""
     length = max(n for n in prefill_ms if n + 1 <= params.max_model_len)
     fit_in_cache = params.num_kv_blocks * params.kv_block_size // (2 * (length + 1))
     count = min(int(np.ceil(grid.burst_prefill_s * 1e3 / prefill_ms[length])), fit_in_cache)
@@ -147,9 +145,7 @@ def _injected_lengths(grid: ProfilingPreset, params: EngineParams) -> list[int]:
 def _chain(
     first: int, pauses_ns: np.ndarray, prompt_tokens: np.ndarray, after: int | None = None
 ) -> Iterator[PlannedRequest]:
-    """Requests number `first`, `first + 1`, …, each a pause after the one before it has ended, the
-    first one after `after`.
-    """
+    """Requests from number `first` on, each a pause after the end of the last, at first `after`."""
     pairs = zip(pauses_ns, prompt_tokens, strict=True)
     for index, (pause_ns, tokens) in enumerate(pairs, start=first):
         yield _request(index, int(pause_ns), int(tokens), INJECTED_DECODE_TOKENS, after)

@@ -1,6 +1,4 @@
-"""The process that drives the real engine through the bursts and writes what the engine and the
-client saw.
-"""
+"""The process that plays the bursts on the real engine and writes what engine and client saw."""
 
 import asyncio
 import math
@@ -40,8 +38,7 @@ async def play_all(recorder: BurstRecorder, config: ExperimentConfig) -> None:
     """Round by round, so that a host that is slow for a while is slow for all kinds."""
     grid, params = config.profiling, recorder.engine.params
     await warm_up(recorder.engine, config.backend)
-    # the first pass of a shape compiles, captures or allocates something: it is played twice, and
-    # the first is dropped
+    # the first pass of a shape compiles, captures or allocates: it is dropped
     for burst in [*decode_bursts(grid, params)][:2]:
         await recorder.play(burst)
     await recorder.play(idle_burst(grid, params, BURST_SEED - 1))
@@ -52,9 +49,7 @@ async def play_all(recorder: BurstRecorder, config: ExperimentConfig) -> None:
 
 
 async def _play_round(recorder: BurstRecorder, grid: ProfilingPreset, repeat: int) -> None:
-    """A round's share of each kind of burst; what a kind yielded is checked as soon as it was
-    played.
-    """
+    """One repeat's share of each kind of burst; what a kind yielded is checked at once."""
     params, rounds = recorder.engine.params, grid.burst_repeats
     needed = math.ceil(MIN_ROWS * (repeat + 1) / rounds)
     await recorder.play_kind(

@@ -24,9 +24,7 @@ REPORT_INTERVAL_S = 5
 
 
 class BurstRecorder:
-    """Plays bursts on an engine and keeps what the client saw; with the engine's recording that
-    makes the bundle's tables.
-    """
+    """Plays bursts on an engine, and makes tables of what the client saw and it recorded."""
 
     def __init__(self, engine: Engine, config: ExperimentConfig, report: Report) -> None:
         """Raises `ProfilingBundleError` for an engine that does not record its steps."""
@@ -77,9 +75,7 @@ class BurstRecorder:
         )
 
     def decode_step_ms(self) -> dict[int, float]:
-        """Batch size → median time of a decode step at the client, of the last burst of that
-        size.
-        """
+        """Batch size → median time of a decode step at the client, in its last burst."""
         return {
             len(one.burst.requests): float(np.median(np.diff(one.token_times_ns(0)))) / 1e6
             for one in self._of_kind("decode")

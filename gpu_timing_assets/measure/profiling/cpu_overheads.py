@@ -16,9 +16,7 @@ from gpu_timing_assets.config.experiment import ExperimentConfig
 def write_cpu_overheads(
     steps: pd.DataFrame, head: pd.DataFrame, config: ExperimentConfig, out: Path
 ) -> None:
-    """From the decode bursts: schedule, prepare and launch (`prepare_inputs_e2e`), sampler, update
-    (`process_model_outputs`).
-    """
+    """From the decode bursts; `prepare_inputs_e2e` holds the launch."""
     decode = steps[(steps["kind"] == "decode") & (steps["num_prefill_tokens"] == 0)].sort_values(
         ["burst", "step"]
     )

@@ -92,9 +92,7 @@ def _measure(process: str, config: ExperimentConfig, parts: Path, launch: Launch
 
 
 def reusable_bundle(config: ExperimentConfig, out: Path) -> BundleMeta | None:
-    """The bundle in `out` if it is valid and was measured with this configuration and with the
-    engine that would run here, as far as that can be told.
-    """
+    """The bundle in `out` if it is valid, of this configuration, and, so far as known, engine."""
     try:
         meta = validate_profiling_root(out, config)
     except ProfilingBundleError:

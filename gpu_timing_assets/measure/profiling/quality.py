@@ -1,6 +1,4 @@
-"""How good a bundle is: coverage, spread over repeats, and the error of each fit on points that it
-did not see.
-"""
+"""How good a bundle is: coverage, spread over repeats, and each fit's error on held-out points."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -90,8 +90,7 @@ async def _replay_all(
     await warm_up(engine, config.backend)
     replays = []
     workloads = [Workload.read(directory) for directory in directories]
-    # repeats outermost: a machine that drifts then shows as noise between the repeats of each
-    # workload
+    # repeats outermost: a machine that drifts then shows as noise between a workload's repeats
     repeats = range(config.hardware.repeats)
     for repeat, (number, workload) in itertools.product(repeats, enumerate(workloads)):
         name = workload.directory.name

@@ -34,9 +34,7 @@ from gpu_timing_assets.simulators.vidur_ext.step_predictor import PredictorType,
 
 
 class _UnwrittenConfig(SimulationConfig):
-    """Not written to disk as JSON: it carries tables, and the stage writes a snapshot of its
-    own.
-    """
+    """Not written to disk: it carries tables, and the stage writes a snapshot of its own."""
 
     def write_config_to_file(self) -> None:
         return None

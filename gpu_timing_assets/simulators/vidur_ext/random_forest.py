@@ -30,14 +30,11 @@ FOREST_SEED = 0
 
 @dataclass
 class RandomForestConfig(RandomForrestExecutionTimePredictorConfig):
-    """`kernels_dir` holds `mlp.csv` and `attention.csv`; `tables_dir` keeps what the trained
-    forests predict.
-    """
+    """`kernels_dir` has `mlp.csv`, `attention.csv`; `tables_dir` keeps what the forests predict."""
 
     kernels_dir: str = ""
     tables_dir: str = ""
-    # Vidur's defaults search 27 forests with 10 folds for each of 12 operators: half an hour on two
-    # cores. One of them is taken.
+    # one of the 27 forests that Vidur searches, 10 folds each, for half an hour on two cores
     num_estimators: list[int] = field(default_factory=lambda: [250])
     max_depth: list[int] = field(default_factory=lambda: [32])
     min_samples_split: list[int] = field(default_factory=lambda: [2])
@@ -55,9 +52,7 @@ class RandomForestPredictor(RandomForrestExecutionTimePredictor):
         return RandomForestRegressor(random_state=FOREST_SEED)
 
     def _load_predictions_from_hf(self) -> dict[str, dict[tuple[int, ...], float]]:  # type: ignore[override]
-        """The tables that an earlier simulation kept. Raises FileNotFoundError if there are none:
-        Vidur then trains.
-        """
+        """An earlier simulation's tables; FileNotFoundError without: Vidur then trains."""
         directory = Path(self._config.tables_dir)
         files = sorted(directory.glob("*.csv"))
         if not files:

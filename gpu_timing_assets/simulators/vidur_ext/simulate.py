@@ -84,8 +84,7 @@ def simulate(
     steps, batches = engine_steps(loop.steps), engine_batches(loop.steps)
     if recorded:
         token_ns = anchored_token_ns(token_request, token_ns, (steps, batches), recorded)
-    # a delay to the client that is shorter for a later step must not make a request's tokens change
-    # places
+    # a shorter delay of a later step must not make a request's tokens change places
     token_ns = pd.Series(token_ns).groupby(token_request).cummax().to_numpy()
     requests, tokens = run_tables_from_token_times(
         work.lengths, work.arrival_time_ns, token_request, token_ns
@@ -114,8 +113,7 @@ def _time_model(
     if preset.predictor == "kernels_only":
         timing = KernelsOnly(bundle.params, kernels)
     else:
-        # the fits' matrices have three columns: BLAS threads that wait for each other on a busy
-        # machine cost seconds
+        # matrices of three columns: BLAS threads that wait for each other cost seconds
         with threadpool_limits(1):
             fitted = fit_engine_timing(
                 bundle.burst_steps, bundle.burst_requests, bundle.params, kernels
@@ -146,9 +144,7 @@ def _random_forest(config: ExperimentConfig, bundle: Bundle) -> RandomForestConf
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """The steps of a run are all kept and hold no cycles: looking for garbage among them takes a
-    third of the time.
-    """
+    """Steps are all kept and hold no cycles: collecting garbage takes a third of the time."""
     collecting = gc.isenabled()
     gc.disable()
     try:
