@@ -79,7 +79,7 @@ class VllmEngine:
             arguments = engine_arguments(model, hardware, backend)
             vllm_config = AsyncEngineArgs(**arguments).create_engine_config()
             if hardware.device == "cpu":
-                # vLLM asks for spawn on a CPU, which imports it in each process: nothing forbids fork
+                # vLLM asks for spawn on a CPU, importing it in each process: nothing forbids fork
                 os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
             self._llm = AsyncLLM.from_vllm_config(vllm_config, disable_log_stats=True)
         except Exception as error:
