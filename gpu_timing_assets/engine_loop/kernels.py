@@ -58,12 +58,9 @@ class KernelTimes:
         self._sampler = Curve.of(head["num_requests"], head[_median("sampler")])
         decode = attention[attention["prefill_chunk_size"] == 0]
         prefill = attention[attention["prefill_chunk_size"] > 0]
-        self.decode_attention = Surface.of(
-            decode, "batch_size", "kv_cache_size", _median("attn_decode")
-        )
-        self.prefill_attention = Surface.of(
-            prefill, "kv_cache_size", "prefill_chunk_size", _median("attn_prefill")
-        )
+        counts = "batch_size", "kv_cache_size", "prefill_chunk_size"
+        self.decode_attention = Surface.of(decode, *counts[:2], _median("attn_decode"))
+        self.prefill_attention = Surface.of(prefill, *counts[1:], _median("attn_prefill"))
         self._dense_cache: dict[int, float] = {}
         self._head_cache: dict[int, float] = {}
 

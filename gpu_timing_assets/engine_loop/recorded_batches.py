@@ -34,9 +34,8 @@ class RecordedBatches(VllmV1Scheduler):
         super().__init__(params)
         self._after_idle = steps_after_idle(steps)
         rows = batches.sort_values("step", kind="stable").itertuples(index=False)
-        self._recorded = deque(
-            (step, list(scheduled)) for step, scheduled in groupby(rows, key=attrgetter("step"))
-        )
+        by_step = groupby(rows, key=attrgetter("step"))
+        self._recorded = deque((step, list(scheduled)) for step, scheduled in by_step)
         self._arrived: dict[int, Sequence] = {}
 
     def add(self, sequence: Sequence) -> None:

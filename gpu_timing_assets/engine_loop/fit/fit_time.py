@@ -22,9 +22,8 @@ def fit_time(rows: pd.DataFrame, features: Sequence[str], target_ms: str) -> Fit
     if len(rows) < MIN_ROWS:
         raise ValueError(f"{len(rows)} measurements of {target_ms}, at least {MIN_ROWS} are needed")
     varying = [name for name in features if rows[name].nunique() > 1]
-    matrix = np.column_stack(
-        [np.ones(len(rows)), *(rows[name].to_numpy(dtype=float) for name in varying)]
-    )
+    columns = (rows[name].to_numpy(dtype=float) for name in varying)
+    matrix = np.column_stack([np.ones(len(rows)), *columns])
     target = rows[target_ms].to_numpy(dtype=float)
     scale = matrix.max(axis=0)
     matrix = matrix / scale

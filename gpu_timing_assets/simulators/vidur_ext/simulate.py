@@ -15,7 +15,12 @@ from vidur.config.config import BaseExecutionTimePredictorConfig
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.core.bundle import compute_dir
 from gpu_timing_assets.core.tables.run_tables import run_tables_from_token_times
-from gpu_timing_assets.core.tables.schemas import ENGINE_BATCHES, ENGINE_STEPS
+from gpu_timing_assets.core.tables.schemas import (
+    BURST_REQUESTS,
+    BURST_STEPS,
+    ENGINE_BATCHES,
+    ENGINE_STEPS,
+)
 from gpu_timing_assets.engine_loop.bundle import Bundle
 from gpu_timing_assets.engine_loop.client import ClientLatency, ClientTiming
 from gpu_timing_assets.engine_loop.fit.engine import fit_engine_timing
@@ -64,19 +69,18 @@ def simulate(
         assert real_run_dir is not None
         recorded = ENGINE_STEPS.read(real_run_dir), ENGINE_BATCHES.read(real_run_dir)
         visible_s = np.zeros(len(work.lengths))
-    scheduler = (
-        RecordedBatches(bundle.params, *recorded) if recorded else VllmV1Scheduler(bundle.params)
-    )
+    params = bundle.params
+    scheduler = RecordedBatches(params, *recorded) if recorded else VllmV1Scheduler(params)
     loop = EngineLoop(scheduler, asynchronous=model.asynchronous)
     begin = time.monotonic()
     with _uncollected():
         run_event_loop(
             config.model.name,
             config.hardware,
-            bundle.params,
+            params,
             work.lengths,
             visible_s,
-            LoopSchedulerConfig(batch_size_cap=bundle.params.max_num_seqs, loop=loop),
+            LoopSchedulerConfig(batch_size_cap=params.max_num_seqs, loop=loop),
             model.predictor,
         )
     event_loop_s = time.monotonic() - begin
@@ -92,7 +96,7 @@ def simulate(
     return SimulatedRun(
         requests=requests,
         tokens=tokens,
-        params=bundle.params,
+        params=params,
         steps=steps,
         batches=batches,
         predictor=preset.predictor,
@@ -115,9 +119,8 @@ def _time_model(
     else:
         # matrices of three columns: BLAS threads that wait for each other cost seconds
         with threadpool_limits(1):
-            fitted = fit_engine_timing(
-                bundle.burst_steps, bundle.burst_requests, bundle.params, kernels
-            )
+            bursts = bundle.frames[BURST_STEPS], bundle.frames[BURST_REQUESTS]
+            fitted = fit_engine_timing(*bursts, bundle.params, kernels)
         client = fitted.client
         if preset.substitution == "recorded_step_times":
             assert real_run_dir is not None
