@@ -7,7 +7,7 @@ from gpu_timing_assets.core.data_root import default_data_root
 from gpu_timing_assets.core.directories import lock_holder
 from gpu_timing_assets.core.errors import BusyError, DeviceError
 from gpu_timing_assets.doctor import machine_checks
-from gpu_timing_assets.doctor.findings import Finding, refuse
+from gpu_timing_assets.doctor.findings import Finding, Verdict, refuse
 
 if TYPE_CHECKING:
     from gpu_timing_assets.config.experiment import ExperimentConfig
@@ -79,12 +79,7 @@ def _holder(config: "ExperimentConfig", purpose: Purpose) -> Finding:
     locks = device_locks(config.hardware, config.backend.tensor_parallel_size)
     for device, path in locks.items():
         if holder := lock_holder(path):
-            verdict: Literal["cannot", "warning"] = "cannot" if purpose == "demo" else "warning"
-            return Finding(
-                verdict,
-                "device",
-                f"{device} is in use by {holder}",
-                "wait for it or end it",
-                BusyError,
-            )
+            verdict: Verdict = "cannot" if purpose == "demo" else "warning"
+            text, remedy = f"{device} is in use by {holder}", "wait for it or end it"
+            return Finding(verdict, "device", text, remedy, BusyError)
     return Finding("ok", "device", f"{', '.join(locks)} free")

@@ -21,9 +21,8 @@ class Finding:
 
     @property
     def line(self) -> str:
-        return f"{self.verdict:<9}{self.subject:<10}{self.text}" + (
-            f": {self.remedy}" if self.remedy else ""
-        )
+        remedy = f": {self.remedy}" if self.remedy else ""
+        return f"{self.verdict:<9}{self.subject:<10}{self.text}{remedy}"
 
 
 def cannot(findings: Sequence[Finding]) -> list[Finding]:

@@ -148,9 +148,8 @@ def _check(simulator: Simulator, work: Work, simulated: SimulatedRun) -> None:
     if over.any():
         raise SimulationError(f"{where}: request {int(over.argmax())} has more tokens than asked")
     try:
-        check_run_tables(
-            requests, tokens, Path(where, REQUEST_METRICS.file), Path(where, TOKEN_METRICS.file)
-        )
+        files = Path(where, REQUEST_METRICS.file), Path(where, TOKEN_METRICS.file)
+        check_run_tables(requests, tokens, *files)
     except ArtifactError as error:
         raise SimulationError(str(error)) from None
 

@@ -85,9 +85,8 @@ class TransformersEngine:
 
     def _step(self, input_ids, cache):  # type: ignore[no-untyped-def]
         with self._torch.inference_mode():
-            output = self._model(
-                input_ids=input_ids, past_key_values=cache, use_cache=True, logits_to_keep=1
-            )
+            given = {"input_ids": input_ids, "past_key_values": cache}
+            output = self._model(**given, use_cache=True, logits_to_keep=1)
             return int(output.logits[0, -1].argmax()), output.past_key_values
 
     async def flush_recording(self) -> None:

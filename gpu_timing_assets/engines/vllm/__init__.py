@@ -32,15 +32,12 @@ class VllmPreset(BackendPreset):
     """Reuse the KV blocks of equal prompt beginnings."""
 
     def profiled_settings(self) -> dict[str, Any]:
-        chosen = (
-            {} if self.async_scheduling is None else {"async_scheduling": self.async_scheduling}
-        )
-        return {
-            **super().profiled_settings(),
-            "enforce_eager": self.enforce_eager,
-            "enable_prefix_caching": self.enable_prefix_caching,
-            **chosen,
-        }
+        settings = super().profiled_settings()
+        settings["enforce_eager"] = self.enforce_eager
+        settings["enable_prefix_caching"] = self.enable_prefix_caching
+        if self.async_scheduling is not None:
+            settings["async_scheduling"] = self.async_scheduling
+        return settings
 
 
 def _start(config: ExperimentConfig, scratch: Path, device_name: str) -> Engine:

@@ -120,11 +120,9 @@ class VllmEngine:
         codes = [int(code) for code in re.findall(r": (-\d+)", text)]
         fault = fault_of_engine(self._scratch, codes, "as it started", self._memory_needed_bytes)
         # what has no cause of its own is what vLLM says, and a second start would say it again
-        return (
-            EngineError(f"vLLM did not start: {text} (its log is above)")
-            if type(fault) is EngineCrashError
-            else fault
-        )
+        if type(fault) is EngineCrashError:
+            return EngineError(f"vLLM did not start: {text} (its log is above)")
+        return fault
 
 
 def engine_arguments(
@@ -159,18 +157,16 @@ def engine_arguments(
 
 def _set_environment(hardware: HardwarePreset, backend: VllmPreset) -> None:
     # a start takes as much longer as everything does here and now
-    os.environ["VLLM_ENGINE_READY_TIMEOUT_S"] = str(
-        int(backend.start_timeout_s * max(1.0, slowdown()))
-    )
+    timeout_s = int(backend.start_timeout_s * max(1.0, slowdown()))
+    os.environ["VLLM_ENGINE_READY_TIMEOUT_S"] = str(timeout_s)
     os.environ.update({"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"})
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     if hardware.omp_num_threads:
         os.environ["OMP_NUM_THREADS"] = str(hardware.omp_num_threads)
     if hardware.device == "cpu":
         gibibytes = max(1, (hardware.kv_cache_bytes or 2**30) >> 30)
-        os.environ.update(
-            {"VLLM_CPU_KVCACHE_SPACE": str(gibibytes), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-        )
+        os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(gibibytes)
+        os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
 
 
 def _resolved_params(

@@ -39,9 +39,7 @@ class BurstRecorder:
 
     async def play(self, burst: Burst) -> None:
         tag = f"b{next(self._numbers)}"
-        requests = [
-            dataclasses.replace(request, name=f"{tag}.{request.name}") for request in burst.requests
-        ]
+        requests = [dataclasses.replace(one, name=f"{tag}.{one.name}") for one in burst.requests]
         result = await replay(self.engine, requests, request_timeout_s=self._request_timeout_s)
         if result.errors:
             kind, message = next(iter(result.errors.values()))

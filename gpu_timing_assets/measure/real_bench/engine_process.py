@@ -124,9 +124,7 @@ def _write_run_tables(result: ReplayResult, lengths: pd.DataFrame, out: Path) ->
     requests, tokens = run_tables_from_token_times(
         lengths, result.arrival_ns, result.token_request, result.token_ns
     )
-    requests["submit_time_ns"] = pd.array(
-        np.where(result.submit_ns < 0, 0, result.submit_ns), dtype="Int64"
-    )
+    requests["submit_time_ns"] = pd.array(result.submit_ns, dtype="Int64")
     requests.loc[result.submit_ns < 0, "submit_time_ns"] = pd.NA
     failed = pd.Series(result.errors, dtype=object)
     requests.loc[failed.index, "status"] = "error"

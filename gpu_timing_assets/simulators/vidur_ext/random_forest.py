@@ -56,16 +56,13 @@ class RandomForestPredictor(RandomForrestExecutionTimePredictor):
         directory = Path(self._config.tables_dir)
         files = sorted(directory.glob("*.csv"))
         if not files:
-            raise FileNotFoundError(
-                f"no tables of predictions in {directory} yet: they are made now"
-            )
+            raise FileNotFoundError(f"no tables of predictions in {directory}: they are made now")
         tables = {}
         for file in files:
             frame = pd.read_csv(file)
             values = frame.pop("prediction").tolist()
-            tables[file.stem] = dict(
-                zip(map(tuple, frame.to_numpy().tolist()), values, strict=True)
-            )
+            keys = map(tuple, frame.to_numpy().tolist())
+            tables[file.stem] = dict(zip(keys, values, strict=True))
         return tables
 
     def _train_models(self):  # type: ignore[no-untyped-def]
@@ -79,12 +76,10 @@ class RandomForestPredictor(RandomForrestExecutionTimePredictor):
             shutil.rmtree(self._cache_dir, ignore_errors=True)
         with atomic_directory(Path(self._config.tables_dir)) as scratch:
             for name, table in tables.items():
-                frame = pd.DataFrame(
-                    list(table), columns=[f"x{i}" for i in range(len(next(iter(table))))]
-                )
-                frame.assign(prediction=list(table.values())).to_csv(
-                    scratch / f"{name}.csv", index=False
-                )
+                columns = [f"x{i}" for i in range(len(next(iter(table))))]
+                frame = pd.DataFrame(list(table), columns=columns)
+                frame["prediction"] = list(table.values())
+                frame.to_csv(scratch / f"{name}.csv", index=False)
         return tables
 
     def _get_input_files(self) -> tuple[str, str, str, str]:  # type: ignore[override]

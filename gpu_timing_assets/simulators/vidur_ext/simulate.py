@@ -90,9 +90,8 @@ def simulate(
         token_ns = anchored_token_ns(token_request, token_ns, (steps, batches), recorded)
     # a shorter delay of a later step must not make a request's tokens change places
     token_ns = pd.Series(token_ns).groupby(token_request).cummax().to_numpy()
-    requests, tokens = run_tables_from_token_times(
-        work.lengths, work.arrival_time_ns, token_request, token_ns
-    )
+    planned = work.lengths, work.arrival_time_ns
+    requests, tokens = run_tables_from_token_times(*planned, token_request, token_ns)
     return SimulatedRun(
         requests=requests,
         tokens=tokens,

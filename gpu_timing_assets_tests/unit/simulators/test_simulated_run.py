@@ -166,12 +166,12 @@ def test_tokens_of_one_step_are_seen_one_after_the_other(simulate_with) -> None:
     decode = steps[(steps["num_decode_requests"] > 1) & (steps["num_prefill_requests"] == 0)].iloc[
         0
     ]
-    mine = batches[batches["step"] == decode["step"]]["request_id"].tolist()
+    in_step = batches[batches["step"] == decode["step"]]["request_id"].tolist()
     times = [
         tokens[(tokens["request_id"] == request) & (tokens["token_time_ns"] > decode["result_ns"])][
             "token_time_ns"
         ].min()
-        for request in mine
+        for request in in_step
     ]
     assert times == sorted(times)
     assert len(set(times)) == len(times)
