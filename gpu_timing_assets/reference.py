@@ -52,12 +52,8 @@ class ReferenceCase:
     def config(
         self, predictor: str = "engine_loop", substitution: str | None = None
     ) -> ExperimentConfig:
-        chosen = [
-            f"workload={self.workload_id}",
-            f"model={self.model}",
-            f"hardware={self.hardware}",
-            f"simulator={predictor}",
-        ]
+        chosen = [f"workload={self.workload_id}", f"simulator={predictor}"]
+        chosen += [f"model={self.model}", f"hardware={self.hardware}"]
         # the bundles cover 4,096 tokens of context, code completion asks for up to 7,180
         chosen += ["backend=vllm", "profiling=standard", "simulator.max_extrapolation=2"]
         return compose([*chosen, f"simulator.substitution={substitution or 'null'}"])
@@ -104,14 +100,12 @@ def table_rows(case: ReferenceCase, result: comparison.ComparisonResult) -> Iter
     for metric, statistic in SHOWN:
         rows = {name: by_key[name, metric, statistic] for name in SHOWN_PREDICTORS}
         engine = rows["engine_loop"]
-        errors = " | ".join(
-            "–" if row.error_pct is None else f"{row.error_pct:+.1f}" for row in rows.values()
-        )
+        found = (row.error_pct for row in rows.values())
+        errors = " | ".join("–" if error is None else f"{error:+.1f}" for error in found)
         noise = "–" if engine.noise_pct is None else f"{engine.noise_pct:.1f}"
         yield (
             f"| {case.hardware} {case.model} | {case.workload_id} | {metric} {statistic} | "
-            f"{engine.real:.2f} | {noise} | {errors} "
-            f"| {engine.verdict} |"
+            f"{engine.real:.2f} | {noise} | {errors} | {engine.verdict} |"
         )
 
 

@@ -109,13 +109,10 @@ class LoopTiming:
 
     def _run(self, step: Step, begin_s: float) -> float:
         kernel_ms = self._kernels.seconds(step) * 1e3
-        step.schedule_end_s = begin_s + self._schedule(
-            step.num_decode_requests, step.num_prefill_requests
-        )
+        decodes, prefills = step.num_decode_requests, step.num_prefill_requests
+        step.schedule_end_s = begin_s + self._schedule(decodes, prefills)
         step.gpu_end_s = step.schedule_end_s + self._launch_of(step)(kernel_ms, step.num_requests)
-        step.result_s = step.gpu_end_s + self._update(
-            step.num_decode_requests, step.num_prefill_requests
-        )
+        step.result_s = step.gpu_end_s + self._update(decodes, prefills)
         return step.result_s + self._gap(step.num_requests)
 
     def _run_async(self, step: Step, begin_s: float) -> float:

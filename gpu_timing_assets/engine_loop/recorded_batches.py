@@ -84,7 +84,6 @@ def _first_schedule_ns(steps: pd.DataFrame, batches: pd.DataFrame) -> pd.Series:
     begin = steps.set_index("step")["schedule_begin_ns"].reindex(first_step.to_numpy())
     if begin.isna().any():
         missing = begin.index[begin.isna()][0]
-        raise ArtifactError(
-            f"engine_batches.csv has step {missing}, which is not in engine_steps.csv"
-        )
+        fault = f"engine_batches.csv has step {missing}, which is not in engine_steps.csv"
+        raise ArtifactError(fault)
     return pd.Series(begin.to_numpy(), index=first_step.index)

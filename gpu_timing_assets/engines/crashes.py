@@ -41,7 +41,6 @@ def fault_of_signal(number: int, who: str, memory_needed_bytes: int) -> errors.G
         )
     if number in _ENDED_BY_SOMEBODY:
         return errors.EngineError(f"{who} was ended with {name} by somebody: start it again")
-    shared_memory = ": /dev/shm may be full" if number == signal.SIGBUS else ""
-    return errors.EngineCrashError(
-        f"{who} crashed with {name}{shared_memory}: its log is above; start it again"
-    )
+    crash = f"{who} crashed with {name}"
+    crash += ": /dev/shm may be full" if number == signal.SIGBUS else ""
+    return errors.EngineCrashError(f"{crash}: its log is above; start it again")

@@ -132,9 +132,8 @@ def _check(simulator: Simulator, work: Work, simulated: SimulatedRun) -> None:
     if (tokens is not None) != (TOKEN_TIMES in simulator.gives):
         raise SimulationError(f"{where} says that it gives {simulator.gives}, and does otherwise")
     if len(requests) != len(work.lengths):
-        raise SimulationError(
-            f"{where} gave {len(requests)} requests of the workload's {len(work.lengths)}"
-        )
+        counts = f"{len(requests)} requests of the workload's {len(work.lengths)}"
+        raise SimulationError(f"{where} gave {counts}")
     planned = work.lengths.assign(arrival_time_ns=work.arrival_time_ns)
     for name in ("request_id", "arrival_time_ns", "num_prefill_tokens", "num_decode_tokens"):
         wrong = requests[name].to_numpy() != planned[name].to_numpy()

@@ -29,9 +29,8 @@ class BurstRecorder:
     def __init__(self, engine: Engine, config: ExperimentConfig, report: Report) -> None:
         """Raises `ProfilingBundleError` for an engine that does not record its steps."""
         if engine.recording is None:
-            raise ProfilingBundleError(
-                "profiling needs the engine's steps recorded: set backend.record_steps=true"
-            )
+            fault = "profiling needs the engine's steps recorded: set backend.record_steps=true"
+            raise ProfilingBundleError(fault)
         self.engine, self.played = engine, list[PlayedBurst]()
         self._recording, self._report = engine.recording, report
         self._request_timeout_s = config.backend.request_timeout_s

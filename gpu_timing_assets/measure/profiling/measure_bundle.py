@@ -75,9 +75,8 @@ def _check_engine(config: ExperimentConfig) -> None:
         others = ", ".join(engines_that_can_be_profiled())
         raise PresetError(f"backend {name!r} cannot be profiled: use backend={others}")
     if not config.backend.record_steps:
-        raise PresetError(
-            "profiling reads the engine's recorded steps: set backend.record_steps=true"
-        )
+        fault = "profiling reads the engine's recorded steps: set backend.record_steps=true"
+        raise PresetError(fault)
 
 
 def _measure(process: str, config: ExperimentConfig, parts: Path, launch: Launcher) -> None:
