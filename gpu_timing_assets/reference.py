@@ -19,8 +19,7 @@ from gpu_timing_assets.core.data_root import REFERENCE_DATA
 from gpu_timing_assets.core.errors import GpuTimingError
 from gpu_timing_assets.core.run import RealRunMeta, read_complete_run
 
-# predictor and substitution; the last two substitute what was recorded, to attribute the error of
-# `engine_loop`
+# predictor and substitution; substitutions attribute the error of `engine_loop`
 SIMULATIONS = (
     ("random_forest", None),
     ("kernels_only", None),
@@ -53,12 +52,8 @@ class ReferenceCase:
     def config(
         self, predictor: str = "engine_loop", substitution: str | None = None
     ) -> ExperimentConfig:
-        chosen = [
-            f"workload={self.workload_id}",
-            f"model={self.model}",
-            f"hardware={self.hardware}",
-            f"simulator={predictor}",
-        ]
+        chosen = [f"workload={self.workload_id}", f"simulator={predictor}"]
+        chosen += [f"model={self.model}", f"hardware={self.hardware}"]
         # the bundles cover 4,096 tokens of context, code completion asks for up to 7,180
         chosen += ["backend=vllm", "profiling=standard", "simulator.max_extrapolation=2"]
         return compose([*chosen, f"simulator.substitution={substitution or 'null'}"])
@@ -69,9 +64,7 @@ class ReferenceCase:
 
 
 def find_cases(bundles: str) -> list[ReferenceCase]:
-    """Every workload with real runs and a bundle below `bundles` in the reference data, by target
-    and request rate.
-    """
+    """Every workload with real runs and a bundle below `bundles`, by target and request rate."""
     found: dict[tuple[str, str, str], list[Path]] = defaultdict(list)
     for meta_file in sorted(REFERENCE_DATA.glob("*/real_runs/*/run_meta.json")):
         meta = read_complete_run(meta_file.parent, RealRunMeta)
@@ -102,21 +95,17 @@ def run_case(case: ReferenceCase) -> comparison.ComparisonResult:
 
 
 def table_rows(case: ReferenceCase, result: comparison.ComparisonResult) -> Iterator[str]:
-    """Markdown rows: one statistic with the real value, the noise of the real runs, and each
-    predictor's error.
-    """
+    """A Markdown row each: the real value, the noise of the real runs, each predictor's error."""
     by_key = {(row.simulation, row.metric, row.statistic): row for row in result.verdicts}
     for metric, statistic in SHOWN:
         rows = {name: by_key[name, metric, statistic] for name in SHOWN_PREDICTORS}
         engine = rows["engine_loop"]
-        errors = " | ".join(
-            "–" if row.error_pct is None else f"{row.error_pct:+.1f}" for row in rows.values()
-        )
+        found = (row.error_pct for row in rows.values())
+        errors = " | ".join("–" if error is None else f"{error:+.1f}" for error in found)
         noise = "–" if engine.noise_pct is None else f"{engine.noise_pct:.1f}"
         yield (
             f"| {case.hardware} {case.model} | {case.workload_id} | {metric} {statistic} | "
-            f"{engine.real:.2f} | {noise} | {errors} "
-            f"| {engine.verdict} |"
+            f"{engine.real:.2f} | {noise} | {errors} | {engine.verdict} |"
         )
 
 

@@ -10,8 +10,7 @@ if TYPE_CHECKING:
 
 USUAL, SLOW = "chat_poisson", "chat_slow"
 USUAL_TOKENS_PER_S = 110
-# qwen3-tiny at 60 requests/s on two idle cores of an AMD EPYC (Zen 5), in the dtype that the CPU
-# has instructions for
+# qwen3-tiny at 60 requests/s on two idle cores of an AMD EPYC (Zen 5), in the CPU's dtype
 SERVED_TOKENS_PER_S: dict[InstructionSet, int] = {"avx512_bf16": 1300, "avx512": 1000, "avx2": 700}
 # beyond half of what can be served a queue builds up, and its length is mostly chance
 MOST_LOAD = 0.5
@@ -26,9 +25,7 @@ class DemoWorkload:
 
 
 def demo_workload(config: "ExperimentConfig") -> DemoWorkload:
-    """`chat_poisson`, or `chat_slow` where this machine's CPU, as slow as it is at this moment,
-    could not serve that.
-    """
+    """`chat_poisson`, or `chat_slow` where this CPU, at its present speed, cannot serve that."""
     instructions = cpu_instruction_set(config.hardware.cpu_instruction_set)
     if config.hardware.device != "cpu" or instructions is None:
         return DemoWorkload(USUAL, "")

@@ -1,6 +1,4 @@
-"""The doctor's examinations: of a machine before anything is installed, and of it with a target
-before that is measured.
-"""
+"""The doctor's examinations: a machine's before an installation, a target's before measuring."""
 
 import os
 from typing import TYPE_CHECKING, Literal
@@ -9,7 +7,7 @@ from gpu_timing_assets.core.data_root import default_data_root
 from gpu_timing_assets.core.directories import lock_holder
 from gpu_timing_assets.core.errors import BusyError, DeviceError
 from gpu_timing_assets.doctor import machine_checks
-from gpu_timing_assets.doctor.findings import Finding, refuse
+from gpu_timing_assets.doctor.findings import Finding, Verdict, refuse
 
 if TYPE_CHECKING:
     from gpu_timing_assets.config.experiment import ExperimentConfig
@@ -58,9 +56,7 @@ def examine(config: "ExperimentConfig", purpose: Purpose) -> list[Finding]:
 
 
 def preflight(config: "ExperimentConfig") -> None:
-    """The first thing that a stage with an engine does. Raises the first finding that makes it
-    impossible.
-    """
+    """A stage with an engine begins so. Raises the first finding that makes it impossible."""
     refuse(examine(config, "stage"))
 
 
@@ -83,12 +79,7 @@ def _holder(config: "ExperimentConfig", purpose: Purpose) -> Finding:
     locks = device_locks(config.hardware, config.backend.tensor_parallel_size)
     for device, path in locks.items():
         if holder := lock_holder(path):
-            verdict: Literal["cannot", "warning"] = "cannot" if purpose == "demo" else "warning"
-            return Finding(
-                verdict,
-                "device",
-                f"{device} is in use by {holder}",
-                "wait for it or end it",
-                BusyError,
-            )
+            verdict: Verdict = "cannot" if purpose == "demo" else "warning"
+            text, remedy = f"{device} is in use by {holder}", "wait for it or end it"
+            return Finding(verdict, "device", text, remedy, BusyError)
     return Finding("ok", "device", f"{', '.join(locks)} free")

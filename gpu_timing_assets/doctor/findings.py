@@ -11,9 +11,7 @@ Verdict = Literal["ok", "warning", "cannot"]
 
 @dataclass(frozen=True)
 class Finding:
-    """`text` is what was found, `remedy` what to do about it, `fault` the kind of error that a
-    `cannot` is.
-    """
+    """`text` was found, `remedy` is what to do, `fault` the kind of error that a `cannot` is."""
 
     verdict: Verdict
     subject: str
@@ -23,9 +21,8 @@ class Finding:
 
     @property
     def line(self) -> str:
-        return f"{self.verdict:<9}{self.subject:<10}{self.text}" + (
-            f": {self.remedy}" if self.remedy else ""
-        )
+        remedy = f": {self.remedy}" if self.remedy else ""
+        return f"{self.verdict:<9}{self.subject:<10}{self.text}{remedy}"
 
 
 def cannot(findings: Sequence[Finding]) -> list[Finding]:

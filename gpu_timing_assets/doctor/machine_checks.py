@@ -1,6 +1,4 @@
-"""What can be asked of a machine that has nothing but Python: CPU, cores and their speed, memory,
-disk, ports, GPUs.
-"""
+"""What can be asked of a machine with nothing but Python: CPU, memory, disk, ports, GPUs."""
 
 import os
 import platform
@@ -13,7 +11,7 @@ from pathlib import Path
 
 from gpu_timing_assets.core.data_root import PROJECT_ROOT
 from gpu_timing_assets.core.disk import existing_folder
-from gpu_timing_assets.core.errors import DeviceError, DiskFullError, OutOfMemoryError
+from gpu_timing_assets.core.errors import DiskFullError, OutOfMemoryError
 from gpu_timing_assets.core.machine import (
     InstructionSet,
     available_memory_bytes,
@@ -39,23 +37,18 @@ BUSY_SLOWDOWN = 1.6
 def cpu(device: str, limit: InstructionSet | None = None) -> Finding:
     machine = platform.machine()
     if machine not in ("x86_64", "AMD64"):
-        return Finding(
-            "cannot", "CPU", f"{machine}", "the locked wheels are for x86-64: use such a machine"
-        )
+        remedy = "the locked wheels are for x86-64: use such a machine"
+        return Finding("cannot", "CPU", machine, remedy)
     found = cpu_instruction_set(limit)
     if found:
         limited = f", limited to {NAMES[found]}" if limit else f", {NAMES[found]}"
         return Finding("ok", "CPU", f"{cpu_model()}{limited}")
     if device == "cuda":
-        return Finding(
-            "ok", "CPU", f"{cpu_model()} without AVX2, which a GPU's engine does not need"
-        )
-    return Finding(
-        "cannot",
-        "CPU",
-        f"{cpu_model()} has no AVX2, the least that vLLM's CPU engine takes",
-        "use an x86-64 CPU with AVX2 (any since 2015), or a GPU",
-    )
+        text = f"{cpu_model()} without AVX2, which a GPU's engine does not need"
+        return Finding("ok", "CPU", text)
+    text = f"{cpu_model()} has no AVX2, the least that vLLM's CPU engine takes"
+    remedy = "use an x86-64 CPU with AVX2 (any since 2015), or a GPU"
+    return Finding("cannot", "CPU", text, remedy)
 
 
 def cores() -> Finding:
@@ -65,18 +58,16 @@ def cores() -> Finding:
         "long as on two idle cores"
     )
     if slower > BUSY_SLOWDOWN:
-        return Finding(
-            "warning", "cores", text, "timings will be noisy: end other programs if you can"
-        )
+        remedy = "timings will be noisy: end other programs if you can"
+        return Finding("warning", "cores", text, remedy)
     return Finding("ok", "cores", text)
 
 
 def memory(needed_bytes: int) -> Finding:
     available = available_memory_bytes()
     if available is None:
-        return Finding(
-            "warning", "memory", "the kernel does not say how much is available", "watch it"
-        )
+        text = "the kernel does not say how much is available"
+        return Finding("warning", "memory", text, "watch it")
     text = f"{available / 2**30:.1f} GiB available, about {needed_bytes / 2**30:.1f} GiB needed"
     if available < needed_bytes:
         remedy = "end other programs, or take a smaller model or hardware.kv_cache_bytes"
@@ -86,50 +77,34 @@ def memory(needed_bytes: int) -> Finding:
 
 def disk(data_root: Path, device: str, *, installed: bool) -> Finding:
     """Room for results, for temporary files and, where it is not there yet, for the environment."""
-    wanted = {
-        existing_folder(data_root): RESULTS_BYTES,
-        Path(tempfile.gettempdir()): TEMPORARY_BYTES,
-    }
+    folder = existing_folder(data_root)
+    wanted = {folder: RESULTS_BYTES, Path(tempfile.gettempdir()): TEMPORARY_BYTES}
     if not installed:
         wanted[PROJECT_ROOT] = ENVIRONMENT_BYTES[device]
     for path, needed in wanted.items():
         free = shutil.disk_usage(path).free
         if free < needed:
             text = f"{free >> 20:,} MiB are free below {path}, {needed >> 20:,} MiB are needed"
-            remedy = "free some" + (
-                ""
-                if path == PROJECT_ROOT
-                else ", or let GPU_TIMING_DATA_ROOT (and TMPDIR) name another disk"
-            )
+            elsewhere = ", or let GPU_TIMING_DATA_ROOT (and TMPDIR) name another disk"
+            remedy = "free some" + ("" if path == PROJECT_ROOT else elsewhere)
             return Finding("cannot", "disk", text, remedy, DiskFullError)
-    free = shutil.disk_usage(existing_folder(data_root)).free
-    text = f"{free / 2**30:.1f} GiB free below {existing_folder(data_root)}"
-    if not os.access(existing_folder(data_root), os.W_OK):
+    if not os.access(folder, os.W_OK):
         remedy = "let GPU_TIMING_DATA_ROOT name a folder of yours"
-        return Finding(
-            "cannot",
-            "disk",
-            f"{existing_folder(data_root)} cannot be written to",
-            remedy,
-            DiskFullError,
-        )
-    return (
-        Finding("warning", "disk", text, "room for a few runs only")
-        if free < LITTLE_ROOM_BYTES
-        else Finding("ok", "disk", text)
-    )
+        return Finding("cannot", "disk", f"{folder} cannot be written to", remedy, DiskFullError)
+    free = shutil.disk_usage(folder).free
+    text = f"{free / 2**30:.1f} GiB free below {folder}"
+    if free < LITTLE_ROOM_BYTES:
+        return Finding("warning", "disk", text, "room for a few runs only")
+    return Finding("ok", "disk", text)
 
 
 def ports(wanted: Sequence[int], *, needed: bool) -> Finding:
-    taken = [port for port in wanted if _is_taken(port)]
+    taken = ", ".join(str(port) for port in wanted if _is_taken(port))
     if not taken:
-        return Finding(
-            "ok", "ports", f"{', '.join(map(str, wanted))} free for the web page and the reports"
-        )
+        text = f"{', '.join(map(str, wanted))} free for the web page and the reports"
+        return Finding("ok", "ports", text)
     remedy = "end what listens there, or set GPU_TIMING_DAGSTER_PORT and GPU_TIMING_REPORTS_PORT"
-    return Finding(
-        "cannot" if needed else "warning", "ports", f"{', '.join(map(str, taken))} taken", remedy
-    )
+    return Finding("cannot" if needed else "warning", "ports", f"{taken} taken", remedy)
 
 
 def gpus() -> Finding:
@@ -144,25 +119,18 @@ def engine(device: str, limit: InstructionSet | None = None) -> Finding:
     try:
         found = metadata.distribution(package)
     except metadata.PackageNotFoundError:
-        return Finding("cannot", "vLLM", f"{package} is not installed", "make install", DeviceError)
+        return Finding("cannot", "vLLM", f"{package} is not installed", "make install")
+    build = f"{package} {found.version}"
     if device != "cpu":
-        return Finding("ok", "vLLM", f"{package} {found.version}")
+        return Finding("ok", "vLLM", build)
     library = native_library_of_cpu(limit)
     if library is None:
-        return Finding(
-            "cannot",
-            "vLLM",
-            f"{package} {found.version} has no library for a CPU without AVX2",
-            "use another CPU",
-        )
+        text = f"{build} has no library for a CPU without AVX2"
+        return Finding("cannot", "vLLM", text, "use another CPU")
     if not list(Path(str(found.locate_file("vllm"))).glob(f"{library}.*so")):
-        return Finding(
-            "cannot",
-            "vLLM",
-            f"{package} {found.version} lacks {library}",
-            "install it anew: make clean install",
-        )
-    return Finding("ok", "vLLM", f"{package} {found.version}, which loads {library} here")
+        remedy = "install it anew: make clean install"
+        return Finding("cannot", "vLLM", f"{build} lacks {library}", remedy)
+    return Finding("ok", "vLLM", f"{build}, which loads {library} here")
 
 
 def _is_taken(port: int) -> bool:

@@ -1,5 +1,6 @@
 """A profiling bundle in memory: read once, checked, and given to whoever needs it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import ArtifactError, ProfilingBundleError, SimulationError
 from gpu_timing_assets.core.files import read_metadata
 from gpu_timing_assets.core.tables.invariants import check_context, check_measurements
-from gpu_timing_assets.core.tables.schemas import ATTENTION, BURST_REQUESTS, BURST_STEPS, HEAD, MLP
+from gpu_timing_assets.core.tables.schemas import ATTENTION, HEAD, MLP
+from gpu_timing_assets.core.tables.table import Table
 from gpu_timing_assets.engine_loop.kernels import KernelTimes
+
+Frames = Mapping[Table, pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -24,15 +28,11 @@ class Bundle:
     root: Path
     meta: BundleMeta
     params: EngineParams
-    mlp: pd.DataFrame
-    attention: pd.DataFrame
-    head: pd.DataFrame
-    burst_steps: pd.DataFrame
-    burst_requests: pd.DataFrame
+    frames: Frames
 
     def kernel_times(self) -> KernelTimes:
         layers = self.params.model_dimensions.num_hidden_layers
-        return KernelTimes(self.mlp, self.attention, self.head, layers)
+        return KernelTimes(*(self.frames[table] for table in (MLP, ATTENTION, HEAD)), layers)
 
     def check_reach(self, lengths: pd.DataFrame, max_extrapolation: float) -> bool:
         """Whether requests (`trace_lengths`) go beyond the bundle's grid, which `max_extrapolation`
@@ -42,27 +42,22 @@ class Bundle:
         engine or for the allowed reach.
         """
         tokens = lengths["num_prefill_tokens"] + lengths["num_decode_tokens"]
+
+        def check(limit: int, what: str, remedy: str) -> None:
+            check_context(lengths, limit, "the workload", remedy, what=what, error=SimulationError)
+
+        remedy = "filter the workload or raise backend.max_model_len and profile again"
+        check(self.params.max_model_len, "the engine's context", remedy)
+        reach = int(self.meta.max_context_tokens * max_extrapolation)
+        remedy = (
+            "profile with longer profiling.decode_context_tokens, or allow it with "
+            "simulator.max_extrapolation"
+        )
+        check(reach, "the context that the bundle covers", remedy)
         # a request beyond the KV cache would wait for ever; vLLM keeps one block to itself
         kv_cache_tokens = (self.params.num_kv_blocks - 1) * self.params.kv_block_size
-        for limit, what, remedy in (
-            (
-                self.params.max_model_len,
-                "the engine's context",
-                "filter the workload or raise backend.max_model_len and profile again",
-            ),
-            (
-                int(self.meta.max_context_tokens * max_extrapolation),
-                "the context that the bundle covers",
-                "profile with longer profiling.decode_context_tokens, or allow it with "
-                "simulator.max_extrapolation",
-            ),
-            (
-                kv_cache_tokens,
-                "the KV cache of the profiled engine",
-                "filter the workload, or give the engine more memory and profile again",
-            ),
-        ):
-            check_context(lengths, limit, "the workload", remedy, what=what, error=SimulationError)
+        remedy = "filter the workload, or give the engine more memory and profile again"
+        check(kv_cache_tokens, "the KV cache of the profiled engine", remedy)
         return bool((tokens > self.meta.max_context_tokens).any())
 
 
@@ -86,22 +81,18 @@ def read_bundle(root: Path, config: ExperimentConfig) -> Bundle:
         meta = read_metadata(root / BUNDLE_META_FILE, BundleMeta)
         params = read_metadata(root / ENGINE_FILE, EngineParams)
         _check_target(root, meta, params, config)
-        frames = {}
-        for table, directory in bundle_tables(root, hardware, model).items():
-            frames[table] = table.read(directory)
-            check_measurements(table, directory, frames[table])
+        return Bundle(root, meta, params, read_measurements(root, config))
     except ArtifactError as error:
         raise ProfilingBundleError(f"{error}: {remedy}") from None
-    return Bundle(
-        root=root,
-        meta=meta,
-        params=params,
-        mlp=frames[MLP],
-        attention=frames[ATTENTION],
-        head=frames[HEAD],
-        burst_steps=frames[BURST_STEPS],
-        burst_requests=frames[BURST_REQUESTS],
-    )
+
+
+def read_measurements(root: Path, config: ExperimentConfig) -> Frames:
+    """A bundle's tables; raises `ArtifactError` for one that is malformed."""
+    frames = {}
+    for table, directory in bundle_tables(root, config.hardware.name, config.model.name).items():
+        frames[table] = table.read(directory)
+        check_measurements(table, directory, frames[table])
+    return frames
 
 
 def validate_profiling_root(path: Path, config: ExperimentConfig) -> BundleMeta:

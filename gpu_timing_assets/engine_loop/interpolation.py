@@ -13,9 +13,7 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Curve:
-    """A piecewise linear function through measured points, extended by its last segment, or flat if
-    not `extend`.
-    """
+    """Piecewise linear through measured points; beyond the last its slope goes on, if `extend`."""
 
     x: tuple[float, ...]
     y: tuple[float, ...]
@@ -44,9 +42,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Surface:
-    """A function of two counts: a curve over the second for each measured value of the first,
-    linear in between.
-    """
+    """Of two counts: a curve over the second for each value of the first, linear in between."""
 
     x: tuple[float, ...]
     curves: tuple[Curve, ...]

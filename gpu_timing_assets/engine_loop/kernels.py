@@ -6,8 +6,7 @@ import pandas as pd
 
 from gpu_timing_assets.engine_loop.interpolation import Curve, Surface
 
-# what vLLM runs in each layer: both norms fused with the residual's addition, and Qwen3's norm of
-# queries and keys
+# of each layer, as vLLM runs it: norms fused with the residual's addition, Qwen3's QK-norm
 LAYER_OPERATORS = {
     "attn_pre_proj": 1,
     "qk_norm": 1,
@@ -59,12 +58,9 @@ class KernelTimes:
         self._sampler = Curve.of(head["num_requests"], head[_median("sampler")])
         decode = attention[attention["prefill_chunk_size"] == 0]
         prefill = attention[attention["prefill_chunk_size"] > 0]
-        self.decode_attention = Surface.of(
-            decode, "batch_size", "kv_cache_size", _median("attn_decode")
-        )
-        self.prefill_attention = Surface.of(
-            prefill, "kv_cache_size", "prefill_chunk_size", _median("attn_prefill")
-        )
+        counts = "batch_size", "kv_cache_size", "prefill_chunk_size"
+        self.decode_attention = Surface.of(decode, *counts[:2], _median("attn_decode"))
+        self.prefill_attention = Surface.of(prefill, *counts[1:], _median("attn_prefill"))
         self._dense_cache: dict[int, float] = {}
         self._head_cache: dict[int, float] = {}
 
@@ -82,9 +78,7 @@ class KernelTimes:
         return self._linear_curves[operator]
 
     def dense_ms(self, tokens: int) -> float:
-        """Embedding, linears, norms, activation, rotary embedding and the writing of the KV
-        cache.
-        """
+        """Embedding, linears, norms, activation, rotary embedding, writing of the KV cache."""
         if tokens not in self._dense_cache:
             layer = sum(
                 count * self._linear_curves[operator](tokens)
@@ -108,9 +102,7 @@ class KernelTimes:
         return self.decode_attention(num_requests, kv_tokens / num_requests) * self._num_layers
 
     def prefill_attention_ms(self, tokens: int, num_requests: int, pairs: int) -> float:
-        """Of `num_requests` chunks that are `tokens` long together, each taken as the mean of
-        them.
-        """
+        """Of `num_requests` chunks of `tokens` together, each taken as their mean."""
         if tokens == 0:
             return 0.0
         chunk = tokens / num_requests

@@ -3,10 +3,6 @@
 from gpu_timing_assets.engine_loop.sequence import Sequence
 
 
-def ceil_div(tokens: int, block_size: int) -> int:
-    return -(-tokens // block_size)
-
-
 class KvBlocks:
     """A pool of `num_blocks` blocks of `block_size` tokens each."""
 
@@ -16,7 +12,7 @@ class KvBlocks:
         self.num_free = num_blocks - 1
 
     def blocks_of(self, num_tokens: int) -> int:
-        return ceil_div(num_tokens, self.block_size)
+        return -(-num_tokens // self.block_size)
 
     def allocate(self, sequence: Sequence, num_tokens: int) -> bool:
         """Let `sequence` hold its first `num_tokens` tokens; false if there are too few blocks."""

@@ -47,10 +47,8 @@ class StepKernels:
         """Set the step's `graph_mode` and `padded_tokens`."""
         key = (step.num_prefill_tokens > 0, step.num_tokens)
         if key not in self._modes:
-            prefill, decodes = np.array([step.num_prefill_tokens]), [step.num_decode_requests]
-            modes = graph_modes(
-                prefill, np.array(decodes), self._cudagraph_mode, self._capture_sizes
-            )
+            counts = np.array([[step.num_prefill_tokens], [step.num_decode_requests]])
+            modes = graph_modes(*counts, self._cudagraph_mode, self._capture_sizes)
             self._modes[key] = str(modes[0])
         step.graph_mode = self._modes[key]
         step.padded_tokens = padded_tokens(step.num_tokens, self._capture_sizes, step.graph_mode)
@@ -89,13 +87,12 @@ class LoopTiming:
         self.asynchronous = params.async_scheduling
         self._kernels, self._gpu = StepKernels(params, kernels), timing.gpu
         self._wake_up_s = host.wake_up_ms / 1e3
-        self._schedule = DrawnTime(host.schedule, rng)
-        self._update = DrawnTime(host.update, rng)
+        self._schedule, self._update = DrawnTime(host.schedule, rng), DrawnTime(host.update, rng)
         self._gap = DrawnTime(host.gap, rng)
-        self._launch = {mode: DrawnTime(fit, rng) for mode, fit in host.launch.items()}
-        self._launch_after_idle = {
-            mode: DrawnTime(fit, rng) for mode, fit in host.launch_after_idle.items()
-        }
+        self._launch, self._launch_after_idle = (
+            {mode: DrawnTime(fit, rng) for mode, fit in launch.items()}
+            for launch in (host.launch, host.launch_after_idle)
+        )
         self._any_launch = self._launch.get(EAGER) or next(iter(self._launch.values()))
         self._gpu_ratio = DrawnRatio(timing.gpu.ratios, rng)
         # of the clock: until when the GPU and the loop are busy; and the mixed kernels in a row
@@ -106,20 +103,16 @@ class LoopTiming:
         step.after_idle = begin_s > self._busy_until_s
         awake_s = begin_s + (self._wake_up_s if step.after_idle else 0.0)
         end_s = self._run_async(step, awake_s) if self.asynchronous else self._run(step, awake_s)
-        # the caller adds the duration to the begin again, and floats need not come back to where
-        # they were
+        # the caller adds the duration to the begin: floats need not come back to where they were
         self._busy_until_s = begin_s + (end_s - begin_s)
         return end_s - begin_s
 
     def _run(self, step: Step, begin_s: float) -> float:
         kernel_ms = self._kernels.seconds(step) * 1e3
-        step.schedule_end_s = begin_s + self._schedule(
-            step.num_decode_requests, step.num_prefill_requests
-        )
+        decodes, prefills = step.num_decode_requests, step.num_prefill_requests
+        step.schedule_end_s = begin_s + self._schedule(decodes, prefills)
         step.gpu_end_s = step.schedule_end_s + self._launch_of(step)(kernel_ms, step.num_requests)
-        step.result_s = step.gpu_end_s + self._update(
-            step.num_decode_requests, step.num_prefill_requests
-        )
+        step.result_s = step.gpu_end_s + self._update(decodes, prefills)
         return step.result_s + self._gap(step.num_requests)
 
     def _run_async(self, step: Step, begin_s: float) -> float:

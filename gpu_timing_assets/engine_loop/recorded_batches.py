@@ -34,9 +34,8 @@ class RecordedBatches(VllmV1Scheduler):
         super().__init__(params)
         self._after_idle = steps_after_idle(steps)
         rows = batches.sort_values("step", kind="stable").itertuples(index=False)
-        self._recorded = deque(
-            (step, list(scheduled)) for step, scheduled in groupby(rows, key=attrgetter("step"))
-        )
+        by_step = groupby(rows, key=attrgetter("step"))
+        self._recorded = deque((step, list(scheduled)) for step, scheduled in by_step)
         self._arrived: dict[int, Sequence] = {}
 
     def add(self, sequence: Sequence) -> None:
@@ -62,9 +61,7 @@ class RecordedBatches(VllmV1Scheduler):
 
 
 def steps_after_idle(steps: pd.DataFrame) -> frozenset[int]:
-    """Of a real run's `engine_steps`: those scheduled when the step before was processed already,
-    so nothing was in flight.
-    """
+    """Those of a real run's `engine_steps` that were scheduled with nothing in flight."""
     ordered = steps.sort_values("step")
     idle = ordered["schedule_begin_ns"] > ordered["result_ns"].shift(1)
     return frozenset(ordered.loc[idle.fillna(False), "step"].tolist())
@@ -87,7 +84,6 @@ def _first_schedule_ns(steps: pd.DataFrame, batches: pd.DataFrame) -> pd.Series:
     begin = steps.set_index("step")["schedule_begin_ns"].reindex(first_step.to_numpy())
     if begin.isna().any():
         missing = begin.index[begin.isna()][0]
-        raise ArtifactError(
-            f"engine_batches.csv has step {missing}, which is not in engine_steps.csv"
-        )
+        fault = f"engine_batches.csv has step {missing}, which is not in engine_steps.csv"
+        raise ArtifactError(fault)
     return pd.Series(begin.to_numpy(), index=first_step.index)

@@ -26,9 +26,7 @@ PIPES_VARIABLE = "DAGSTER_PIPES_CONTEXT"
 
 
 class Launcher(Protocol):
-    """Starts a command with an environment, waits for its end, returns its exit code (−9: ended by
-    signal 9).
-    """
+    """Runs a command in an environment to its end; returns its exit code (−9: by signal 9)."""
 
     def __call__(self, command: Sequence[str], env: Mapping[str, str]) -> int: ...
 
@@ -76,12 +74,9 @@ def run_engine_process(
 def engine_process_main(
     work: Callable[[dict[str, Any], Path, Callable[[str], None]], None],
 ) -> None:
-    """The child's `main`: calls `work(request, scratch, report)` with its processes bound to ours,
-    and exits.
-    """
+    """The child's `main`: `work(request, scratch, report)` with its processes bound to ours."""
     parent_pid = os.getppid()
-    # a cancelled run needs no tidying: the watchdog ends what is left, the kernel frees locks and
-    # GPU memory
+    # a cancelled run needs no tidying: the watchdog ends what is left, the kernel frees the rest
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     lead_process_group_with_watchdog(parent_pid)
     request_file = Path(sys.argv[1])

@@ -11,9 +11,7 @@ _ENDED_BY_SOMEBODY = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def fault_of_exit(code: int, scratch: Path, memory_needed_bytes: int) -> errors.GpuTimingError:
-    """The fault of the engine's own process, which left no word in `scratch`, from its exit
-    code.
-    """
+    """The fault of the engine's own process that left no word in `scratch`, from its exit code."""
     if code < 0:
         return fault_of_signal(-code, "the engine's process", memory_needed_bytes)
     if code == errors.DiskFullError.exit_code:
@@ -24,9 +22,7 @@ def fault_of_exit(code: int, scratch: Path, memory_needed_bytes: int) -> errors.
 
 
 def fault_of_signal(number: int, who: str, memory_needed_bytes: int) -> errors.GpuTimingError:
-    """Never worth a second start: an instruction that the CPU lacks, too little memory, an end that
-    somebody asked for.
-    """
+    """What no second start mends is told apart: missing instructions, memory, somebody's wish."""
     name = signal.Signals(number).name
     if number == signal.SIGILL:
         return errors.DeviceError(
@@ -45,7 +41,6 @@ def fault_of_signal(number: int, who: str, memory_needed_bytes: int) -> errors.G
         )
     if number in _ENDED_BY_SOMEBODY:
         return errors.EngineError(f"{who} was ended with {name} by somebody: start it again")
-    shared_memory = ": /dev/shm may be full" if number == signal.SIGBUS else ""
-    return errors.EngineCrashError(
-        f"{who} crashed with {name}{shared_memory}: its log is above; start it again"
-    )
+    crash = f"{who} crashed with {name}"
+    crash += ": /dev/shm may be full" if number == signal.SIGBUS else ""
+    return errors.EngineCrashError(f"{crash}: its log is above; start it again")

@@ -55,17 +55,12 @@ def exclusive_device(
     gpus = [] if hardware.device == "cpu" else _gpus(hardware, num_gpus)
     with ExitStack() as locks:
         for device, path in _locks(gpus).items():
-            locks.enter_context(
-                exclusive_lock(path, device, timeout_s=hardware.busy_timeout_s, report=report)
-            )
+            wait_s = hardware.busy_timeout_s
+            locks.enter_context(exclusive_lock(path, device, timeout_s=wait_s, report=report))
         if gpus:
             # CUDA's own order is by speed, that of nvidia-smi by bus
-            os.environ.update(
-                {
-                    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-                    VISIBLE_VARIABLE: ",".join(gpu["index"] for gpu in gpus),
-                }
-            )
+            os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+            os.environ[VISIBLE_VARIABLE] = ",".join(gpu["index"] for gpu in gpus)
         yield gpus[0]["name"] if gpus else cpu_model()
 
 

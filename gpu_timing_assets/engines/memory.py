@@ -5,16 +5,13 @@ from gpu_timing_assets.config.hardware import HardwarePreset
 from gpu_timing_assets.config.model import ModelPreset
 from gpu_timing_assets.config.model_card import read_model_dimensions
 
-# of the engine's processes with torch and vLLM loaded (1.3 GiB on a CPU, by a memory cgroup); a
-# GPU's map CUDA's libraries too
+# with torch and vLLM loaded: 1.3 GiB on a CPU (by a memory cgroup); a GPU's map CUDA's too
 CPU_PROCESSES_BYTES, GPU_PROCESSES_BYTES = 3 * 2**29, 4 * 2**30
 BYTES_PER_PARAMETER = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 
 def memory_needed_bytes(model: ModelPreset, hardware: HardwarePreset) -> int:
-    """Weights, KV cache and processes on a CPU; on a GPU's host the processes alone: weights are
-    mapped or made on the GPU.
-    """
+    """Processes, and on a CPU weights and KV cache: a GPU's are mapped or made on the GPU."""
     if hardware.device != "cpu":
         return GPU_PROCESSES_BYTES
     weights = (

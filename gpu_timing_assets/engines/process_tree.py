@@ -21,9 +21,7 @@ def die_with_parent() -> None:
 
 
 def lead_process_group_with_watchdog(parent_pid: int) -> None:
-    """Become the leader of a new process group that a watchdog kills once this process or
-    `parent_pid` is gone.
-    """
+    """Lead a new process group, which a watchdog kills once this process or its parent is gone."""
     if os.getpgrp() != os.getpid():
         os.setpgid(0, 0)
     subprocess.Popen(

@@ -27,9 +27,7 @@ class Session(Metadata):
 
 @contextmanager
 def engine_session(config: ExperimentConfig, scratch: Path, report: Report) -> Iterator[Engine]:
-    """The configured engine, started on its device; `scratch` holds the session's file only once
-    the block has ended well.
-    """
+    """The started engine; `scratch` has the session's file once the block has ended well."""
     hardware, gpus = config.hardware, config.backend.tensor_parallel_size
     with exclusive_device(hardware, gpus, report) as device_name:
         report(f"starting {config.backend.name} for {config.model.name} on {hardware.name}")

@@ -1,6 +1,4 @@
-"""Every setting of an engine as flat JSON: dotted name → scalar or short list, the same at each
-start.
-"""
+"""Every setting of an engine as flat JSON: dotted name → scalar or short list."""
 
 import dataclasses
 import enum

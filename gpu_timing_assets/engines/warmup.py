@@ -1,6 +1,4 @@
-"""Requests before anything is measured, so that kernels are compiled, caches warm and graphs
-replayed once.
-"""
+"""Requests before a measurement: kernels are compiled, caches warm, graphs replayed once."""
 
 from gpu_timing_assets.config.backend import BackendPreset
 from gpu_timing_assets.core.errors import EngineError

@@ -1,9 +1,9 @@
-"""The stage `vidur-sim`, for every simulator: checks what it reads, lets the simulator compute,
-checks what came back, and files it as a real run is filed.
-"""
+"""The stage `vidur-sim`: checks what it reads, has the simulator compute, checks and files that."""
 
 import time
 from pathlib import Path
+
+import pandas as pd
 
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.config.simulator import SIMULATORS
@@ -29,8 +29,8 @@ from gpu_timing_assets.core.tables.schemas import (
 )
 from gpu_timing_assets.core.workload import WorkloadMeta, read_complete_workload
 from gpu_timing_assets.engine_loop.bundle import read_bundle
+from gpu_timing_assets.metrics.run_latencies import latencies_ms
 from gpu_timing_assets.simulators.base import SimInputs, SimulatedRun, Simulator, Work
-from gpu_timing_assets.simulators.summary import summary
 
 
 def run(config: ExperimentConfig, inputs: SimInputs, out: Path) -> SimRunMeta:
@@ -132,9 +132,8 @@ def _check(simulator: Simulator, work: Work, simulated: SimulatedRun) -> None:
     if (tokens is not None) != (TOKEN_TIMES in simulator.gives):
         raise SimulationError(f"{where} says that it gives {simulator.gives}, and does otherwise")
     if len(requests) != len(work.lengths):
-        raise SimulationError(
-            f"{where} gave {len(requests)} requests of the workload's {len(work.lengths)}"
-        )
+        counts = f"{len(requests)} requests of the workload's {len(work.lengths)}"
+        raise SimulationError(f"{where} gave {counts}")
     planned = work.lengths.assign(arrival_time_ns=work.arrival_time_ns)
     for name in ("request_id", "arrival_time_ns", "num_prefill_tokens", "num_decode_tokens"):
         wrong = requests[name].to_numpy() != planned[name].to_numpy()
@@ -148,9 +147,8 @@ def _check(simulator: Simulator, work: Work, simulated: SimulatedRun) -> None:
     if over.any():
         raise SimulationError(f"{where}: request {int(over.argmax())} has more tokens than asked")
     try:
-        check_run_tables(
-            requests, tokens, Path(where, REQUEST_METRICS.file), Path(where, TOKEN_METRICS.file)
-        )
+        files = Path(where, REQUEST_METRICS.file), Path(where, TOKEN_METRICS.file)
+        check_run_tables(requests, tokens, *files)
     except ArtifactError as error:
         raise SimulationError(str(error)) from None
 
@@ -166,6 +164,23 @@ def _file(out: Path, config: ExperimentConfig, meta: SimRunMeta, simulated: Simu
             if frame is not None:
                 table.write(frame, scratch)
         write_json(scratch / CONFIG_FILE, config)
-        text = summary(meta, simulated.requests, simulated.tokens)
+        text = _summary(meta, simulated.requests, simulated.tokens)
         (scratch / "summary.md").write_text(text, encoding="utf-8")
         write_json(scratch / RUN_META_FILE, meta)
+
+
+def _summary(meta: SimRunMeta, requests: pd.DataFrame, tokens: pd.DataFrame | None) -> str:
+    """`summary.md` of a simulated run."""
+    rows = [
+        f"| {name} | {' | '.join(f'{value:.2f}' for value in percentiles.values())} |\n"
+        for name, percentiles in latencies_ms(requests, tokens).items()
+    ]
+    marked = "**Beyond the bundle's grid: extrapolated.**\n\n" if meta.extrapolated else ""
+    steps = f" in {meta.num_steps} steps" if meta.num_steps is not None else ""
+    return (
+        f"# Simulated run {meta.run_id}\n\n{meta.model} on {meta.hardware}, simulator "
+        f"{meta.simulator}: {meta.label}.\n\n{marked}"
+        f"{len(requests)} requests, {meta.num_tokens} tokens{steps}; {meta.simulated_s:.1f} s "
+        f"simulated in {meta.wall_s:.1f} s.\n\n"
+        "| ms | p50 | p90 | p99 |\n| --- | ---: | ---: | ---: |\n" + "".join(rows)
+    )

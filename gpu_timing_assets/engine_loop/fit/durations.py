@@ -47,12 +47,9 @@ def step_durations(steps: pd.DataFrame, params: EngineParams) -> pd.DataFrame:
         padded_tokens(tokens, params.graph_capture_sizes, mode)
         for tokens, mode in zip(derived["num_tokens"], derived["graph_mode"], strict=True)
     ]
-    derived["interval_ms"] = (
-        (derived["update_end_ns"] - derived["update_end_ns"].shift(1)) / 1e6
-    ).where(follows)
-    derived["result_interval_ms"] = (
-        (derived["update_begin_ns"] - derived["update_begin_ns"].shift(1)) / 1e6
-    ).where(follows)
+    ends = {"interval_ms": "update_end_ns", "result_interval_ms": "update_begin_ns"}
+    for name, end_ns in ends.items():
+        derived[name] = ((derived[end_ns] - derived[end_ns].shift(1)) / 1e6).where(follows)
     derived["previous_graph_mode"] = derived["graph_mode"].shift(1).where(follows)
     next_follows = follows.shift(-1, fill_value=False)
     next_schedule = derived["schedule_begin_ns"].shift(-1).where(next_follows)
@@ -63,9 +60,8 @@ def step_durations(steps: pd.DataFrame, params: EngineParams) -> pd.DataFrame:
     previous_update = derived["update_begin_ns"].shift(1).where(follows)
     overlapped = (previous_update >= derived["schedule_end_ns"]).fillna(False)
     derived["wait_ms"] = ((previous_update - derived["schedule_end_ns"]) / 1e6).where(overlapped)
-    derived["gap_ms"] = ((next_schedule - derived["update_end_ns"].shift(1)) / 1e6).where(
-        overlapped
-    )
+    gap_ms = (next_schedule - derived["update_end_ns"].shift(1)) / 1e6
+    derived["gap_ms"] = gap_ms.where(overlapped)
     alone = ~overlapped & (next_schedule < derived["update_begin_ns"])
     derived["launch_alone_ms"] = ((next_schedule - derived["schedule_end_ns"]) / 1e6).where(alone)
     # the step's result as the GPU gave it: only where nothing of the host's can have delayed it
@@ -86,6 +82,5 @@ def _decode_kv_tokens(steps: pd.DataFrame) -> pd.Series:
 
 def _follows(steps: pd.DataFrame) -> pd.Series:
     """Whether a row is the step right after the row before it, in the same burst."""
-    return steps["burst"].eq(steps["burst"].shift(1)) & (
-        steps["step"] == steps["step"].shift(1) + 1
-    )
+    before = steps[["burst", "step"]].shift(1)
+    return (steps["burst"] == before["burst"]) & (steps["step"] == before["step"] + 1)

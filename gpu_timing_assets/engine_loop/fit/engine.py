@@ -1,6 +1,7 @@
 """Fits an `EngineTiming` on the bursts of one bundle."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -59,34 +60,29 @@ def fit_engine_timing(
 
 
 def _fit_client(request_in: FittedTime, rows: Mapping[str, pd.DataFrame]) -> ClientTiming:
-    by_outputs = ("num_outputs",)
+    def fit(name: str, target_ms: str) -> FittedTime:
+        return fit_time(rows[name], ("num_outputs",), target_ms)
+
     return ClientTiming(
         request_in=request_in,
-        first_token_out=fit_time(rows["client_out"], by_outputs, "out_first_ms"),
-        first_token_out_after_idle=fit_time(
-            rows["client_out_after_idle"], by_outputs, "out_first_ms"
-        ),
-        token_spread=fit_time(rows["client_out_spread"], by_outputs, "out_spread_ms"),
+        first_token_out=fit("client_out", "out_first_ms"),
+        first_token_out_after_idle=fit("client_out_after_idle", "out_first_ms"),
+        token_spread=fit("client_out_spread", "out_spread_ms"),
     )
 
 
 def _fit_async(derived: pd.DataFrame) -> tuple[dict[str, FittedTime], GpuScale]:
     steady = steady_decode_steps(derived)
-    launch: dict[str, FittedTime] = {}
     mixed = derived[(derived["graph_mode"] != "full") & (derived["kind"] != "decode")]
-    # a launch is seen where it ends after the decode step before it must have ended, or where there
-    # is no step before
+    # a launch shows where it outlasts the decode step before it, or where there is none
     behind_decode = (mixed["previous_graph_mode"] == "full") & (
         mixed["wait_ms"] > 1.3 * mixed["previous_kernel_ms"]
     )
-    seen = mixed["wait_ms"].where(behind_decode)
-    launch |= _by_mode(
-        mixed.assign(launch_ms=seen).dropna(subset=["launch_ms"]), LAUNCH_FEATURES, "launch_ms"
-    )
+    seen = mixed.assign(launch_ms=mixed["wait_ms"].where(behind_decode))
+    launch = _by_mode(seen.dropna(subset=["launch_ms"]), LAUNCH_FEATURES, "launch_ms")
     full = steady[steady["host_bound"]]
     if len(full) < MIN_ROWS:
-        # the GPU paces every decode step here: a full graph's launch shows only behind a step that
-        # its own launch had delayed
+        # the GPU paces all decode steps: a full graph's launch shows behind a step launched late
         after = derived[
             (derived["graph_mode"] == "full")
             & derived["previous_graph_mode"].isin(["piecewise", "eager"])
@@ -126,11 +122,8 @@ def _fit_request_in(
     if known.sum() < MIN_ROWS:
         return idle, 0.0
     levels = np.arange(0.05, 8.0, 0.05)
-    agree = (
-        (lower[known].to_numpy()[:, None] < levels) & (levels <= upper[known].to_numpy()[:, None])
-    ).sum(axis=0)
+    above, below = lower[known].to_numpy()[:, None], upper[known].to_numpy()[:, None]
+    agree = ((above < levels) & (levels <= below)).sum(axis=0)
     level_ms = min(float(np.median(levels[agree == agree.max()])), idle.coefficients[0])
-    running = FittedTime(
-        idle.features, (level_ms, *idle.coefficients[1:]), idle.ratios, idle.num_rows
-    )
+    running = replace(idle, coefficients=(level_ms, *idle.coefficients[1:]))
     return running, idle.coefficients[0] - level_ms

@@ -22,9 +22,8 @@ def fit_time(rows: pd.DataFrame, features: Sequence[str], target_ms: str) -> Fit
     if len(rows) < MIN_ROWS:
         raise ValueError(f"{len(rows)} measurements of {target_ms}, at least {MIN_ROWS} are needed")
     varying = [name for name in features if rows[name].nunique() > 1]
-    matrix = np.column_stack(
-        [np.ones(len(rows)), *(rows[name].to_numpy(dtype=float) for name in varying)]
-    )
+    columns = (rows[name].to_numpy(dtype=float) for name in varying)
+    matrix = np.column_stack([np.ones(len(rows)), *columns])
     target = rows[target_ms].to_numpy(dtype=float)
     scale = matrix.max(axis=0)
     matrix = matrix / scale
@@ -33,13 +32,11 @@ def fit_time(rows: pd.DataFrame, features: Sequence[str], target_ms: str) -> Fit
     for _ in range(30):
         solution = _weighted_nnls(matrix, target, weights)
         residual = np.abs(target - matrix @ solution)
-        # relative deviations, so that the few large steps do not decide the fit of the many small
-        # ones
+        # relative deviations: the few large steps must not decide the fit of the many small ones
         weights = 1 / np.maximum(residual * target, 1e-9 * target**2 + 1e-12)
     fitted = np.maximum(matrix @ solution, 1e-6)
     by_name = dict(zip(varying, (solution / scale)[1:], strict=True))
-    # weights that prefer short times leave the line a little low: it is moved so that half of the
-    # measurements lie above it
+    # weights that prefer short times leave the line low: it is moved to the measurements' median
     centre = float(np.median(target / fitted))
     coefficients = (
         float(solution[0] / scale[0]) * centre,

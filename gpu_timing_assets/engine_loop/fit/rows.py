@@ -1,6 +1,4 @@
-"""Which rows of a bundle's bursts each fit stands on: the fits take them, and a profile counts them
-while it plays.
-"""
+"""Which rows of the bursts each fit stands on: the fits take them, a profile counts them."""
 
 from dataclasses import dataclass
 
@@ -11,9 +9,7 @@ IDLE_MS = 20.0
 
 @dataclass(frozen=True)
 class FitRows:
-    """The rows of one fit; `kind` is the kind of burst that yields them, `what` names them for a
-    person.
-    """
+    """The rows of one fit; `kind` of burst yields them, `what` names them for a person."""
 
     kind: str
     what: str
@@ -29,45 +25,28 @@ def fit_rows(durations: pd.DataFrame, requests: pd.DataFrame) -> dict[str, FitRo
     with_prompt = durations["num_prefill_tokens"] > 0
     after_idle = durations[(durations["kind"] == "idle") & with_prompt]
     seen = with_client_delays(durations[durations["num_outputs"] > 0])
+    several = seen[(seen["num_outputs"] > 1) & (seen["out_spread_ms"] > 0)]
     alone = requests[(requests["kind"] == "idle") & (requests["num_in_flight"] == 0)]
+    in_ms = (alone["first_schedule_begin_ns"] - alone["arrival_ns"]) / 1e6
+    at_once = durations[durations["gap_ms"].between(0, IDLE_MS)]
+    mixed = durations[with_prompt & (durations["num_decode_requests"] > 0)]
+    first_seen = "first steps of an idle engine whose token the client saw"
     return {
-        "gap": FitRows(
-            "decode",
-            "steps that follow each other at once",
-            durations[durations["gap_ms"].between(0, IDLE_MS)],
-        ),
+        "gap": FitRows("decode", "steps that follow each other at once", at_once),
         "client_out": FitRows("decode", "steps whose tokens the client saw", seen),
         "client_out_spread": FitRows(
-            "decode",
-            "steps whose several tokens the client saw",
-            seen[(seen["num_outputs"] > 1) & (seen["out_spread_ms"] > 0)],
+            "decode", "steps whose several tokens the client saw", several
         ),
-        "client_in": FitRows(
-            "idle",
-            "requests to an idle engine",
-            alone.assign(in_ms=(alone["first_schedule_begin_ns"] - alone["arrival_ns"]) / 1e6),
-        ),
+        "client_in": FitRows("idle", "requests to an idle engine", alone.assign(in_ms=in_ms)),
         "after_idle": FitRows("idle", "first steps of an idle engine", after_idle),
-        "client_out_after_idle": FitRows(
-            "idle",
-            "first steps of an idle engine whose token the client saw",
-            with_client_delays(after_idle),
-        ),
-        "mixed": FitRows(
-            "inject",
-            "steps with prompts beside decoding requests",
-            durations[with_prompt & (durations["num_decode_requests"] > 0)],
-        ),
+        "client_out_after_idle": FitRows("idle", first_seen, with_client_delays(after_idle)),
+        "mixed": FitRows("inject", "steps with prompts beside decoding requests", mixed),
     }
 
 
 def with_client_delays(steps: pd.DataFrame) -> pd.DataFrame:
-    """Of steps whose tokens the client saw: `out_first_ms` (result → first of them at the client)
-    and `out_spread_ms` (→ last).
-    """
+    """With `out_first_ms` (result → first token at the client) and `out_spread_ms` (→ last)."""
     seen = steps.dropna(subset=["client_first_ns", "client_last_ns"])
-    return seen.assign(
-        out_first_ms=(seen["client_first_ns"] - seen["update_end_ns"]).astype(float).clip(1e3)
-        / 1e6,
-        out_spread_ms=(seen["client_last_ns"] - seen["client_first_ns"]).astype(float) / 1e6,
-    )
+    first_ns = (seen["client_first_ns"] - seen["update_end_ns"]).astype(float).clip(1e3)
+    spread_ns = (seen["client_last_ns"] - seen["client_first_ns"]).astype(float)
+    return seen.assign(out_first_ms=first_ns / 1e6, out_spread_ms=spread_ns / 1e6)

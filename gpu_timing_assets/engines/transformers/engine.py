@@ -1,6 +1,4 @@
-"""Hugging Face transformers, one request at a time: the plain reference for a single request, not
-for load.
-"""
+"""Hugging Face transformers, one request at a time: the reference for a single request."""
 
 import asyncio
 import os
@@ -19,14 +17,10 @@ from gpu_timing_assets.engines.transformers import ENGINE
 
 
 class TransformersEngine:
-    """See `gpu_timing_assets.engines.base.Engine`. Requests wait for each other in the order they
-    come.
-    """
+    """See `gpu_timing_assets.engines.base.Engine`. Requests wait for each other in order."""
 
     def __init__(self, config: ExperimentConfig, scratch: Path, device_name: str) -> None:
-        """Load the model. Raises `DeviceError` if torch, transformers or the device is not
-        there.
-        """
+        """Load the model. Raises `DeviceError` without torch, transformers or the device."""
         model, hardware, backend = config.model, config.hardware, config.backend
         os.environ["HF_HUB_OFFLINE"] = "1"
         try:
@@ -91,9 +85,8 @@ class TransformersEngine:
 
     def _step(self, input_ids, cache):  # type: ignore[no-untyped-def]
         with self._torch.inference_mode():
-            output = self._model(
-                input_ids=input_ids, past_key_values=cache, use_cache=True, logits_to_keep=1
-            )
+            given = {"input_ids": input_ids, "past_key_values": cache}
+            output = self._model(**given, use_cache=True, logits_to_keep=1)
             return int(output.logits[0, -1].argmax()), output.past_key_values
 
     async def flush_recording(self) -> None:

@@ -14,9 +14,7 @@ from gpu_timing_assets.engines.base import Engine, EnginePlugin, InstalledEngine
 
 
 class VllmPreset(BackendPreset):
-    """vLLM and its settings. `null` stands for vLLM's own default, which `run_meta.json` then
-    records.
-    """
+    """vLLM and its settings; `null`: vLLM's own default, which `run_meta.json` records."""
 
     name: Literal["vllm"] = "vllm"
     """Name of the engine."""
@@ -34,15 +32,12 @@ class VllmPreset(BackendPreset):
     """Reuse the KV blocks of equal prompt beginnings."""
 
     def profiled_settings(self) -> dict[str, Any]:
-        chosen = (
-            {} if self.async_scheduling is None else {"async_scheduling": self.async_scheduling}
-        )
-        return {
-            **super().profiled_settings(),
-            "enforce_eager": self.enforce_eager,
-            "enable_prefix_caching": self.enable_prefix_caching,
-            **chosen,
-        }
+        settings = super().profiled_settings()
+        settings["enforce_eager"] = self.enforce_eager
+        settings["enable_prefix_caching"] = self.enable_prefix_caching
+        if self.async_scheduling is not None:
+            settings["async_scheduling"] = self.async_scheduling
+        return settings
 
 
 def _start(config: ExperimentConfig, scratch: Path, device_name: str) -> Engine:

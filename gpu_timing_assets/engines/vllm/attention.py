@@ -16,9 +16,7 @@ from gpu_timing_assets.engines.vllm.surface import (
 
 @dataclass(frozen=True)
 class Heads:
-    """The attention heads of one device, and the size of the blocks that the KV cache is paged
-    in.
-    """
+    """The attention heads of one device, and the block size of its paged KV cache."""
 
     num_query: int
     num_kv: int

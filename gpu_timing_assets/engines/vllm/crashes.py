@@ -38,17 +38,13 @@ def leave_reports_in(scratch: Path) -> None:
     line = {"format": "%(levelname)s %(asctime)s [%(filename)s:%(lineno)d] %(message)s"}
     terminal = {"class": "logging.StreamHandler", "level": level, "stream": "ext://sys.stderr"}
     log = {"class": "logging.FileHandler", "filename": str(scratch / ERRORS_FILE), "delay": True}
+    handlers = {"terminal": {**terminal, "formatter": "line"}, "errors": {**log, "level": "ERROR"}}
     configuration = {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": line},
-        "handlers": {
-            "terminal": {**terminal, "formatter": "line"},
-            "errors": {**log, "level": "ERROR"},
-        },
-        "loggers": {
-            "vllm": {"handlers": ["terminal", "errors"], "level": level, "propagate": False}
-        },
+        "handlers": handlers,
+        "loggers": {"vllm": {"handlers": [*handlers], "level": level, "propagate": False}},
     }
     (scratch / LOGGING_FILE).write_text(json.dumps(configuration))
     os.environ.setdefault(LOGGING_VARIABLE, str(scratch / LOGGING_FILE))
@@ -57,13 +53,10 @@ def leave_reports_in(scratch: Path) -> None:
 def fault_of_engine(
     scratch: Path, exit_codes: Sequence[int], what: str, memory_needed_bytes: int
 ) -> errors.GpuTimingError:
-    """The fault of an engine of which a process has died: `exit_codes` of those known, `what` was
-    being done.
-    """
+    """Why a process of an engine died; `exit_codes`: those known, `what`: what was being done."""
     faults, logged = _text(scratch / FAULTS_FILE), _text(scratch / ERRORS_FILE)
-    signals = [
-        int(number) for text, number in _FAULTS.items() if f"Fatal Python error: {text}" in faults
-    ]
+    fatal = "Fatal Python error: "
+    signals = [int(number) for text, number in _FAULTS.items() if fatal + text in faults]
     signals += [-int(code) for code in re.findall(r"exit code: (-\d+)", logged)]
     signals += [-code for code in exit_codes if code < 0]
     if signals:
@@ -74,13 +67,10 @@ def fault_of_engine(
 
 
 def _first_exception(logged: str) -> str | None:
-    """The first last line of a traceback that says more than that there was one: `ValueError:
-    …`.
-    """
+    """The first last line of a traceback that names a cause: `ValueError: …`."""
     found = re.findall(r"^(?:\S+ )*((?:\w+\.)*\w*(?:Error|Exception): .+)$", logged, re.MULTILINE)
-    causes = [
-        line for line in found if "root cause above" not in line and "stack trace" not in line
-    ]
+    no_cause = re.compile("root cause above|stack trace")
+    causes = [line for line in found if not no_cause.search(line)]
     return " ".join(causes[0].split())[:300] if causes else None
 
 

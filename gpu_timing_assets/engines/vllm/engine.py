@@ -1,6 +1,4 @@
-"""vLLM behind `AsyncLLM`, started from the presets (tried with vLLM 0.26.0 on an H100 and 0.32.0 on
-a CPU).
-"""
+"""vLLM behind `AsyncLLM`, started from the presets."""
 
 import asyncio
 import os
@@ -81,8 +79,7 @@ class VllmEngine:
             arguments = engine_arguments(model, hardware, backend)
             vllm_config = AsyncEngineArgs(**arguments).create_engine_config()
             if hardware.device == "cpu":
-                # vLLM asks for spawn on a CPU, which imports vLLM once for each of its processes;
-                # nothing here forbids fork
+                # vLLM asks for spawn on a CPU, importing it in each process: nothing forbids fork
                 os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
             self._llm = AsyncLLM.from_vllm_config(vllm_config, disable_log_stats=True)
         except Exception as error:
@@ -122,13 +119,10 @@ class VllmEngine:
         text = " ".join(str(error).split())[:400]
         codes = [int(code) for code in re.findall(r": (-\d+)", text)]
         fault = fault_of_engine(self._scratch, codes, "as it started", self._memory_needed_bytes)
-        # what has no cause of its own is what vLLM says of it, and a second start would say it
-        # again
-        return (
-            EngineError(f"vLLM did not start: {text} (its log is above)")
-            if type(fault) is EngineCrashError
-            else fault
-        )
+        # what has no cause of its own is what vLLM says, and a second start would say it again
+        if type(fault) is EngineCrashError:
+            return EngineError(f"vLLM did not start: {text} (its log is above)")
+        return fault
 
 
 def engine_arguments(
@@ -163,18 +157,16 @@ def engine_arguments(
 
 def _set_environment(hardware: HardwarePreset, backend: VllmPreset) -> None:
     # a start takes as much longer as everything does here and now
-    os.environ["VLLM_ENGINE_READY_TIMEOUT_S"] = str(
-        int(backend.start_timeout_s * max(1.0, slowdown()))
-    )
+    timeout_s = int(backend.start_timeout_s * max(1.0, slowdown()))
+    os.environ["VLLM_ENGINE_READY_TIMEOUT_S"] = str(timeout_s)
     os.environ.update({"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"})
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     if hardware.omp_num_threads:
         os.environ["OMP_NUM_THREADS"] = str(hardware.omp_num_threads)
     if hardware.device == "cpu":
         gibibytes = max(1, (hardware.kv_cache_bytes or 2**30) >> 30)
-        os.environ.update(
-            {"VLLM_CPU_KVCACHE_SPACE": str(gibibytes), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-        )
+        os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(gibibytes)
+        os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
 
 
 def _resolved_params(

@@ -27,8 +27,7 @@ from gpu_timing_assets.engines.vllm.surface import (
     native_library,
 )
 
-# larger than the L2 cache of an H100 (50 MB) and an A100 (40 MB), so that a second layer evicts the
-# first
+# beyond the L2 cache of an H100 (50 MB) or an A100 (40 MB): a second layer evicts the first
 DISTINCT_BYTES = 160 * 2**20
 MIN_LAYERS, MAX_LAYERS = 4, 64
 # an operator without weights to speak of, called often enough to hide what a graph's start takes
@@ -196,9 +195,7 @@ class VllmOperators:
         return lambda layer: self._torch.nn.functional.embedding(ids, weight)
 
     def _linear(self, out_features: int, in_features: int) -> Callable[[Any], Any]:
-        """A linear layer through the GEMM that vLLM chooses: cuBLAS on a GPU, packed weights on a
-        CPU.
-        """
+        """Through the GEMM that vLLM chooses: cuBLAS on a GPU, packed weights on a CPU."""
         weight = self._random(out_features, in_features)
         if self._device.type == "cpu":
             return cpu_linear(weight)

@@ -50,6 +50,7 @@ class StepRecording:
 def _frames(records: list[list[Any]]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """`(scheduled, updated, batches)` of the records of steps among these."""
     scheduled = [record for record in records if record[0] == "s"]
+    updated = [record[1:4] for record in records if record[0] == "u"]
     batches = pd.DataFrame(
         [(record[1], *request) for record in scheduled for request in record[4]], columns=BATCHES
     )
@@ -58,9 +59,7 @@ def _frames(records: list[list[Any]]) -> tuple[pd.DataFrame, pd.DataFrame, pd.Da
     number = client.str.extract(r"\.(\d+)$")[0]
     return (
         pd.DataFrame([record[1:4] for record in scheduled], columns=SCHEDULED, dtype="int64"),
-        pd.DataFrame(
-            [record[1:4] for record in records if record[0] == "u"], columns=UPDATED, dtype="int64"
-        ),
+        pd.DataFrame(updated, columns=UPDATED, dtype="int64"),
         batches.astype("int64").assign(
             tag=client.str.rsplit(".", n=1).str[0], request_id=number.fillna("-1").astype("int64")
         ),

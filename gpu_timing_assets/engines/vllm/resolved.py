@@ -12,9 +12,7 @@ _LEFT_OUT = re.compile(
 
 
 def resolved_settings(config: Any) -> dict[str, Any]:
-    """All of a `VllmConfig`, and which model runner its workers take, which decides the host's
-    code.
-    """
+    """All of a `VllmConfig`, and the workers' model runner, which decides the host's code."""
     runner = getattr(config, "use_v2_model_runner", None)
     settings = {**flat_settings(config), "use_v2_model_runner": runner}
     return {name: value for name, value in sorted(settings.items()) if not _LEFT_OUT.match(name)}

@@ -65,17 +65,11 @@ def required_names(device: str) -> dict[str, tuple[str, ...]]:
 
 
 def check_surface(device: str) -> None:
-    """Raises `EngineError` naming vLLM's version and everything that this project needs of it and
-    does not find.
-    """
+    """Raises `EngineError` naming vLLM's version and everything that does not fit."""
     import vllm
 
-    missing = [
-        text
-        for name, parameters in required_names(device).items()
-        if (text := _misfit(name, parameters))
-    ]
-    if missing:
+    misfits = (_misfit(*required) for required in required_names(device).items())
+    if missing := [text for text in misfits if text]:
         raise EngineError(
             f"vLLM {vllm.__version__} does not fit: {'; '.join(missing)}. Releases that do: "
             f"{', '.join(TRIED_VERSIONS)} (`make install` has one; "
@@ -112,32 +106,25 @@ def _look_up(name: str) -> Any:
 
 
 def limit_instruction_set(limit: InstructionSet | None) -> None:
-    """Have torch, oneDNN and vLLM work as on a CPU with no more than `limit`; to be called before
-    vLLM is imported.
-    """
+    """Have torch, oneDNN and vLLM work as on a CPU with `limit`; before vLLM is imported."""
     if limit in (None, INSTRUCTION_SETS[-1]):
         return
     os.environ["ONEDNN_MAX_CPU_ISA"] = {"avx2": "AVX2", "avx512": "AVX512_CORE_VNNI"}[limit]
     os.environ["ATEN_CPU_CAPABILITY"] = {"avx2": "avx2", "avx512": "avx512"}[limit]
     import torch
 
-    hidden = (
-        ("avx512", "amx", "avx10", "avx_")
-        if limit == "avx2"
-        else ("avx512_bf16", "avx512_fp16", "amx", "avx10")
-    )
-    capabilities = torch.cpu.get_capabilities()
-    seen = MappingProxyType(
-        {name: value and not name.startswith(hidden) for name, value in capabilities.items()}
-    )
+    hidden = {
+        "avx2": ("avx512", "amx", "avx10", "avx_"),
+        "avx512": ("avx512_bf16", "avx512_fp16", "amx", "avx10"),
+    }[limit]
+    found = torch.cpu.get_capabilities().items()
+    seen = MappingProxyType({name: has and not name.startswith(hidden) for name, has in found})
     # vLLM asks torch what the CPU has, and takes its native library and its attention by the answer
     torch.cpu.get_capabilities = lambda: seen  # type: ignore[assignment]
 
 
 def custom_ops() -> Any:
-    """vLLM's operators. Importing them has vLLM's platform load the native library that it chooses
-    for this device.
-    """
+    """vLLM's operators; their import loads the native library that vLLM chooses."""
     from vllm import _custom_ops
 
     return _custom_ops
@@ -145,16 +132,13 @@ def custom_ops() -> Any:
 
 def native_library() -> str | None:
     """The name of vLLM's native library in this process (`_C_AVX2`), None before one is loaded."""
-    found = re.findall(
-        r"/vllm/(_C(?:_\w+)?)\.\S*so$", Path("/proc/self/maps").read_text(), re.MULTILINE
-    )
+    maps = Path("/proc/self/maps").read_text()
+    found = re.findall(r"/vllm/(_C(?:_\w+)?)\.\S*so$", maps, re.MULTILINE)
     return found[0] if found else None
 
 
 def cpu_linear(weight: Any) -> Callable[[Any], Any]:
-    """A linear layer without bias through the GEMM that vLLM chooses on this CPU: `x -> x @
-    weight.T`.
-    """
+    """A linear layer through the GEMM that vLLM chooses on this CPU: `x -> x @ weight.T`."""
     import torch
     from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
 

@@ -1,6 +1,4 @@
-"""Stage `vidur-profile`: measure what a simulation of a target needs to know: kernels, host, client
-latency.
-"""
+"""Stage `vidur-profile`: measures a target's kernels, its host and the client's latency."""
 
 from gpu_timing_assets.engine_loop.bundle import validate_profiling_root
 from gpu_timing_assets.measure.profiling.measure_bundle import run

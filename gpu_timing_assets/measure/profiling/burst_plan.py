@@ -1,4 +1,4 @@
-"""Controlled bursts: what is sent to the real engine to learn its host time, pipeline and edges.
+"""Controlled bursts: what is sent to the real engine to learn its host, pipeline and client.
 
 None of it is a workload that is judged: batch sizes and lengths are a grid, or drawn uniformly.
 None of it is sent at a fixed time after something that takes as long as the machine is slow: it
@@ -45,11 +45,9 @@ def decode_bursts(grid: ProfilingPreset, params: EngineParams) -> Iterator[Burst
 
 
 def idle_burst(grid: ProfilingPreset, params: EngineParams, seed: int) -> Burst:
-    """One prompt at a time on an engine that has nothing else to do: edges, and launches without a
-    step before them.
+    """One prompt at a time on an idle engine: client latency, launches without a step before them.
 
-    Each is sent a while after the one before it was served to its end, however long that takes on
-    this machine.
+    Each is sent a while after the one before it was served, however long that takes here.
     """
     rng = np.random.default_rng([seed, 1])
     lengths = rng.permutation(_injected_lengths(grid, params))
@@ -98,9 +96,7 @@ def injection_bursts(
 def prefill_bursts(
     grid: ProfilingPreset, params: EngineParams, prefill_ms: Mapping[int, float]
 ) -> Iterator[Burst]:
-    """Prompts that wait for each other: `burst_prefill_s` of prefill without a pause, through which
-    a GPU clocks down.
-    """
+    """`burst_prefill_s` of prefill without a pause, through which a GPU clocks down."""
     length = max(n for n in prefill_ms if n + 1 <= params.max_model_len)
     fit_in_cache = params.num_kv_blocks * params.kv_block_size // (2 * (length + 1))
     count = min(int(np.ceil(grid.burst_prefill_s * 1e3 / prefill_ms[length])), fit_in_cache)
@@ -123,9 +119,8 @@ def storm_bursts(
     """
     longest = max(17, min(grid.burst_prefill_tokens[-1] // 2, params.max_model_len // 2))
     most_outputs = min(160, params.max_model_len // 4)
-    prompt_ms = float(
-        np.interp(longest / 2, sorted(prefill_ms), [prefill_ms[n] for n in sorted(prefill_ms)])
-    )
+    known = sorted(prefill_ms)
+    prompt_ms = float(np.interp(longest / 2, known, [prefill_ms[n] for n in known]))
     token_ms = min(step_ms / batch_size for batch_size, step_ms in decode_step_ms.items())
     served_per_s = 1e3 / (prompt_ms + token_ms * most_outputs / 2)
     for number, rate in enumerate(grid.storm_rates_per_s):
@@ -147,9 +142,7 @@ def _injected_lengths(grid: ProfilingPreset, params: EngineParams) -> list[int]:
 def _chain(
     first: int, pauses_ns: np.ndarray, prompt_tokens: np.ndarray, after: int | None = None
 ) -> Iterator[PlannedRequest]:
-    """Requests number `first`, `first + 1`, …, each a pause after the one before it has ended, the
-    first one after `after`.
-    """
+    """Requests from number `first` on, each a pause after the end of the last, at first `after`."""
     pairs = zip(pauses_ns, prompt_tokens, strict=True)
     for index, (pause_ns, tokens) in enumerate(pairs, start=first):
         yield _request(index, int(pause_ns), int(tokens), INJECTED_DECODE_TOKENS, after)

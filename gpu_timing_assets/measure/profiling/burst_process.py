@@ -1,6 +1,4 @@
-"""The process that drives the real engine through the bursts and writes what the engine and the
-client saw.
-"""
+"""The process that plays the bursts on the real engine and writes what engine and client saw."""
 
 import asyncio
 import math
@@ -37,38 +35,33 @@ def work(request: dict[str, Any], scratch: Path, report: Report) -> None:
 
 
 async def play_all(recorder: BurstRecorder, config: ExperimentConfig) -> None:
-    """Round by round, so that a host that is slow for a while is slow for all kinds."""
+    """Repeat by repeat, so that a host that is slow for a while is slow for all kinds."""
     grid, params = config.profiling, recorder.engine.params
     await warm_up(recorder.engine, config.backend)
-    # the first pass of a shape compiles, captures or allocates something: it is played twice, and
-    # the first is dropped
+    # the first pass of a shape compiles, captures or allocates: it is dropped
     for burst in [*decode_bursts(grid, params)][:2]:
         await recorder.play(burst)
     await recorder.play(idle_burst(grid, params, BURST_SEED - 1))
     recorder.played.clear()
     for repeat in range(grid.burst_repeats):
-        await _play_round(recorder, grid, repeat)
+        await _play_repeat(recorder, grid, repeat)
     await recorder.engine.flush_recording()
 
 
-async def _play_round(recorder: BurstRecorder, grid: ProfilingPreset, repeat: int) -> None:
-    """A round's share of each kind of burst; what a kind yielded is checked as soon as it was
-    played.
-    """
-    params, rounds = recorder.engine.params, grid.burst_repeats
-    needed = math.ceil(MIN_ROWS * (repeat + 1) / rounds)
-    await recorder.play_kind(
-        needed, lambda again: [*decode_bursts(grid, params)][(repeat + again) % rounds :: rounds]
-    )
-    await recorder.play_kind(
-        needed, lambda again: [idle_burst(grid, params, BURST_SEED + repeat + 1000 * again)]
-    )
+async def _play_repeat(recorder: BurstRecorder, grid: ProfilingPreset, repeat: int) -> None:
+    """One repeat's share of each kind of burst; what a kind yielded is checked at once."""
+    params, repeats = recorder.engine.params, grid.burst_repeats
+    needed = math.ceil(MIN_ROWS * (repeat + 1) / repeats)
+    decode = [*decode_bursts(grid, params)]
+    await recorder.play_kind(needed, lambda again: decode[(repeat + again) % repeats :: repeats])
+    seed = BURST_SEED + repeat
+    await recorder.play_kind(needed, lambda again: [idle_burst(grid, params, seed + 1000 * again)])
     step_ms, prefill_ms = recorder.decode_step_ms(), recorder.prefill_ms()
     await recorder.play_kind(
         needed,
         lambda again: [*injection_bursts(grid, params, step_ms, BURST_SEED, repeat + 1000 * again)],
     )
-    storms = [*storm_bursts(grid, params, step_ms, prefill_ms, BURST_SEED)][repeat::rounds]
+    storms = [*storm_bursts(grid, params, step_ms, prefill_ms, BURST_SEED)][repeat::repeats]
     for burst in (*prefill_bursts(grid, params, prefill_ms), *storms):
         await recorder.play(burst)
 

@@ -24,16 +24,13 @@ REPORT_INTERVAL_S = 5
 
 
 class BurstRecorder:
-    """Plays bursts on an engine and keeps what the client saw; with the engine's recording that
-    makes the bundle's tables.
-    """
+    """Plays bursts on an engine, and makes tables of what the client saw and it recorded."""
 
     def __init__(self, engine: Engine, config: ExperimentConfig, report: Report) -> None:
         """Raises `ProfilingBundleError` for an engine that does not record its steps."""
         if engine.recording is None:
-            raise ProfilingBundleError(
-                "profiling needs the engine's steps recorded: set backend.record_steps=true"
-            )
+            fault = "profiling needs the engine's steps recorded: set backend.record_steps=true"
+            raise ProfilingBundleError(fault)
         self.engine, self.played = engine, list[PlayedBurst]()
         self._recording, self._report = engine.recording, report
         self._request_timeout_s = config.backend.request_timeout_s
@@ -41,9 +38,7 @@ class BurstRecorder:
 
     async def play(self, burst: Burst) -> None:
         tag = f"b{next(self._numbers)}"
-        requests = [
-            dataclasses.replace(request, name=f"{tag}.{request.name}") for request in burst.requests
-        ]
+        requests = [dataclasses.replace(one, name=f"{tag}.{one.name}") for one in burst.requests]
         result = await replay(self.engine, requests, request_timeout_s=self._request_timeout_s)
         if result.errors:
             kind, message = next(iter(result.errors.values()))
@@ -77,9 +72,7 @@ class BurstRecorder:
         )
 
     def decode_step_ms(self) -> dict[int, float]:
-        """Batch size → median time of a decode step at the client, of the last burst of that
-        size.
-        """
+        """Batch size → median time of a decode step at the client, in its last burst."""
         return {
             len(one.burst.requests): float(np.median(np.diff(one.token_times_ns(0)))) / 1e6
             for one in self._of_kind("decode")

@@ -43,12 +43,12 @@ def burst_tables(
     for number, one in enumerate(played):
         batches = recorded.batches_of(one.tag)
         seen = _tokens_seen(one, batches)
+        of_burst = (
+            _steps(one, batches, seen, processed, params),
+            _requests(one, batches, seen, processed),
+        )
         steps, requests = (
-            _from(origin_ns, frame).assign(burst=number, kind=one.burst.kind)
-            for frame in (
-                _steps(one, batches, seen, processed, params),
-                _requests(one, batches, seen, processed),
-            )
+            _from(origin_ns, frame).assign(burst=number, kind=one.burst.kind) for frame in of_burst
         )
         frames.append(BurstTables(steps, requests, batches.assign(burst=number)))
     return BurstTables(
@@ -65,9 +65,8 @@ def _prompt_tokens(played: PlayedBurst) -> pd.Series:
 def _client_tokens(played: PlayedBurst) -> pd.DataFrame:
     """When each token reached the client: `request_id`, `token_index`, `client_ns`."""
     result = played.result
-    client = pd.DataFrame(
-        {"request_id": result.token_request, "client_ns": result.token_ns + result.start_ns}
-    )
+    client_ns = result.token_ns + result.start_ns
+    client = pd.DataFrame({"request_id": result.token_request, "client_ns": client_ns})
     client["token_index"] = client.groupby("request_id").cumcount()
     return client
 

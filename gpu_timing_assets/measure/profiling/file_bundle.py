@@ -119,9 +119,7 @@ def _write_tables(
 
 
 def _one_row_each(key: str, timings: Iterable[tuple[int, KernelTime]]) -> pd.DataFrame:
-    """One row for each value of `key`, a `time_stats.<operator>.<statistic>` column for each
-    timing, in ms.
-    """
+    """A row for each value of `key`, a `time_stats.<operator>.<statistic>` column (ms) a timing."""
     by_key: dict[int, dict[str, float]] = {}
     for value, timing in timings:
         by_key.setdefault(value, {}).update(_time_stats(timing))

@@ -45,9 +45,10 @@ def work(request: dict[str, Any], scratch: Path, report: Report) -> None:
             for tokens, operator in operators.linears(_token_counts(grid, params))
         )
         _measure(LINEARS, linears, scratch, report)
+        requests = sorted({min(n, params.max_num_seqs) for n in grid.num_requests})
         heads = (
-            HeadTime(num_requests=requests, time=timer.time(operator))
-            for requests, operator in operators.head(_request_counts(grid, params))
+            HeadTime(num_requests=count, time=timer.time(operator))
+            for count, operator in operators.head(requests)
         )
         _measure(HEADS, heads, scratch, report)
         _measure(ATTENTION_CASES, _attention(operators, timer, grid, params), scratch, report)
@@ -57,10 +58,6 @@ def _token_counts(grid: ProfilingPreset, params: EngineParams) -> list[int]:
     """The grid's within the token budget, and those that CUDA graphs are padded to."""
     padded = {size for size in params.graph_capture_sizes if size in (1, 2, 4) or size % 32 == 0}
     return sorted({min(n, params.max_num_batched_tokens) for n in grid.num_tokens} | padded)
-
-
-def _request_counts(grid: ProfilingPreset, params: EngineParams) -> list[int]:
-    return sorted({min(n, params.max_num_seqs) for n in grid.num_requests})
 
 
 def _attention(

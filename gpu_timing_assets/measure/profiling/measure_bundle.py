@@ -75,9 +75,8 @@ def _check_engine(config: ExperimentConfig) -> None:
         others = ", ".join(engines_that_can_be_profiled())
         raise PresetError(f"backend {name!r} cannot be profiled: use backend={others}")
     if not config.backend.record_steps:
-        raise PresetError(
-            "profiling reads the engine's recorded steps: set backend.record_steps=true"
-        )
+        fault = "profiling reads the engine's recorded steps: set backend.record_steps=true"
+        raise PresetError(fault)
 
 
 def _measure(process: str, config: ExperimentConfig, parts: Path, launch: Launcher) -> None:
@@ -92,9 +91,7 @@ def _measure(process: str, config: ExperimentConfig, parts: Path, launch: Launch
 
 
 def reusable_bundle(config: ExperimentConfig, out: Path) -> BundleMeta | None:
-    """The bundle in `out` if it is valid and was measured with this configuration and with the
-    engine that would run here, as far as that can be told.
-    """
+    """The bundle in `out` if it is valid, of this configuration, and, so far as known, engine."""
     try:
         meta = validate_profiling_root(out, config)
     except ProfilingBundleError:

@@ -1,6 +1,4 @@
-"""What a profile has measured so far, kept beside the bundle so that an interrupted one goes on
-where it stopped.
-"""
+"""What an interrupted profile has measured, kept beside the bundle for the next one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,8 +80,6 @@ KERNEL_PARTS = (LINEARS, HEADS, ATTENTION_CASES)
 
 
 def parts_dir(out: Path, config_sha256: str, engine_version: str | None) -> Path:
-    """The directory of the measured parts of one configuration of the bundle `out` under one
-    version of the engine.
-    """
+    """Where the measured parts of one configuration and engine version of bundle `out` lie."""
     engine = engine_version or "elsewhere"
     return out.parent / f".unfinished-parts-{out.name}-{config_sha256[:16]}-{engine}-{FORMAT}"

@@ -1,8 +1,6 @@
-"""How good a bundle is: coverage, spread over repeats, and the error of each fit on points that it
-did not see.
-"""
+"""How good a bundle is: coverage, spread over repeats, and each fit's error on held-out points."""
 
-from collections.abc import Mapping
+from collections.abc import Sized
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +9,10 @@ import pandas as pd
 
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.config.profiling import ProfilingPreset
-from gpu_timing_assets.core.bundle import FitError, QualityCheck, bundle_tables
+from gpu_timing_assets.core.bundle import FitError, QualityCheck
 from gpu_timing_assets.core.engine_params import EngineParams
-from gpu_timing_assets.core.tables.invariants import check_measurements
 from gpu_timing_assets.core.tables.schemas import ATTENTION, BURST_REQUESTS, BURST_STEPS, HEAD, MLP
-from gpu_timing_assets.core.tables.table import Table
+from gpu_timing_assets.engine_loop.bundle import Frames, read_measurements
 from gpu_timing_assets.engine_loop.fit.durations import derive_steps
 from gpu_timing_assets.engine_loop.fit.engine import REQUEST_FEATURES, fit_engine_timing
 from gpu_timing_assets.engine_loop.fit.fit_time import fit_time
@@ -30,9 +27,6 @@ HOST_FITS = ("schedule", "update")
 MAX_HOST_ERROR_PCT = 25.0
 
 
-Frames = Mapping[Table, pd.DataFrame]
-
-
 def judge_bundle(
     config: ExperimentConfig, params: EngineParams, root: Path
 ) -> tuple[dict[str, QualityCheck], dict[str, FitError]]:
@@ -41,10 +35,7 @@ def judge_bundle(
     Raises `ArtifactError` for a table that is malformed and `ProfilingBundleError` for bursts that
     cannot be fitted: such a bundle is not filed at all.
     """
-    frames = {}
-    for table, directory in bundle_tables(root, config.hardware.name, config.model.name).items():
-        frames[table] = table.read(directory)
-        check_measurements(table, directory, frames[table])
+    frames = read_measurements(root, config)
     layers = params.model_dimensions.num_hidden_layers
     kernels = KernelTimes(frames[MLP], frames[ATTENTION], frames[HEAD], layers)
     # a bundle that no simulation could be fitted on is not filed
@@ -73,12 +64,7 @@ def _measurement_checks(frames: Frames, grid: ProfilingPreset) -> dict[str, Qual
     spread = {name: _spread_pct(frame) for name, frame in kernels.items()}
     return {
         "measurements": _check(True, rows, None, "rows; none empty, zero or duplicated"),
-        "no_constant_column": _check(
-            not constant,
-            len(constant),
-            0,
-            f"columns that do not vary: {', '.join(constant) or 'none'}",
-        ),
+        "no_constant_column": _none(constant, "columns that do not vary", ", ".join(constant)),
         "spread": _check(
             max(spread.values()) <= grid.max_spread_pct,
             spread,
@@ -95,19 +81,10 @@ def _coverage_checks(
     missing = sorted(wanted - set(frames[MLP]["num_tokens"]))
     modes = set(frames[BURST_STEPS]["graph_mode"])
     expected = {"eager"} if params.graph_mode == "NONE" else {"full", "piecewise", "eager"}
+    provoked = "graph modes that the bursts provoked"
     return {
-        "coverage": _check(
-            not missing,
-            len(missing),
-            0,
-            f"points of the preset's grid that are missing: {missing or 'none'}",
-        ),
-        "graph_modes": _check(
-            expected <= modes,
-            sorted(modes),
-            sorted(expected),
-            "graph modes that the bursts provoked",
-        ),
+        "coverage": _none(missing, "points of the preset's grid that are missing", missing),
+        "graph_modes": _check(expected <= modes, sorted(modes), sorted(expected), provoked),
     }
 
 
@@ -133,6 +110,10 @@ def _error_checks(fitted: dict[str, FitError], grid: ProfilingPreset) -> dict[st
 
 def _check(passed: bool, value: Any, bound: Any, what: str) -> QualityCheck:
     return QualityCheck(passed=passed, value=value, bound=bound, what=what)
+
+
+def _none(found: Sized, what: str, named: Any) -> QualityCheck:
+    return _check(not found, len(found), 0, f"{what}: {named or 'none'}")
 
 
 def _linear_errors(frames: Frames, layers: int) -> dict[str, FitError]:

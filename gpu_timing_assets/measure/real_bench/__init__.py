@@ -1,6 +1,4 @@
-"""Stage `real-bench`: replay a workload on a real engine and write down when each token reached the
-client.
-"""
+"""Stage `real-bench`: replays a workload on a real engine and notes each token's arrival."""
 
 from gpu_timing_assets.measure.real_bench.file_runs import RealBenchInputs, RealBenchResult, run
 

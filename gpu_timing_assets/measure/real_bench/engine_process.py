@@ -90,8 +90,7 @@ async def _replay_all(
     await warm_up(engine, config.backend)
     replays = []
     workloads = [Workload.read(directory) for directory in directories]
-    # repeats outermost: a machine that drifts then shows as noise between the repeats of each
-    # workload
+    # repeats outermost: a machine that drifts then shows as noise between a workload's repeats
     repeats = range(config.hardware.repeats)
     for repeat, (number, workload) in itertools.product(repeats, enumerate(workloads)):
         name = workload.directory.name
@@ -125,9 +124,7 @@ def _write_run_tables(result: ReplayResult, lengths: pd.DataFrame, out: Path) ->
     requests, tokens = run_tables_from_token_times(
         lengths, result.arrival_ns, result.token_request, result.token_ns
     )
-    requests["submit_time_ns"] = pd.array(
-        np.where(result.submit_ns < 0, 0, result.submit_ns), dtype="Int64"
-    )
+    requests["submit_time_ns"] = pd.array(result.submit_ns, dtype="Int64")
     requests.loc[result.submit_ns < 0, "submit_time_ns"] = pd.NA
     failed = pd.Series(result.errors, dtype=object)
     requests.loc[failed.index, "status"] = "error"

@@ -1,6 +1,4 @@
-"""The stage `real-bench`: checks the inputs, has the engine's process do the work, judges and files
-the runs.
-"""
+"""The stage `real-bench`: checks its inputs, has the engine replay them, judges and files runs."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -50,9 +48,7 @@ class RealBenchInputs:
 
 @dataclass(frozen=True)
 class RealBenchResult:
-    """One directory for each workload and repeat; those of `invalid` did not meet the preset's
-    bounds.
-    """
+    """One directory for each workload and repeat; `invalid` ones break the preset's bounds."""
 
     run_dirs: tuple[Path, ...]
     invalid: tuple[Path, ...]
@@ -150,8 +146,7 @@ def _file_run(config: ExperimentConfig, replay: Replay, out: Path) -> RealRunMet
         **vars(facts),
         **vars(statistics),
     )
-    # the replay's directory lies in the session's scratch directory, beside the runs: renamed, it
-    # is a run as a whole
+    # the replay's directory lies beside the runs: renamed, it is one as a whole
     (measured / REPLAY_FILE).unlink()
     # several workloads share a session: each run holds the configuration that replays it alone
     own = load_snapshot(replay.workload_dir).workload

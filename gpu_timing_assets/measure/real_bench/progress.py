@@ -16,7 +16,7 @@ REPORT_INTERVAL_S = 5
 def shown_progress(label: str, report: Report) -> Iterator[Callable[[Progress], None]]:
     """What a replay calls with its progress."""
     if PIPES_VARIABLE in os.environ or not sys.stderr.isatty():
-        yield _ReportedLines(label, report)
+        yield _reported_lines(label, report)
         return
     from tqdm import tqdm
 
@@ -30,12 +30,14 @@ def shown_progress(label: str, report: Report) -> Iterator[Callable[[Progress], 
         yield show
 
 
-class _ReportedLines:
-    def __init__(self, label: str, report: Report) -> None:
-        self._label, self._report, self._reported_s = label, report, 0.0
+def _reported_lines(label: str, report: Report) -> Callable[[Progress], None]:
+    reported_s = 0.0
 
-    def __call__(self, progress: Progress) -> None:
+    def show(progress: Progress) -> None:
+        nonlocal reported_s
         ended = progress.requests_done == progress.requests_total
-        if ended or progress.elapsed_s - self._reported_s >= REPORT_INTERVAL_S:
-            self._reported_s = progress.elapsed_s
-            self._report(f"{self._label}: {progress}")
+        if ended or progress.elapsed_s - reported_s >= REPORT_INTERVAL_S:
+            reported_s = progress.elapsed_s
+            report(f"{label}: {progress}")
+
+    return show

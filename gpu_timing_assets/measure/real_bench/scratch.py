@@ -37,8 +37,7 @@ def session_scratch(out: Path, session: str) -> Iterator[Path]:
     scratch = out / f"{SCRATCH_PREFIX}session-{session}"
     sessions = os.open(out / f"{LOCK_PREFIX}sessions", os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        # waits for the moment in which another session makes its directory and has not locked it
-        # yet
+        # another session may have made its directory and not locked it yet
         fcntl.flock(sessions, fcntl.LOCK_EX)
         for left in out.glob(f"{SCRATCH_PREFIX}session-*"):
             if (lock := _locked(left)) is not None:

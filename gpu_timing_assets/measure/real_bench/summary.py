@@ -64,9 +64,8 @@ def summary_markdown(meta: RealRunMeta) -> str:
     for label, field in SHOWN_MS.items():
         times: Percentiles = getattr(meta, field)
         rows.append(f"| {label} | {times.p50:.2f} | {times.p90:.2f} | {times.p99:.2f} |")
-    verdict = "complete"
-    if meta.status != "complete":
-        verdict = "**invalid**: " + "; ".join(meta.invalid_reasons)
+    invalid = "**invalid**: " + "; ".join(meta.invalid_reasons)
+    verdict = "complete" if meta.status == "complete" else invalid
     caveat = engine_plugin(meta.backend).caveat
     note = f"\n{caveat}\n" if caveat else ""
     table = "\n".join(rows)

@@ -30,14 +30,11 @@ FOREST_SEED = 0
 
 @dataclass
 class RandomForestConfig(RandomForrestExecutionTimePredictorConfig):
-    """`kernels_dir` holds `mlp.csv` and `attention.csv`; `tables_dir` keeps what the trained
-    forests predict.
-    """
+    """`kernels_dir` has `mlp.csv`, `attention.csv`; `tables_dir` keeps what the forests predict."""
 
     kernels_dir: str = ""
     tables_dir: str = ""
-    # Vidur's defaults search 27 forests with 10 folds for each of 12 operators: half an hour on two
-    # cores. One of them is taken.
+    # one of the 27 forests that Vidur searches, 10 folds each, for half an hour on two cores
     num_estimators: list[int] = field(default_factory=lambda: [250])
     max_depth: list[int] = field(default_factory=lambda: [32])
     min_samples_split: list[int] = field(default_factory=lambda: [2])
@@ -55,22 +52,17 @@ class RandomForestPredictor(RandomForrestExecutionTimePredictor):
         return RandomForestRegressor(random_state=FOREST_SEED)
 
     def _load_predictions_from_hf(self) -> dict[str, dict[tuple[int, ...], float]]:  # type: ignore[override]
-        """The tables that an earlier simulation kept. Raises FileNotFoundError if there are none:
-        Vidur then trains.
-        """
+        """An earlier simulation's tables; FileNotFoundError without: Vidur then trains."""
         directory = Path(self._config.tables_dir)
         files = sorted(directory.glob("*.csv"))
         if not files:
-            raise FileNotFoundError(
-                f"no tables of predictions in {directory} yet: they are made now"
-            )
+            raise FileNotFoundError(f"no tables of predictions in {directory}: they are made now")
         tables = {}
         for file in files:
             frame = pd.read_csv(file)
             values = frame.pop("prediction").tolist()
-            tables[file.stem] = dict(
-                zip(map(tuple, frame.to_numpy().tolist()), values, strict=True)
-            )
+            keys = map(tuple, frame.to_numpy().tolist())
+            tables[file.stem] = dict(zip(keys, values, strict=True))
         return tables
 
     def _train_models(self):  # type: ignore[no-untyped-def]
@@ -84,12 +76,10 @@ class RandomForestPredictor(RandomForrestExecutionTimePredictor):
             shutil.rmtree(self._cache_dir, ignore_errors=True)
         with atomic_directory(Path(self._config.tables_dir)) as scratch:
             for name, table in tables.items():
-                frame = pd.DataFrame(
-                    list(table), columns=[f"x{i}" for i in range(len(next(iter(table))))]
-                )
-                frame.assign(prediction=list(table.values())).to_csv(
-                    scratch / f"{name}.csv", index=False
-                )
+                columns = [f"x{i}" for i in range(len(next(iter(table))))]
+                frame = pd.DataFrame(list(table), columns=columns)
+                frame["prediction"] = list(table.values())
+                frame.to_csv(scratch / f"{name}.csv", index=False)
         return tables
 
     def _get_input_files(self) -> tuple[str, str, str, str]:  # type: ignore[override]

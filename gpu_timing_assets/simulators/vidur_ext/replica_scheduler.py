@@ -44,9 +44,8 @@ class LoopReplicaScheduler(BaseReplicaScheduler):
         return self._loop.is_idle
 
     def add_request(self, request: Request) -> None:
-        self._loop.scheduler.add(
-            Sequence(request.id, request.num_prefill_tokens, request.num_decode_tokens)
-        )
+        lengths = request.num_prefill_tokens, request.num_decode_tokens
+        self._loop.scheduler.add(Sequence(request.id, *lengths))
 
     def _get_next_batch(self, time: float) -> StepBatch | None:  # type: ignore[override]
         step = self._loop.next_step()

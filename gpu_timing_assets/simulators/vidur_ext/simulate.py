@@ -15,7 +15,12 @@ from vidur.config.config import BaseExecutionTimePredictorConfig
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.core.bundle import compute_dir
 from gpu_timing_assets.core.tables.run_tables import run_tables_from_token_times
-from gpu_timing_assets.core.tables.schemas import ENGINE_BATCHES, ENGINE_STEPS
+from gpu_timing_assets.core.tables.schemas import (
+    BURST_REQUESTS,
+    BURST_STEPS,
+    ENGINE_BATCHES,
+    ENGINE_STEPS,
+)
 from gpu_timing_assets.engine_loop.bundle import Bundle
 from gpu_timing_assets.engine_loop.client import ClientLatency, ClientTiming
 from gpu_timing_assets.engine_loop.fit.engine import fit_engine_timing
@@ -64,19 +69,18 @@ def simulate(
         assert real_run_dir is not None
         recorded = ENGINE_STEPS.read(real_run_dir), ENGINE_BATCHES.read(real_run_dir)
         visible_s = np.zeros(len(work.lengths))
-    scheduler = (
-        RecordedBatches(bundle.params, *recorded) if recorded else VllmV1Scheduler(bundle.params)
-    )
+    params = bundle.params
+    scheduler = RecordedBatches(params, *recorded) if recorded else VllmV1Scheduler(params)
     loop = EngineLoop(scheduler, asynchronous=model.asynchronous)
     begin = time.monotonic()
     with _uncollected():
         run_event_loop(
             config.model.name,
             config.hardware,
-            bundle.params,
+            params,
             work.lengths,
             visible_s,
-            LoopSchedulerConfig(batch_size_cap=bundle.params.max_num_seqs, loop=loop),
+            LoopSchedulerConfig(batch_size_cap=params.max_num_seqs, loop=loop),
             model.predictor,
         )
     event_loop_s = time.monotonic() - begin
@@ -84,16 +88,14 @@ def simulate(
     steps, batches = engine_steps(loop.steps), engine_batches(loop.steps)
     if recorded:
         token_ns = anchored_token_ns(token_request, token_ns, (steps, batches), recorded)
-    # a delay to the client that is shorter for a later step must not make a request's tokens change
-    # places
+    # a shorter delay of a later step must not make a request's tokens change places
     token_ns = pd.Series(token_ns).groupby(token_request).cummax().to_numpy()
-    requests, tokens = run_tables_from_token_times(
-        work.lengths, work.arrival_time_ns, token_request, token_ns
-    )
+    planned = work.lengths, work.arrival_time_ns
+    requests, tokens = run_tables_from_token_times(*planned, token_request, token_ns)
     return SimulatedRun(
         requests=requests,
         tokens=tokens,
-        params=bundle.params,
+        params=params,
         steps=steps,
         batches=batches,
         predictor=preset.predictor,
@@ -114,12 +116,10 @@ def _time_model(
     if preset.predictor == "kernels_only":
         timing = KernelsOnly(bundle.params, kernels)
     else:
-        # the fits' matrices have three columns: BLAS threads that wait for each other on a busy
-        # machine cost seconds
+        # matrices of three columns: BLAS threads that wait for each other cost seconds
         with threadpool_limits(1):
-            fitted = fit_engine_timing(
-                bundle.burst_steps, bundle.burst_requests, bundle.params, kernels
-            )
+            bursts = bundle.frames[BURST_STEPS], bundle.frames[BURST_REQUESTS]
+            fitted = fit_engine_timing(*bursts, bundle.params, kernels)
         client = fitted.client
         if preset.substitution == "recorded_step_times":
             assert real_run_dir is not None
@@ -146,9 +146,7 @@ def _random_forest(config: ExperimentConfig, bundle: Bundle) -> RandomForestConf
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """The steps of a run are all kept and hold no cycles: looking for garbage among them takes a
-    third of the time.
-    """
+    """Steps are all kept and hold no cycles: collecting garbage takes a third of the time."""
     collecting = gc.isenabled()
     gc.disable()
     try:

@@ -29,15 +29,7 @@ requests = st.lists(
     reserve=st.booleans(),
 )
 def test_every_simulation_serves_each_request_exactly(
-    config,
-    timing,
-    work,
-    num_kv_blocks,
-    max_num_seqs,
-    budget,
-    asynchronous,
-    predictor,
-    reserve,
+    config, timing, work, num_kv_blocks, max_num_seqs, budget, asynchronous, predictor, reserve
 ) -> None:
     params = engine_params(
         config,

@@ -17,12 +17,12 @@ from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import (
 def test_decode_steps_follow_at_the_pace_of_the_bursts(simulated, config, batch_size) -> None:
     params = engine_params(config)
     steps, _, _ = burst_tables(params, kernel_times(params))
-    mine = steps[
+    decode_steps = steps[
         (steps["kind"] == "decode")
         & (steps["num_decode_requests"] == batch_size)
         & (steps["num_prefill_requests"] == 0)
     ]
-    measured = mine.groupby("burst")["update_end_ns"].diff().median()
+    measured = decode_steps.groupby("burst")["update_end_ns"].diff().median()
     run = simulated([(16, 40, 0)] * batch_size, "engine_loop")
     decode = run.steps[
         (run.steps["num_decode_requests"] == batch_size) & (run.steps["num_prefill_requests"] == 0)

@@ -2,7 +2,7 @@
 known.
 
 The engine of the bundle is `LOOP`: an asynchronous vLLM loop whose every part takes a linear time.
-The bursts are what such an engine records when it is driven as `profiling.burst_plan` drives a real
+The bursts are what such an engine records when it is driven as `burst_plan` drives a real
 one.
 """
 

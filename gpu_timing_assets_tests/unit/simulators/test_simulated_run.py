@@ -22,6 +22,8 @@ from gpu_timing_assets.core.run import (
 )
 from gpu_timing_assets.core.tables.invariants import read_run_tables
 from gpu_timing_assets.core.tables.schemas import (
+    BURST_REQUESTS,
+    BURST_STEPS,
     CLOSED_LOOP,
     ENGINE_BATCHES,
     ENGINE_STEPS,
@@ -164,12 +166,12 @@ def test_tokens_of_one_step_are_seen_one_after_the_other(simulate_with) -> None:
     decode = steps[(steps["num_decode_requests"] > 1) & (steps["num_prefill_requests"] == 0)].iloc[
         0
     ]
-    mine = batches[batches["step"] == decode["step"]]["request_id"].tolist()
+    in_step = batches[batches["step"] == decode["step"]]["request_id"].tolist()
     times = [
         tokens[(tokens["request_id"] == request) & (tokens["token_time_ns"] > decode["result_ns"])][
             "token_time_ns"
         ].min()
-        for request in mine
+        for request in in_step
     ]
     assert times == sorted(times)
     assert len(set(times)) == len(times)
@@ -313,9 +315,8 @@ def test_a_closed_loop_without_a_real_run_says_how_to_make_one(
 def test_vidurs_clock_gives_what_a_plain_clock_gives(config, bundle) -> None:
     # the loop is the model; Vidur carries its events and adds nothing
     read = read_bundle(bundle, config)
-    fitted = fit_engine_timing(
-        read.burst_steps, read.burst_requests, read.params, read.kernel_times()
-    )
+    bursts = read.frames[BURST_STEPS], read.frames[BURST_REQUESTS]
+    fitted = fit_engine_timing(*bursts, read.params, read.kernel_times())
     work = list(zip(PREFILL, DECODE, ARRIVAL_MS, strict=True))
     plain = serve(work, read.params, LoopTiming(read.params, read.kernel_times(), fitted, seed=3))
     loop = EngineLoop(VllmV1Scheduler(read.params), asynchronous=True)

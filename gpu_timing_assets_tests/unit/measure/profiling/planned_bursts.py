@@ -17,13 +17,13 @@ from gpu_timing_assets.measure.profiling.burst_plan import (
 def planned_bursts(grid: ProfilingPreset, params: EngineParams, seed: int) -> list[Burst]:
     decode_step_ms = {size: 2.0 + size / 64 for size in grid.burst_decode_batch_sizes}
     prefill_ms = {length: 5.0 + length / 100 for length in grid.burst_prefill_tokens}
-    rounds = range(grid.burst_repeats)
+    repeats = range(grid.burst_repeats)
     return [
         *decode_bursts(grid, params),
-        *(idle_burst(grid, params, seed + repeat) for repeat in rounds),
+        *(idle_burst(grid, params, seed + repeat) for repeat in repeats),
         *(
             burst
-            for repeat in rounds
+            for repeat in repeats
             for burst in injection_bursts(grid, params, decode_step_ms, seed, repeat)
         ),
         *prefill_bursts(grid, params, prefill_ms),

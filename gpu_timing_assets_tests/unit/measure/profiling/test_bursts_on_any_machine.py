@@ -92,7 +92,7 @@ def test_a_kind_that_gives_too_few_rows_is_played_again_and_then_refused_with_wh
 ) -> None:
     monkeypatch.setattr(
         burst_process, "MIN_ROWS", 24
-    )  # 12 in the first round, where an idle burst has 5 prompts
+    )  # 12 in the first repeat, where an idle burst has 5 prompts
     few = config.model_copy(
         update={
             "profiling": config.profiling.model_copy(update={"burst_prefill_tokens": (8, 16, 32)})
