@@ -40,9 +40,7 @@ def main() -> None:
 
 
 def run_command(name: str, words: Sequence[str]) -> int:
-    """Run one command and return its exit code; a fault that is the user's to mend is one line on
-    stderr.
-    """
+    """Run one command and return its exit code; a fault is one line on stderr."""
     arguments = _parser(name).parse_intermixed_args(list(words))
     try:
         for line in COMMANDS[name](_configuration(arguments), arguments):

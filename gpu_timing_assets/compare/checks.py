@@ -28,7 +28,7 @@ def check_names() -> dict[str, str]:
             "thresholds or the real runs' noise."
             for metric in all_metrics()
         },
-        "parity": "Real run and simulation had the same knobs.",
+        "parity": "Real run and simulation had the same settings.",
         "real_runs_complete": "Every request of the real runs was served.",
         "simulations_complete": "Every request of the simulations was served.",
     }
@@ -78,7 +78,7 @@ def _parity_check(result: ComparisonResult) -> CheckOutcome:
     text = (
         "; ".join(overridden)
         if overridden
-        else f"no knob that matters differs ({len(listed)} others are listed in tables/parity.csv)"
+        else f"no setting that matters differs ({len(listed)} others are listed in tables/parity.csv)"
     )
     return CheckOutcome(
         "parity", not overridden, "error", text, {"overridden": overridden, "listed": listed}

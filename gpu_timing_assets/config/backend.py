@@ -11,9 +11,7 @@ from gpu_timing_assets.config.plugins import OneOf, Plugins
 
 
 class BackendPreset(Preset):
-    """The engine and its settings. `null` stands for the engine's own default, which
-    `run_meta.json` then records.
-    """
+    """The engine and its settings. `null`: the engine's own default, which the run records."""
 
     # what a profile does not depend on: it then serves with other values of these too
     not_profiled: ClassVar[frozenset[str]] = frozenset(

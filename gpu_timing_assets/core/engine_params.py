@@ -1,6 +1,4 @@
-"""Every resolved knob of an engine, under one name on the real and on the simulated side: `params`
-in `run_meta.json`.
-"""
+"""Every resolved setting of an engine, named alike on both sides: `params` in `run_meta.json`."""
 
 import re
 from typing import Any

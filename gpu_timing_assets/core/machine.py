@@ -1,6 +1,4 @@
-"""What this machine has, as its kernel tells: nothing here needs a package, so that it can be asked
-before one is installed.
-"""
+"""What this machine has, as its kernel tells: asked before any package is installed."""
 
 import platform
 import re

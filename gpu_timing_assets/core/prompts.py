@@ -152,9 +152,7 @@ def read_prompt_token_ids(workload_dir: Path) -> list[list[int]]:
 
 
 def _seed(value: int, salt: int) -> int:
-    """SplitMix64's finaliser on Python integers: spreads small neighbouring seeds over all 64
-    bits.
-    """
+    """SplitMix64's finaliser on Python integers: spreads neighbouring seeds over all 64 bits."""
     z = (value * _GOLDEN + salt) & _MASK
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK

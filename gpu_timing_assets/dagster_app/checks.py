@@ -1,6 +1,4 @@
-"""The assets' checks: named here, so that the page shows them before anything ran; judged by the
-stages.
-"""
+"""The assets' checks: named here, to be seen before anything ran; judged by the stages."""
 
 import warnings
 from collections.abc import Iterator, Sequence

@@ -23,10 +23,7 @@ from gpu_timing_assets.core.disk import full_disk, is_full
 from gpu_timing_assets.core.errors import DiskFullError, GpuTimingError
 from gpu_timing_assets.dagster_app.demo_run import COLUMNS, materialize_all
 from gpu_timing_assets.dagster_app.execution.failure_report import Failure
-from gpu_timing_assets.dagster_app.execution.prepare_history import (
-    instance_folder,
-    prepare_history,
-)
+from gpu_timing_assets.dagster_app.execution.prepare_history import instance_folder, prepare_history
 from gpu_timing_assets.dagster_app.execution.remedies import REMEDIES
 from gpu_timing_assets.doctor.demo_workload import DemoWorkload, demo_workload
 from gpu_timing_assets.doctor.examination import examine

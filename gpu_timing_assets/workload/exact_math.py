@@ -119,9 +119,7 @@ def exp(x: Floats | float) -> Floats:
 
 
 def normal_quantile(probability: Floats) -> Floats:
-    """The standard normal's inverse distribution function at 0 < `probability` < 1, any shape (AS
-    241, error 1e-16).
-    """
+    """Inverse of the standard normal's distribution function at 0 < p < 1 (AS 241, error 1e-16)."""
     centred = probability - 0.5
     inside = 0.425 * 0.425 - centred * centred
     centre = centred * _ratio(inside, _CENTRE)

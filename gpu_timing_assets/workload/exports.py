@@ -99,9 +99,7 @@ def _planned(workload_dir: Path) -> tuple[pd.DataFrame, Integers]:
 
 
 def _chunk_ids(workload_dir: Path, lengths: pd.DataFrame) -> Iterator[list[int]]:
-    """Ids of each request's chunks: a prompt's own, except where block ids, or the same prompt
-    again, share them.
-    """
+    """Ids of each request's chunks: its own, but where block ids or the same prompt share them."""
     with (workload_dir / PROMPTS_FILE).open(encoding="utf-8") as file:
         prompts = {row["prompt_id"]: row for row in map(json.loads, file)}
     block_size_tokens = max(row.get("block_size_tokens", 0) for row in prompts.values())

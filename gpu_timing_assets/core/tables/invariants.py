@@ -136,11 +136,7 @@ def _check_tokens(path: Path, tokens: pd.DataFrame, is_first: np.ndarray) -> Non
 
 
 def _check_requests_against_tokens(
-    path: Path,
-    token_path: Path,
-    requests: pd.DataFrame,
-    tokens: pd.DataFrame,
-    is_first: np.ndarray,
+    path: Path, token_path: Path, requests: pd.DataFrame, tokens: pd.DataFrame, is_first: np.ndarray
 ) -> None:
     ids = requests["request_id"]
     counts = tokens.groupby("request_id").size().reindex(ids).fillna(0).to_numpy()
@@ -154,8 +150,8 @@ def _check_requests_against_tokens(
         tokens[rows].set_index("request_id")["token_time_ns"].reindex(ids).to_numpy(dtype=float)
         for rows in (is_first, is_last)
     )
-    said = requests["first_token_time_ns"].to_numpy(dtype=float, na_value=np.nan)
-    wrong = (first != said) & ~np.isnan(first)
+    recorded = requests["first_token_time_ns"].to_numpy(dtype=float, na_value=np.nan)
+    wrong = (first != recorded) & ~np.isnan(first)
     _refuse(path, requests, wrong, "first_token_time_ns is not the time of token 0")
     completion = requests["completion_time_ns"].to_numpy(dtype=float, na_value=np.nan)
     _refuse(path, requests, completion < last, "completion_time_ns is before its last token")
@@ -191,9 +187,7 @@ def check_run_tables(
 
 
 def check_measurements(table: Table, directory: Path, frame: pd.DataFrame) -> None:
-    """Raises `ArtifactError` naming file and row for an empty table, a missing or zero time or a
-    duplicated row.
-    """
+    """Raises `ArtifactError` naming file and row: no row, a missing or zero time, a row twice."""
     path = table.find(directory)
     if frame.empty:
         raise ArtifactError(f"{path}: there is no row in it")

@@ -12,9 +12,7 @@ from gpu_timing_assets.dagster_app.execution.stage import StageClock
 
 
 def describe_bundle(meta: BundleMeta, root: Path, clock: StageClock) -> dict[str, Any]:
-    """Coverage, quality and fitted errors; each held-out error is a number too, so that Dagster
-    plots it over time.
-    """
+    """Coverage, quality, fitted errors; numbers besides tables, for Dagster to plot over time."""
     fits = [
         {"operator": operator, **errors.model_dump()}
         for operator, errors in meta.fitted_error_pct.items()

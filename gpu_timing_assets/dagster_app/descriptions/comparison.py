@@ -5,12 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from gpu_timing_assets.compare.show.text import (
-    figure_text,
-    interval_text,
-    signed_pct,
-    unsigned_pct,
-)
+from gpu_timing_assets.compare.show.text import figure_text, interval_text, signed_pct, unsigned_pct
 from gpu_timing_assets.core.comparison import ComparisonResult, MatrixResult, VerdictRow
 from gpu_timing_assets.dagster_app.descriptions.metadata_table import metadata_table
 from gpu_timing_assets.dagster_app.descriptions.report_links import report_link
@@ -21,9 +16,7 @@ NO_BREAK = "\u00a0"  # the page's narrow columns would break a figure from its u
 
 
 def describe_comparison(result: ComparisonResult, clock: StageClock) -> dict[str, Any]:
-    """The verdict of the simulation that is judged; each error is a number too, so that Dagster
-    plots it over time.
-    """
+    """The judged simulation's verdict; each error a number too, for Dagster to plot over time."""
     ratios = list(result.meta.host_time_ratio.values())
     judged = result.judged_rows
     return {

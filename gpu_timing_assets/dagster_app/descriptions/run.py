@@ -19,9 +19,7 @@ from gpu_timing_assets.metrics.run_latencies import latencies_ms
 def describe_real_runs(
     run_dirs: Sequence[Path], metas: Sequence[RealRunMeta], clock: StageClock
 ) -> dict[str, Any]:
-    """All repeats of one engine start; the numbers that are followed over time are the first
-    repeat's.
-    """
+    """All repeats of one engine start; the numbers followed over time are the first one's."""
     tables = [read_run_tables(directory) for directory in run_dirs]
     first = metas[0]
     invalid = sorted({reason for meta in metas for reason in meta.invalid_reasons})

@@ -36,9 +36,7 @@ class Failure:
 
 
 def failure_message(run: dg.DagsterRun, step_failures: Sequence[dg.DagsterEvent]) -> str:
-    """A line for each failed step; a run that failed outside its steps (its worker was killed) says
-    so.
-    """
+    """A part for each failed step; a run that failed outside its steps says so."""
     partition = run.tags.get(PARTITION_TAG, "no partition")
     lines = [
         f"asset={failure.asset} partition={partition} cause={failure.cause!r} "

@@ -1,6 +1,4 @@
-"""Runs a stage for an asset: a structured log line at its start and end, its duration, and faults
-in Dagster's terms.
-"""
+"""Runs a stage for an asset: log lines, its duration, and faults in Dagster's terms."""
 
 import multiprocessing
 import time
