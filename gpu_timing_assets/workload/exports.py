@@ -72,12 +72,11 @@ def export_vidur_trace(workload_dir: Path, path: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Write a workload in the form of another tool.")
     parser.add_argument("directory", type=Path, help="a workload's directory")
-    parser.add_argument(
-        "--timed-trace", type=Path, metavar="FILE", help="for `vllm bench serve` (JSONL)"
-    )
-    parser.add_argument(
-        "--vidur-trace", type=Path, metavar="FILE", help="for Vidur's trace replay (CSV)"
-    )
+    for option, tool in (
+        ("--timed-trace", "`vllm bench serve` (JSONL)"),
+        ("--vidur-trace", "Vidur's trace replay (CSV)"),
+    ):
+        parser.add_argument(option, type=Path, metavar="FILE", help=f"for {tool}")
     chosen = parser.parse_args(arguments)
     if chosen.timed_trace is None and chosen.vidur_trace is None:
         parser.error("name a file: --timed-trace FILE or --vidur-trace FILE")

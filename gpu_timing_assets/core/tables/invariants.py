@@ -40,14 +40,10 @@ def read_workload_tables(directory: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
             f"{directory}: {len(lengths)} requests in trace_lengths.csv, {len(intervals)} in "
             f"trace_intervals.csv"
         )
-    wrong = (
-        intervals["arrival_time_ns"].to_numpy() != intervals["inter_arrival_ns"].cumsum().to_numpy()
-    )
-    if wrong.any():
-        raise ArtifactError(
-            f"{TRACE_INTERVALS.find(directory)}, row {int(wrong.argmax()) + 2}: "
-            "arrival_time_ns is not the running sum of inter_arrival_ns"
-        )
+    running_sum = intervals["inter_arrival_ns"].cumsum()
+    wrong = (intervals["arrival_time_ns"] != running_sum).to_numpy()
+    why = "arrival_time_ns is not the running sum of inter_arrival_ns"
+    _refuse_row(TRACE_INTERVALS.find(directory), wrong, why)
     return lengths, intervals
 
 
@@ -99,9 +95,7 @@ def read_request_metrics(directory: Path) -> pd.DataFrame:
     Raises `ArtifactError` naming file and row, for one where a request ends before its first token.
     """
     requests, path = REQUEST_METRICS.read(directory), REQUEST_METRICS.find(directory)
-    _check_requests(path, requests)
-    early = requests["completion_time_ns"] < requests["first_token_time_ns"]
-    _refuse(path, requests, early.fillna(False), "completion_time_ns is before its first token")
+    check_run_tables(requests, None, path, path)
     return requests.sort_values("request_id", kind="stable").reset_index(drop=True)
 
 
@@ -194,11 +188,7 @@ def check_measurements(table: Table, directory: Path, frame: pd.DataFrame) -> No
     medians = [column.name for column in table.columns if column.name.endswith(".median")]
     for name in medians:
         zero = (frame[name] <= 0).to_numpy()
-        if zero.any():
-            raise ArtifactError(
-                f"{path}, row {int(zero.argmax()) + 2}: {name} is zero: the profiler missed its "
-                "kernel"
-            )
+        _refuse_row(path, zero, f"{name} is zero: the profiler missed its kernel")
     if table.file == ATTENTION.file:
         # its time columns are nullable because a row is either a prefill's or a decode's; its own
         # time must be there
@@ -209,13 +199,11 @@ def check_measurements(table: Table, directory: Path, frame: pd.DataFrame) -> No
             ("attn_kv_cache_save", prefill | True),
         ):
             empty = (rows & frame[f"time_stats.{name}.median"].isna()).to_numpy()
-            if empty.any():
-                raise ArtifactError(
-                    f"{path}, row {int(empty.argmax()) + 2}: time_stats.{name}.median is empty"
-                )
+            _refuse_row(path, empty, f"time_stats.{name}.median is empty")
     twice = frame.duplicated(list(table.key)).to_numpy()
-    if twice.any():
-        raise ArtifactError(
-            f"{path}, row {int(twice.argmax()) + 2}: the same "
-            f"{', '.join(table.key)} as a row before"
-        )
+    _refuse_row(path, twice, f"the same {', '.join(table.key)} as a row before")
+
+
+def _refuse_row(path: Path, bad: np.ndarray, why: str) -> None:
+    if bad.any():
+        raise ArtifactError(f"{path}, row {int(bad.argmax()) + 2}: {why}")

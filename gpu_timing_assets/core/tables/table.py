@@ -115,12 +115,8 @@ class Table:
             if column.kind == "float":
                 _refuse(path, column, ~np.isfinite(values.fillna(0)), "is not finite")
             if column.kind != "text" and column.minimum is not None:
-                _refuse(
-                    path,
-                    column,
-                    (values < column.minimum).fillna(False),
-                    f"is below {column.minimum}",
-                )
+                below = (values < column.minimum).fillna(False)
+                _refuse(path, column, below, f"is below {column.minimum}")
         return frame
 
 

@@ -10,7 +10,7 @@ HEIGHT = 30
 
 
 def sparkline(values: Sequence[float], caption: str) -> dg.MarkdownMetadataValue:
-    """`values`, which `caption` names, as at most `MAX_BARS` bars from zero: the largest of each."""
+    """`values` as bars from zero, `MAX_BARS` at most: each group's largest; `caption` names them."""
     bars = _reduce([max(0.0, float(value)) for value in values])
     top = max(bars, default=0.0) or 1.0
     path = "".join(

@@ -60,7 +60,9 @@ def test_a_setting_that_differs_refuses_and_is_named(setting, value) -> None:
         IncomparableRunsError, match=rf"{setting}[.\w]* is .* in the real run, .* in sim"
     ):
         check_settings([real_meta("real")], [simulation(**{setting: value})], STRICT)
-    overridden, listed = check_settings([real_meta("real")], [simulation(**{setting: value})], LENIENT)
+    overridden, listed = check_settings(
+        [real_meta("real")], [simulation(**{setting: value})], LENIENT
+    )
     assert len(overridden) == 1
     assert listed == []
 
