@@ -40,9 +40,7 @@ def main() -> None:
 
 
 def run_command(name: str, words: Sequence[str]) -> int:
-    """Run one command and return its exit code; a fault that is the user's to mend is one line on
-    stderr.
-    """
+    """Run one command and return its exit code; a fault is one line on stderr."""
     arguments = _parser(name).parse_intermixed_args(list(words))
     try:
         for line in COMMANDS[name](_configuration(arguments), arguments):
@@ -80,28 +78,17 @@ def _parser(name: str) -> argparse.ArgumentParser:
         epilog=f"presets, as group=preset:\n{presets}\n\n"
         "keys, as group.key=value: backend.max_num_seqs=8",
     )
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="Hydra overrides of the presets"
-    )
-    parser.add_argument(
-        "--from-run",
-        type=Path,
-        metavar="DIR",
-        help="run again with the configuration that made DIR",
-    )
+    add = parser.add_argument
+    add("overrides", nargs="*", metavar="key=value", help="Hydra overrides of the presets")
+    again = "run again with the configuration that made DIR"
+    add("--from-run", type=Path, metavar="DIR", help=again)
     if name == "real-bench":
-        parser.add_argument(
-            "--workloads",
-            metavar="A,B,C",
-            help="replay these one after another in one engine start",
-        )
+        in_turn = "replay these one after another in one engine start"
+        add("--workloads", metavar="A,B,C", help=in_turn)
     if name == "vidur-profile":
-        parser.add_argument(
-            "--quick", action="store_true", help="measure small grids (the same as profiling=quick)"
-        )
-        parser.add_argument(
-            "--force", action="store_true", help="measure again even if a valid bundle is there"
-        )
+        small = "measure small grids (the same as profiling=quick)"
+        add("--quick", action="store_true", help=small)
+        add("--force", action="store_true", help="measure again even if a valid bundle is there")
     return parser
 
 
@@ -157,8 +144,8 @@ def _compare_runs(config: ExperimentConfig, arguments: argparse.Namespace) -> li
     from gpu_timing_assets import compare
 
     directory = config.data.comparison_dir(config.comparison_id)
-    result = compare.run(config, comparison_inputs(config), directory)
-    return [compare.error_table_markdown(result), f"report: {result.report}"]
+    compare.run(config, comparison_inputs(config), directory)
+    return _show_comparison(config, arguments)
 
 
 def _show_comparison(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:

@@ -20,9 +20,7 @@ SUFFIXES = {".html", ".md", ".csv", ".json", ".png", ".svg"}
 
 
 def reports(data_root: Path) -> list[str]:
-    """The addresses of all reports, relative to the server's root, by name; their figures are
-    linked from them.
-    """
+    """The addresses of all reports, relative to the server's root, by name."""
     found = (
         file.relative_to(data_root).as_posix()
         for kind in SERVED
@@ -33,18 +31,14 @@ def reports(data_root: Path) -> list[str]:
 
 
 def _is_public(path: str) -> bool:
-    """Whether a path is that of a finished artifact's file: scratch directories and locks begin
-    with a dot.
-    """
+    """Whether it is a finished artifact's file: scratch directories and locks begin with a dot."""
     return Path(path).suffix in SUFFIXES and not any(
         part.startswith(".") for part in Path(path).parts
     )
 
 
 def application(data_root: Path) -> "Starlette":
-    """The server's application. Only GET and HEAD, and only for this machine's own names (no DNS
-    rebinding).
-    """
+    """The application: GET and HEAD alone, for this machine's own names (no DNS rebinding)."""
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware

@@ -28,7 +28,7 @@ def check_names() -> dict[str, str]:
             "thresholds or the real runs' noise."
             for metric in all_metrics()
         },
-        "parity": "Real run and simulation had the same knobs.",
+        "parity": "Real run and simulation had the same settings.",
         "real_runs_complete": "Every request of the real runs was served.",
         "simulations_complete": "Every request of the simulations was served.",
     }
@@ -75,14 +75,10 @@ def _metric_check(result: ComparisonResult, metric: str, slug: str) -> CheckOutc
 def _parity_check(result: ComparisonResult) -> CheckOutcome:
     overridden = list(result.meta.overridden)
     listed = list(result.meta.listed_mismatches)
-    text = (
-        "; ".join(overridden)
-        if overridden
-        else f"no knob that matters differs ({len(listed)} others are listed in tables/parity.csv)"
-    )
-    return CheckOutcome(
-        "parity", not overridden, "error", text, {"overridden": overridden, "listed": listed}
-    )
+    others = f"({len(listed)} others are listed in tables/parity.csv)"
+    text = "; ".join(overridden) or f"no setting that matters differs {others}"
+    found = {"overridden": overridden, "listed": listed}
+    return CheckOutcome("parity", not overridden, "error", text, found)
 
 
 def _completeness_check(result: ComparisonResult, side: str, name: str) -> CheckOutcome:

@@ -28,7 +28,7 @@ from gpu_timing_assets.core.run import RUN_META_FILE, ComparedInput, ComparisonM
 from gpu_timing_assets.metrics.registry import all_metrics
 
 WORK_AND_TARGET = {
-    *("model", "hardware", "backend", "workload_id", "workload_sha256", "workload_dir"),
+    *("model", "hardware", "backend", "workload_id", "workload_sha256", "workload_dir")
 }
 
 

@@ -11,21 +11,13 @@ from gpu_timing_assets.config.plugins import OneOf, Plugins
 
 
 class BackendPreset(Preset):
-    """The engine and its settings. `null` stands for the engine's own default, which
-    `run_meta.json` then records.
-    """
+    """The engine and its settings. `null`: the engine's own default, which the run records."""
 
     # what a profile does not depend on: it then serves with other values of these too
     not_profiled: ClassVar[frozenset[str]] = frozenset(
         {
-            "early_stopping",
-            "record_steps",
-            "warmup_requests",
-            "warmup_prefill_tokens",
-            "warmup_decode_tokens",
-            "start_timeout_s",
-            "request_timeout_s",
-            "python",
+            *("early_stopping", "record_steps", "start_timeout_s", "request_timeout_s", "python"),
+            *("warmup_requests", "warmup_prefill_tokens", "warmup_decode_tokens"),
         }
     )
 

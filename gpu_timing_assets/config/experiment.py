@@ -1,6 +1,4 @@
-"""Hydra composition of the preset groups into one frozen configuration, and its snapshot in every
-output directory.
-"""
+"""Hydra composition of the preset groups into one frozen configuration, and its snapshots."""
 
 import difflib
 import re
@@ -191,16 +189,12 @@ def _invalid(error: ValidationError, where: str) -> PresetError:
 
 
 def load_snapshot(directory: Path) -> ExperimentConfig:
-    """The configuration that made `directory`, from its snapshot. Raises `PresetError` if it is not
-    valid here.
-    """
+    """The configuration that made `directory`. Raises `PresetError` if it is not valid here."""
     return validate(read_json(directory / CONFIG_FILE), str(directory / CONFIG_FILE))
 
 
 def _checked(override: str) -> str:
-    """The override as Hydra takes it: a known key that no preset file spells out is added. Raises
-    `PresetError`.
-    """
+    """The override as Hydra takes it: a known key that no file spells out is added."""
     match = re.match(r"^(\+\+|\+|~)?([A-Za-z_][\w.@/]*)=(.*)$", override, re.DOTALL)
     if not match:
         raise PresetError(

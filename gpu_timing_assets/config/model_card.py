@@ -11,9 +11,7 @@ from gpu_timing_assets.core.errors import PresetError
 
 
 def read_model_dimensions(model: ModelPreset) -> ModelDimensions:
-    """From the card's `config.json`. Raises `PresetError` naming the file and field if it is
-    missing or not a Qwen3.
-    """
+    """From the card's `config.json`. Raises `PresetError` if it is missing or not a Qwen3's."""
     path = card_directory(model) / "config.json"
     try:
         return _read_dimensions(path, path.stat().st_mtime_ns)

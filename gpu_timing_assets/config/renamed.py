@@ -50,9 +50,7 @@ def renamed_keys(group: str) -> dict[str, str]:
 
 
 def upgrade_config(data: Any) -> Any:
-    """A configuration snapshot as schema version 2 has it: version 1 knew one simulator, and one
-    preset for all engines.
-    """
+    """A snapshot as schema version 2 has it: 1 had one simulator and one preset for all engines."""
     if not isinstance(data, dict) or data.get("schema_version", 1) != 1:
         return data
     upgraded = {**data, "schema_version": 2}

@@ -1,6 +1,4 @@
-"""How the graph is operated on this machine: environment variables, read once, with defaults that
-work.
-"""
+"""How the graph is operated on this machine: environment variables over defaults that work."""
 
 import os
 import shlex
@@ -33,9 +31,7 @@ class Settings(BaseModel):
 
 
 def load_settings() -> Settings:
-    """`GPU_TIMING_TARGET`, `GPU_TIMING_EXECUTOR`, `GPU_TIMING_BACKFILL_CRON` and so on, over the
-    defaults.
-    """
+    """`GPU_TIMING_TARGET`, `GPU_TIMING_EXECUTOR`, `GPU_TIMING_BACKFILL_CRON` …, or the defaults."""
     named = {
         name: os.environ[variable]
         for name in Settings.model_fields

@@ -124,7 +124,7 @@ def read_verdicts(path: Path) -> list[VerdictRow]:
         raise ArtifactError(f"{path} is missing: run compare-runs again")
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        if reader.fieldnames is None or list(reader.fieldnames) != list(kinds):
+        if list(reader.fieldnames or ()) != list(kinds):
             raise ArtifactError(
                 f"{path}: columns are {reader.fieldnames}, expected {list(kinds)}: run "
                 "compare-runs again"

@@ -17,9 +17,7 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]*(\.[a-z0-9_-]+)*$"
 
 
 def check_name(name: str, what: str, pattern: str = NAME_PATTERN) -> str:
-    """Return `name` if it is safe as a directory name; raise `PresetError` if it could leave its
-    parent.
-    """
+    """Return `name`, or raise `PresetError` if it is not safe as a directory's name."""
     if len(name) > 200 or not re.match(pattern + r"\Z", name):
         raise PresetError(
             f"{what} {name!r} is not allowed: use lower-case letters, digits, '-' and '_' "
@@ -55,12 +53,8 @@ class DataRoot:
         return self.path / "comparisons"
 
     def profiling_root(self, hardware: str, model: str) -> Path:
-        return (
-            self.path
-            / "vidur_profiling"
-            / check_name(hardware, "hardware")
-            / check_name(model, "model")
-        )
+        names = check_name(hardware, "hardware"), check_name(model, "model")
+        return self.path.joinpath("vidur_profiling", *names)
 
     def sim_run_dir(self, run_id: str) -> Path:
         return self.sim_runs / check_name(run_id, "run_id")
@@ -74,7 +68,5 @@ class DataRoot:
 
 
 def relative_to_data_root(path: Path, artifact: Path) -> str:
-    """`path` relative to the data root in which `artifact` (`<data root>/<kind>/<id>`) lies, so
-    that the root can be moved.
-    """
+    """`path` relative to the root of `artifact` (`<data root>/<kind>/<id>`), which can be moved."""
     return os.path.relpath(path.resolve(), artifact.resolve().parents[1])

@@ -1,6 +1,4 @@
-"""Directories that appear under their name only when they are whole, and are written by one process
-at a time.
-"""
+"""Directories that appear only when they are whole, and are written by one process at a time."""
 
 import fcntl
 import os
@@ -47,9 +45,7 @@ def exclusive_lock(
 
 
 def lock_holder(path: Path) -> str | None:
-    """Who holds the `exclusive_lock` on `path`: `another process (pid 17: python -m …)`; None if
-    nobody does.
-    """
+    """Who holds the lock on `path`: `another process (pid 17: python -m …)`; None if nobody."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
@@ -74,9 +70,7 @@ def _locked(descriptor: int) -> bool:
 
 
 def _open_lock(path: Path) -> int:
-    """Open or make a lock file that every user of the machine may hold: a device has one lock,
-    whoever asks for it.
-    """
+    """Open or make a lock file for every user of the machine: a device has one lock for all."""
     try:
         # without O_CREAT: in a sticky directory the kernel refuses that for another user's file
         return os.open(path, os.O_RDWR)

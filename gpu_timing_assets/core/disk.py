@@ -15,9 +15,7 @@ def existing_folder(path: Path) -> Path:
 
 
 def disk_fault(error: OSError, folder: Path | None = None) -> DiskFullError | None:
-    """`error` for a person if a disk or a quota is full, else None; `folder` is where the results
-    were to go.
-    """
+    """`error` for a person if a disk or a quota is full, else None; `folder`: where results go."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return None
     return full_disk(folder or default_data_root())

@@ -1,6 +1,4 @@
-"""Every resolved knob of an engine, under one name on the real and on the simulated side: `params`
-in `run_meta.json`.
-"""
+"""Every resolved setting of an engine, named alike on both sides: `params` in `run_meta.json`."""
 
 import re
 from typing import Any
@@ -35,12 +33,8 @@ class ModelDimensions(Metadata):
     @property
     def num_parameters(self) -> int:
         """Of the matrices; norms are left out."""
-        attention = (
-            self.hidden_size
-            * self.head_dim
-            * 2
-            * (self.num_attention_heads + self.num_key_value_heads)
-        )
+        heads = self.num_attention_heads + self.num_key_value_heads
+        attention = self.hidden_size * self.head_dim * 2 * heads
         layer = attention + 3 * self.hidden_size * self.intermediate_size
         vocabulary = self.vocab_size * self.hidden_size * (1 if self.tie_word_embeddings else 2)
         return vocabulary + self.num_hidden_layers * layer

@@ -5,9 +5,7 @@ Every message says what was wrong, in which file and row, and what to do about i
 
 
 class GpuTimingError(Exception):
-    """Base of every fault that is the user's to mend; commands print it in one line and exit with
-    `exit_code`.
-    """
+    """Base of the faults that are the user's to mend; commands exit with `exit_code`."""
 
     exit_code = 1
 

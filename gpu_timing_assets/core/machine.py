@@ -1,6 +1,4 @@
-"""What this machine has, as its kernel tells: nothing here needs a package, so that it can be asked
-before one is installed.
-"""
+"""What this machine has, as its kernel tells: asked before any package is installed."""
 
 import platform
 import re
@@ -64,11 +62,8 @@ def available_memory_bytes() -> int | None:
             if all(number.isdigit() for number in numbers):
                 # files that were read or written count as used, and are given up when memory is
                 # asked for
-                cached = re.findall(
-                    r"^(?:total_)?(?:in)?active_file (\d+)$",
-                    _text(group / "memory.stat"),
-                    re.MULTILINE,
-                )
+                pattern = re.compile(r"^(?:total_)?(?:in)?active_file (\d+)$", re.MULTILINE)
+                cached = pattern.findall(_text(group / "memory.stat"))
                 left.append(max(0, int(numbers[0]) - int(numbers[1]) + sum(map(int, cached[-2:]))))
     return min(left, default=None)
 

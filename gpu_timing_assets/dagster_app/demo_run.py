@@ -60,9 +60,7 @@ class Progress:
 
 
 class _Display:
-    """One line that changes on a terminal; elsewhere a line when something new is done, and every
-    few seconds.
-    """
+    """A line that changes on a terminal; elsewhere one for what is new, and every few seconds."""
 
     def __init__(self) -> None:
         self._terminal, self._last, self._asset = sys.stderr.isatty(), 0.0, ""
@@ -110,9 +108,7 @@ def materialize_all(
 
 
 def _end(process: "subprocess.Popen[bytes]") -> int:
-    """The exit code of the command, which is interrupted, as Ctrl-C does, if it is still at
-    work.
-    """
+    """The exit code of the command, which is interrupted (as by Ctrl-C) if it is still at work."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
     try:
@@ -125,9 +121,7 @@ def _end(process: "subprocess.Popen[bytes]") -> int:
 def _events(
     instance: dg.DagsterInstance, process: "subprocess.Popen[bytes]", log: Path
 ) -> Iterator[dg.EventLogEntry | None]:
-    """The events of the run that `process` makes, as they come; None now and then while there is
-    none.
-    """
+    """The events of the run that `process` makes, as they come; None while there is none."""
     run_id = cursor = None
     ended = False
     while True:

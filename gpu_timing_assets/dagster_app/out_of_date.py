@@ -1,6 +1,4 @@
-"""Whether an asset's partition has to be made: it is missing, or what it was made from or by is not
-what is there now.
-"""
+"""Whether an asset's partition is missing, or not made from and by what is there now."""
 
 import hashlib
 from functools import cache

@@ -1,6 +1,4 @@
-"""One partition per workload preset: the preset's file name is the partition key and the
-`workload_id`.
-"""
+"""One partition per workload preset: the file's name is partition key and `workload_id`."""
 
 import dagster as dg
 

@@ -14,11 +14,7 @@ from gpu_timing_assets.core.errors import WorkloadError
 from gpu_timing_assets.workload.input_files import open_input, read_input
 from gpu_timing_assets.workload.requests import Integers
 from gpu_timing_assets.workload.times import LAST_TIME_NS
-from gpu_timing_assets.workload.trace_rows import (
-    MAX_TOKENS,
-    TraceRows,
-    refuse_times_that_go_back,
-)
+from gpu_timing_assets.workload.trace_rows import MAX_TOKENS, TraceRows, refuse_times_that_go_back
 from gpu_timing_assets.workload.traces.trace_format import TraceColumns
 
 CHUNK_ROWS = 500_000
@@ -81,9 +77,7 @@ def _header(path: Path, file: IO[bytes]) -> list[str]:
 
 
 def _csv_chunks(path: Path, file: IO[bytes], header: list[str]) -> Iterable[pd.DataFrame]:
-    """The rows below the header, as text. A row with more cells than the header has is refused, not
-    cut.
-    """
+    """The rows below the header, as text. One with more cells than the header is refused."""
     beyond = "cells beyond the header"
     first_row = 2
     try:

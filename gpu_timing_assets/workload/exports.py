@@ -72,12 +72,11 @@ def export_vidur_trace(workload_dir: Path, path: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Write a workload in the form of another tool.")
     parser.add_argument("directory", type=Path, help="a workload's directory")
-    parser.add_argument(
-        "--timed-trace", type=Path, metavar="FILE", help="for `vllm bench serve` (JSONL)"
-    )
-    parser.add_argument(
-        "--vidur-trace", type=Path, metavar="FILE", help="for Vidur's trace replay (CSV)"
-    )
+    for option, tool in (
+        ("--timed-trace", "`vllm bench serve` (JSONL)"),
+        ("--vidur-trace", "Vidur's trace replay (CSV)"),
+    ):
+        parser.add_argument(option, type=Path, metavar="FILE", help=f"for {tool}")
     chosen = parser.parse_args(arguments)
     if chosen.timed_trace is None and chosen.vidur_trace is None:
         parser.error("name a file: --timed-trace FILE or --vidur-trace FILE")
@@ -99,9 +98,7 @@ def _planned(workload_dir: Path) -> tuple[pd.DataFrame, Integers]:
 
 
 def _chunk_ids(workload_dir: Path, lengths: pd.DataFrame) -> Iterator[list[int]]:
-    """Ids of each request's chunks: a prompt's own, except where block ids, or the same prompt
-    again, share them.
-    """
+    """Ids of each request's chunks: its own, but where block ids or the same prompt share them."""
     with (workload_dir / PROMPTS_FILE).open(encoding="utf-8") as file:
         prompts = {row["prompt_id"]: row for row in map(json.loads, file)}
     block_size_tokens = max(row.get("block_size_tokens", 0) for row in prompts.values())

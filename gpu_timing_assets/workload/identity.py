@@ -1,6 +1,4 @@
-"""What a workload is made from, and what changed if a directory holds one made from something
-else.
-"""
+"""What a workload is made from, and how that differs from what a directory's was made from."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,6 +1,4 @@
-"""Files a workload is made from: which paths may be read, and how they are opened, compressed or
-not.
-"""
+"""Files a workload is made from: which may be read, and how they are opened, compressed or not."""
 
 import bz2
 import gzip

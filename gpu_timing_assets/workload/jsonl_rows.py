@@ -10,19 +10,12 @@ import numpy as np
 from gpu_timing_assets.core.errors import WorkloadError
 from gpu_timing_assets.workload.input_files import open_input
 from gpu_timing_assets.workload.times import LAST_TIME_NS
-from gpu_timing_assets.workload.trace_rows import (
-    MAX_TOKENS,
-    TraceRows,
-    refuse_times_that_go_back,
-)
+from gpu_timing_assets.workload.trace_rows import MAX_TOKENS, TraceRows, refuse_times_that_go_back
 from gpu_timing_assets.workload.traces.trace_format import TraceColumns
 
 
 def read_jsonl_rows(
-    path: Path,
-    columns: TraceColumns,
-    blocks_field: str | None = None,
-    block_size_tokens: int = 0,
+    path: Path, columns: TraceColumns, blocks_field: str | None = None, block_size_tokens: int = 0
 ) -> TraceRows:
     """Raises `WorkloadError` naming the line and the field."""
     times: list[int] = []
@@ -64,9 +57,7 @@ def read_jsonl_rows(
 
 
 def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each line that is not blank, with its number. Raises `WorkloadError` for one that is no
-    object.
-    """
+    """Each line that is not blank, by number. Raises `WorkloadError` for one that is no object."""
     with open_input(path) as file:
         for number, content in enumerate(file, start=1):
             where = f"{path}, line {number}"

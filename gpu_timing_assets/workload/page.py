@@ -1,6 +1,4 @@
-"""`workload.html`: a workload's arrivals, rate and lengths at a glance. One file that opens without
-a network.
-"""
+"""`workload.html`: arrivals, rate and lengths at a glance, in a file that needs no network."""
 
 import html
 from pathlib import Path
@@ -19,9 +17,7 @@ _SIZE = {"width": 420, "height": 190}
 
 
 def write_page(directory: Path, meta: WorkloadMeta, requests: Requests) -> Path:
-    """Draw the workload; everything is binned before it is drawn, so that a million requests make
-    no larger page.
-    """
+    """Draw the workload, binned before it is drawn: a million requests make no larger page."""
     import vl_convert
 
     picture = vl_convert.vegalite_to_svg(_charts(requests).to_json())

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 
 class RandomStream:
-    """Random numbers for one purpose: a purpose's stream is unchanged by what any other purpose
-    draws.
-    """
+    """Random numbers for one purpose, unchanged by what any other purpose draws."""
 
     def __init__(self, seed: int, purpose: str) -> None:
         import numpy as np
@@ -31,9 +29,7 @@ class RandomStream:
         return self._bits.random_raw(count)
 
     def uniform(self, count: int) -> Floats:
-        """The next `count` uniforms, inside (0, 1): the middles of 2^52 equal cells, so that
-        neither end occurs.
-        """
+        """The next `count` uniforms in (0, 1): the middles of 2^52 equal cells, so never an end."""
         return ((self.raw(count) >> 12).astype("float64") + 0.5) * 2.0**-52
 
     def permutation(self, count: int) -> Integers:

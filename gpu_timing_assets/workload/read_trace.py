@@ -31,9 +31,7 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 @dataclass(frozen=True)
 class Trace:
-    """The requests taken from a trace, their times from 0; `source` is what goes into
-    `workload_meta.json`.
-    """
+    """The requests taken, their times from 0; `source`: what goes into `workload_meta.json`."""
 
     path: Path
     format: str
@@ -150,9 +148,7 @@ def _unwanted(selection: TraceSelection, rows: TraceRows) -> Iterator[tuple[str,
 def _scaled_times(
     selection: TraceSelection, path: Path, times_ns: Integers | None
 ) -> tuple[Integers | None, float | None]:
-    """Times from 0, scaled so that n requests come at the target rate: n − 1 intervals of mean
-    1/rate.
-    """
+    """Times from 0; at a target rate, n requests have n − 1 intervals of mean 1/rate."""
     if times_ns is None:
         return None, None
     since_ns = times_ns - times_ns[0]

@@ -24,9 +24,7 @@ def unit_rate_arrivals(seed: int, count: int) -> Floats:
 
 
 def piecewise(mass: Floats, durations_s: Floats, rates_per_s: Floats) -> Integers:
-    """When, in ns, a rate that is constant on each piece has integrated to `mass`; after the last
-    piece its rate stays.
-    """
+    """When, in ns, a rate constant on each piece has integrated to `mass`; the last rate stays."""
     masses = np.concatenate([[0.0], np.cumsum(durations_s * rates_per_s)])
     begins = np.concatenate([[0.0], np.cumsum(durations_s)])
     # the piece that ends at or after the mass: one with rate 0 gains no mass, and is never the

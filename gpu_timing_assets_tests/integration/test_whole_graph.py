@@ -125,14 +125,14 @@ def test_both_sides_have_exact_times_of_the_same_tokens(lab: Lab):
 def test_a_sim_and_its_real_run_served_the_same_settings(lab: Lab):
     real = read_complete_run(lab.only("real_runs"), RealRunMeta).params
     simulated = read_complete_run(lab.only("vidur_runs"), SimRunMeta).params
-    for knob in (
+    for setting in (
         "max_num_seqs",
         "max_num_batched_tokens",
         "num_kv_blocks",
         "kv_block_size",
         "max_model_len",
     ):
-        assert getattr(real, knob) == getattr(simulated, knob), knob
+        assert getattr(real, setting) == getattr(simulated, setting), setting
 
 
 def test_the_report_opens_without_a_network(lab: Lab):

@@ -7,17 +7,18 @@ import pandas as pd
 
 from gpu_timing_assets.compare.caveats import Caveats
 from gpu_timing_assets.compare.explain import attribution, distances, host_speed, phases
-from gpu_timing_assets.compare.explain.batch_agreement import BATCH_AGREEMENT
+from gpu_timing_assets.compare.explain.batch_agreement import BATCH_AGREEMENT, FIRST_DIFFERENCE
 from gpu_timing_assets.compare.explain.request_pairs import REQUEST_PAIRS
 from gpu_timing_assets.compare.findings import Findings
 from gpu_timing_assets.compare.gate.align import Aligned
 from gpu_timing_assets.compare.gate.completeness import COMPLETENESS, EXCLUDED
 from gpu_timing_assets.compare.gate.settings import PARITY
-from gpu_timing_assets.compare.show.batches import first_difference
 from gpu_timing_assets.compare.show.text import signed_pct, verdict_markdown
 from gpu_timing_assets.config.comparison import ComparisonPreset
 from gpu_timing_assets.core.comparison import FAIL, WARN, VerdictRow, verdict_counts
 from gpu_timing_assets.metrics.registry import latencies
+
+MAX_BATCH_LINES = 24
 
 
 def report_content(
@@ -30,6 +31,8 @@ def report_content(
     meta = aligned.real[0].run.meta
     judged = findings.judged_rows
     parity = findings.tables[PARITY]
+    shares = findings.of_judged(attribution.ATTRIBUTION)
+    statistics = (name for metric in latencies(findings.metrics) for name in metric.statistics)
     return {
         "comparison_id": comparison_id,
         "meta": meta,
@@ -41,11 +44,7 @@ def report_content(
         "requests": len(aligned.grid),
         "tokens": int(aligned.grid.tokens.sum()),
         "verdict_table": verdict_markdown(findings.verdicts, preset.confidence_pct),
-        "statistics": list(
-            dict.fromkeys(
-                name for metric in latencies(findings.metrics) for name in metric.statistics
-            )
-        ),
+        "statistics": list(dict.fromkeys(statistics)),
         "matrix": _lines(findings, judged),
         "beside": _lines(findings, findings.verdicts),
         "counts": verdict_counts(judged),
@@ -53,12 +52,10 @@ def report_content(
         "phases": _rows(findings.of_judged(phases.PHASES)),
         "distances": _rows(findings.of_judged(distances.DISTANCES)),
         "pairs": _rows(findings.of_judged(REQUEST_PAIRS)),
-        "attribution": _attribution(findings.of_judged(attribution.ATTRIBUTION)),
-        "layers": attribution.layer_sentence(
-            findings.of_judged(attribution.ATTRIBUTION), findings.metrics
-        ),
+        "attribution": _attribution(shares),
+        "layers": attribution.layer_sentence(shares, findings.metrics),
         "agreement": _rows(findings.tables[BATCH_AGREEMENT]),
-        "difference": first_difference(findings),
+        "difference": _first_difference(findings),
         "hosts": _rows(findings.tables[host_speed.HOST_SPEED]),
         "completeness": _rows(findings.tables[COMPLETENESS]),
         "excluded": _rows(findings.tables[EXCLUDED]),
@@ -113,6 +110,35 @@ def _attribution(shares: pd.DataFrame) -> dict[str, Any]:
             )
         )
     return {"layers": layers, "rows": rows}
+
+
+def _first_difference(findings: Findings) -> dict[str, Any] | None:
+    """Both batches at the first step where the judged simulation and a real run differ."""
+    pairs = findings.tables[BATCH_AGREEMENT]
+    differing = (pairs["other"] == findings.judged) & pairs["first_different_step"].notna()
+    if not differing.any():
+        return None
+    pair = pairs[differing].iloc[0]
+    entries, runs = findings.tables[FIRST_DIFFERENCE], ["real_run", "other_run"]
+    entries = entries[entries[runs].eq(pair[runs]).all(axis=1)]
+    real, simulated = (
+        entries[entries["in_run"] == pair[run]]
+        .set_index("request_id")["num_scheduled_tokens"]
+        .to_dict()
+        for run in runs
+    )
+    rows = [
+        dict(request=request, real=real.get(request), simulated=simulated.get(request))
+        for request in sorted(real.keys() | simulated.keys())
+    ]
+    rows.sort(key=lambda row: row["real"] == row["simulated"])
+    return {
+        "step": int(pair["first_different_step"]),
+        "real_run": pair["real_run"],
+        "rows": rows[:MAX_BATCH_LINES],
+        "requests": len(rows),
+        "differing": sum(row["real"] != row["simulated"] for row in rows),
+    }
 
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:

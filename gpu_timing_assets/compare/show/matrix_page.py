@@ -7,11 +7,7 @@ from typing import Any
 import pandas as pd
 
 from gpu_timing_assets.compare.show import pages
-from gpu_timing_assets.compare.show.charts import (
-    error_against_load,
-    error_against_noise,
-    heat_map,
-)
+from gpu_timing_assets.compare.show.charts import error_against_load, error_against_noise, heat_map
 from gpu_timing_assets.compare.show.figure import Figure
 from gpu_timing_assets.metrics.metric import Metric
 

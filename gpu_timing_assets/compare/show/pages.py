@@ -7,12 +7,7 @@ from typing import Any
 import jinja2
 import vl_convert
 
-from gpu_timing_assets.compare.show.text import (
-    figure_text,
-    interval_text,
-    signed_pct,
-    unsigned_pct,
-)
+from gpu_timing_assets.compare.show.text import figure_text, interval_text, signed_pct, unsigned_pct
 from gpu_timing_assets.compare.show.theme import theme
 
 TEMPLATES = Path(__file__).parent / "templates"

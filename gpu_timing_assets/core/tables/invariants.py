@@ -40,14 +40,10 @@ def read_workload_tables(directory: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
             f"{directory}: {len(lengths)} requests in trace_lengths.csv, {len(intervals)} in "
             f"trace_intervals.csv"
         )
-    wrong = (
-        intervals["arrival_time_ns"].to_numpy() != intervals["inter_arrival_ns"].cumsum().to_numpy()
-    )
-    if wrong.any():
-        raise ArtifactError(
-            f"{TRACE_INTERVALS.find(directory)}, row {int(wrong.argmax()) + 2}: "
-            "arrival_time_ns is not the running sum of inter_arrival_ns"
-        )
+    running_sum = intervals["inter_arrival_ns"].cumsum()
+    wrong = (intervals["arrival_time_ns"] != running_sum).to_numpy()
+    why = "arrival_time_ns is not the running sum of inter_arrival_ns"
+    _refuse_row(TRACE_INTERVALS.find(directory), wrong, why)
     return lengths, intervals
 
 
@@ -99,9 +95,7 @@ def read_request_metrics(directory: Path) -> pd.DataFrame:
     Raises `ArtifactError` naming file and row, for one where a request ends before its first token.
     """
     requests, path = REQUEST_METRICS.read(directory), REQUEST_METRICS.find(directory)
-    _check_requests(path, requests)
-    early = requests["completion_time_ns"] < requests["first_token_time_ns"]
-    _refuse(path, requests, early.fillna(False), "completion_time_ns is before its first token")
+    check_run_tables(requests, None, path, path)
     return requests.sort_values("request_id", kind="stable").reset_index(drop=True)
 
 
@@ -136,11 +130,7 @@ def _check_tokens(path: Path, tokens: pd.DataFrame, is_first: np.ndarray) -> Non
 
 
 def _check_requests_against_tokens(
-    path: Path,
-    token_path: Path,
-    requests: pd.DataFrame,
-    tokens: pd.DataFrame,
-    is_first: np.ndarray,
+    path: Path, token_path: Path, requests: pd.DataFrame, tokens: pd.DataFrame, is_first: np.ndarray
 ) -> None:
     ids = requests["request_id"]
     counts = tokens.groupby("request_id").size().reindex(ids).fillna(0).to_numpy()
@@ -154,8 +144,8 @@ def _check_requests_against_tokens(
         tokens[rows].set_index("request_id")["token_time_ns"].reindex(ids).to_numpy(dtype=float)
         for rows in (is_first, is_last)
     )
-    said = requests["first_token_time_ns"].to_numpy(dtype=float, na_value=np.nan)
-    wrong = (first != said) & ~np.isnan(first)
+    recorded = requests["first_token_time_ns"].to_numpy(dtype=float, na_value=np.nan)
+    wrong = (first != recorded) & ~np.isnan(first)
     _refuse(path, requests, wrong, "first_token_time_ns is not the time of token 0")
     completion = requests["completion_time_ns"].to_numpy(dtype=float, na_value=np.nan)
     _refuse(path, requests, completion < last, "completion_time_ns is before its last token")
@@ -191,20 +181,14 @@ def check_run_tables(
 
 
 def check_measurements(table: Table, directory: Path, frame: pd.DataFrame) -> None:
-    """Raises `ArtifactError` naming file and row for an empty table, a missing or zero time or a
-    duplicated row.
-    """
+    """Raises `ArtifactError` naming file and row: no row, a missing or zero time, a row twice."""
     path = table.find(directory)
     if frame.empty:
         raise ArtifactError(f"{path}: there is no row in it")
     medians = [column.name for column in table.columns if column.name.endswith(".median")]
     for name in medians:
         zero = (frame[name] <= 0).to_numpy()
-        if zero.any():
-            raise ArtifactError(
-                f"{path}, row {int(zero.argmax()) + 2}: {name} is zero: the profiler missed its "
-                "kernel"
-            )
+        _refuse_row(path, zero, f"{name} is zero: the profiler missed its kernel")
     if table.file == ATTENTION.file:
         # its time columns are nullable because a row is either a prefill's or a decode's; its own
         # time must be there
@@ -215,13 +199,11 @@ def check_measurements(table: Table, directory: Path, frame: pd.DataFrame) -> No
             ("attn_kv_cache_save", prefill | True),
         ):
             empty = (rows & frame[f"time_stats.{name}.median"].isna()).to_numpy()
-            if empty.any():
-                raise ArtifactError(
-                    f"{path}, row {int(empty.argmax()) + 2}: time_stats.{name}.median is empty"
-                )
+            _refuse_row(path, empty, f"time_stats.{name}.median is empty")
     twice = frame.duplicated(list(table.key)).to_numpy()
-    if twice.any():
-        raise ArtifactError(
-            f"{path}, row {int(twice.argmax()) + 2}: the same "
-            f"{', '.join(table.key)} as a row before"
-        )
+    _refuse_row(path, twice, f"the same {', '.join(table.key)} as a row before")
+
+
+def _refuse_row(path: Path, bad: np.ndarray, why: str) -> None:
+    if bad.any():
+        raise ArtifactError(f"{path}, row {int(bad.argmax()) + 2}: {why}")

@@ -17,17 +17,13 @@ def run_tables_from_token_times(
     tokens in the order they were made. A request without tokens gets status `error`.
     """
     order = np.argsort(token_request, kind="stable")
-    request_of, times = (
-        np.asarray(token_request)[order],
-        np.asarray(token_time_ns, dtype=np.int64)[order],
-    )
-    starts = (
-        np.r_[True, request_of[1:] != request_of[:-1]] if len(order) else np.zeros(0, dtype=bool)
-    )
+    request_of = np.asarray(token_request)[order]
+    times = np.asarray(token_time_ns, dtype=np.int64)[order]
+    starts = np.ones(len(order), dtype=bool)
+    starts[1:] = request_of[1:] != request_of[:-1]
     first_row = np.flatnonzero(starts)
-    token_index = np.arange(len(order)) - np.repeat(
-        first_row, np.diff(np.r_[first_row, len(order)])
-    )
+    tokens_made = np.diff(np.r_[first_row, len(order)])
+    token_index = np.arange(len(order)) - np.repeat(first_row, tokens_made)
     latency = pd.array(np.diff(times, prepend=times[:1]), dtype="Int64")
     latency[starts] = pd.NA
     tokens = pd.DataFrame(

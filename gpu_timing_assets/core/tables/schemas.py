@@ -77,18 +77,9 @@ CLOSED_LOOP = Table(
 )
 
 LAYER_OPERATORS = (
-    "attn_pre_proj",
-    "attn_post_proj",
-    "mlp_up_proj",
-    "mlp_down_proj",
-    "mlp_act",
-    "input_layernorm",
-    "post_attention_layernorm",
-    "attn_rope",
-    "add",
-    "add_rms_norm",
-    "qk_norm",
-    "embedding",
+    *("attn_pre_proj", "attn_post_proj", "mlp_up_proj", "mlp_down_proj", "mlp_act"),
+    *("input_layernorm", "post_attention_layernorm", "attn_rope", "add", "add_rms_norm"),
+    *("qk_norm", "embedding"),
 )
 STATISTICS = ("min", "max", "mean", "median", "std")
 

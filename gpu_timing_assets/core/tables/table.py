@@ -19,9 +19,7 @@ _UNREADABLE = (pd.errors.ParserError, UnicodeDecodeError, OSError, EOFError, lzm
 
 @dataclass(frozen=True)
 class Column:
-    """`kind` is `int`, `float` or `text`; a `nullable` cell may be empty; `minimum` is
-    inclusive.
-    """
+    """`kind`: `int`, `float` or `text`; a `nullable` cell may be empty; `minimum` is inclusive."""
 
     name: str
     kind: str = "int"
@@ -52,9 +50,7 @@ class Table:
         return [column.name for column in self.columns]
 
     def find(self, directory: Path) -> Path:
-        """The file in `directory`, plain or compressed. Raises `ArtifactError` if there is
-        neither.
-        """
+        """The file, plain or compressed. Raises `ArtifactError` if there is neither."""
         for candidate in self._candidates(directory):
             if candidate.is_file():
                 return candidate
@@ -119,12 +115,8 @@ class Table:
             if column.kind == "float":
                 _refuse(path, column, ~np.isfinite(values.fillna(0)), "is not finite")
             if column.kind != "text" and column.minimum is not None:
-                _refuse(
-                    path,
-                    column,
-                    (values < column.minimum).fillna(False),
-                    f"is below {column.minimum}",
-                )
+                below = (values < column.minimum).fillna(False)
+                _refuse(path, column, below, f"is below {column.minimum}")
         return frame
 
 

@@ -12,30 +12,21 @@ from gpu_timing_assets.dagster_app.execution.stage import StageClock
 
 
 def describe_bundle(meta: BundleMeta, root: Path, clock: StageClock) -> dict[str, Any]:
-    """Coverage, quality and fitted errors; each held-out error is a number too, so that Dagster
-    plots it over time.
-    """
+    """Coverage, quality, fitted errors; numbers besides tables, for Dagster to plot over time."""
     fits = [
         {"operator": operator, **errors.model_dump()}
         for operator, errors in meta.fitted_error_pct.items()
     ]
     medians = [errors.median for errors in meta.fitted_error_pct.values()]
+    checks = [
+        {"check": name, "passed": check.passed}
+        | {"value": str(check.value), "bound": str(check.bound), "what": check.what}
+        for name, check in meta.quality.items()
+    ]
     return {
         "covers": f"up to {meta.max_num_tokens} tokens a step, {meta.max_decode_batch_size} "
-        f"decodes, "
-        f"{meta.max_context_tokens} tokens of context",
-        "quality": metadata_table(
-            [
-                {
-                    "check": name,
-                    "passed": check.passed,
-                    "value": str(check.value),
-                    "bound": str(check.bound),
-                    "what": check.what,
-                }
-                for name, check in meta.quality.items()
-            ]
-        ),
+        f"decodes, {meta.max_context_tokens} tokens of context",
+        "quality": metadata_table(checks),
         "fitted_errors_pct": metadata_table(fits),
         "fitted_errors": sparkline(medians, "error of each operator's fit, in the table's order"),
         "worst_fitted_error_pct": max(medians, default=0.0),

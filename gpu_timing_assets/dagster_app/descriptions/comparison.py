@@ -5,12 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from gpu_timing_assets.compare.show.text import (
-    figure_text,
-    interval_text,
-    signed_pct,
-    unsigned_pct,
-)
+from gpu_timing_assets.compare.show.text import figure_text, interval_text, signed_pct, unsigned_pct
 from gpu_timing_assets.core.comparison import ComparisonResult, MatrixResult, VerdictRow
 from gpu_timing_assets.dagster_app.descriptions.metadata_table import metadata_table
 from gpu_timing_assets.dagster_app.descriptions.report_links import report_link
@@ -21,34 +16,26 @@ NO_BREAK = "\u00a0"  # the page's narrow columns would break a figure from its u
 
 
 def describe_comparison(result: ComparisonResult, clock: StageClock) -> dict[str, Any]:
-    """The verdict of the simulation that is judged; each error is a number too, so that Dagster
-    plots it over time.
-    """
+    """The judged simulation's verdict; each error a number too, for Dagster to plot over time."""
     ratios = list(result.meta.host_time_ratio.values())
     judged = result.judged_rows
+    sizes = [abs(row.error_pct or 0.0) for row in judged]
+    counts = (f"{count} {verdict}" for verdict, count in result.counts().items())
+    notes = "\n".join(f"- {note}" for note in result.notes)
     return {
         "report": report_link(result.report),
         "verdict": metadata_table([_verdict(row) for row in judged]),
-        "verdict_counts": ", ".join(
-            f"{count} {verdict}" for verdict, count in result.counts().items()
-        ),
+        "verdict_counts": ", ".join(counts),
         **{
             f"error_pct_{row.metric}_{row.statistic}".lower(): row.error_pct
             for row in judged
             if row.error_pct is not None
         },
-        "errors": sparkline(
-            [abs(row.error_pct or 0.0) for row in judged],
-            "size of each error, in the table's order",
-        ),
+        "errors": sparkline(sizes, "size of each error, in the table's order"),
         "judged_simulation": result.primary_simulation,
         **({"host_time_ratio": sum(ratios) / len(ratios)} if ratios else {}),
         "real_runs": len(result.meta.real_run_ids),
-        **(
-            {"notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in result.notes))}
-            if result.notes
-            else {}
-        ),
+        **({"notes": dg.MetadataValue.md(notes)} if notes else {}),
         "report_file": dg.MetadataValue.path(result.report),
         "stage_seconds": clock.seconds,
     }

@@ -9,18 +9,12 @@ import dagster as dg
 def metadata_table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
     """All rows have the first one's keys; floats are rounded to what a person reads."""
     records = [dg.TableRecord({key: _cell(value) for key, value in row.items()}) for row in rows]
-    names = list(rows[0]) if rows else ["nothing"]
-    return dg.MetadataValue.table(
-        records,
-        schema=dg.TableSchema(
-            [
-                dg.TableColumn(
-                    name, "float" if rows and isinstance(rows[0][name], float) else "string"
-                )
-                for name in names
-            ]
-        ),
-    )
+    first = rows[0] if rows else {"nothing": ""}
+    columns = [
+        dg.TableColumn(name, "float" if isinstance(value, float) else "string")
+        for name, value in first.items()
+    ]
+    return dg.MetadataValue.table(records, schema=dg.TableSchema(columns))
 
 
 def _cell(value: Any) -> str | int | float | bool | None:

@@ -9,8 +9,6 @@ from gpu_timing_assets.reports_server import SERVED
 
 
 def report_link(file: Path) -> dg.UrlMetadataValue:
-    """A link that a browser opens while `make dev` or `make reports` runs; `file` is `<data
-    root>/<kind>/…`.
-    """
+    """A link that opens while `make dev` or `make reports` runs; `file`: `<data root>/<kind>/…`."""
     position = max(i for i, part in enumerate(file.parts) if part in SERVED)
     return dg.MetadataValue.url(f"{load_settings().reports_url}/{'/'.join(file.parts[position:])}")

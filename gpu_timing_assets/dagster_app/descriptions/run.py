@@ -19,9 +19,7 @@ from gpu_timing_assets.metrics.run_latencies import latencies_ms
 def describe_real_runs(
     run_dirs: Sequence[Path], metas: Sequence[RealRunMeta], clock: StageClock
 ) -> dict[str, Any]:
-    """All repeats of one engine start; the numbers that are followed over time are the first
-    repeat's.
-    """
+    """All repeats of one engine start; the numbers followed over time are the first one's."""
     tables = [read_run_tables(directory) for directory in run_dirs]
     first = metas[0]
     invalid = sorted({reason for meta in metas for reason in meta.invalid_reasons})
@@ -48,12 +46,10 @@ def describe_real_runs(
 def describe_sim_run(meta: SimRunMeta, directory: Path, clock: StageClock) -> dict[str, Any]:
     requests, tokens = read_run_tables(directory)
     simulated_s = float(requests["completion_time_ns"].max()) / 1e9
-    wall_s = meta.wall_s
+    wall_s, latencies = meta.wall_s, latency_entries(requests, tokens)
     return {
-        "latencies": metadata_table(
-            [{"simulation": meta.label, **latency_entries(requests, tokens)}]
-        ),
-        **latency_entries(requests, tokens),
+        "latencies": metadata_table([{"simulation": meta.label, **latencies}]),
+        **latencies,
         **_over_time(requests, tokens),
         "predictor": meta.label,
         "substitution": meta.substitution or "none",

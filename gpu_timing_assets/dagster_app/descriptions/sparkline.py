@@ -1,6 +1,4 @@
-"""Small bar charts as Markdown images of less than 1,000 characters: Dagster's page shows those
-inline.
-"""
+"""Bar charts as Markdown images of under 1,000 characters, which Dagster's page shows inline."""
 
 from collections.abc import Sequence
 from urllib.parse import quote
@@ -12,9 +10,7 @@ HEIGHT = 30
 
 
 def sparkline(values: Sequence[float], caption: str) -> dg.MarkdownMetadataValue:
-    """`values` as bars from zero, reduced to `MAX_BARS` by the largest of each group; `caption`
-    says what they are.
-    """
+    """`values` as bars from zero, `MAX_BARS` at most: each group's largest; `caption` names them."""
     bars = _reduce([max(0.0, float(value)) for value in values])
     top = max(bars, default=0.0) or 1.0
     path = "".join(
@@ -30,9 +26,7 @@ def sparkline(values: Sequence[float], caption: str) -> dg.MarkdownMetadataValue
 
 
 def histogram(values: Sequence[float], bins: int = 24) -> list[float]:
-    """How many of the values fall into each of `bins` equal parts between the smallest and the
-    largest.
-    """
+    """How many values fall into each of `bins` equal parts from the smallest to the largest."""
     if not values:
         return []
     low, high = min(values), max(values)

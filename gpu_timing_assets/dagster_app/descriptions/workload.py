@@ -16,16 +16,13 @@ def describe_workload(meta: WorkloadMeta, directory: Path, clock: StageClock) ->
     lengths, intervals = read_workload_tables(directory)
     prompt, output = lengths["num_prefill_tokens"].tolist(), lengths["num_decode_tokens"].tolist()
     seconds = meta.duration_ns / 1e9
+    arrivals = histogram(intervals["arrival_time_ns"].tolist())
+    prompt_caption = f"prompt tokens, {min(prompt)} to {max(prompt)}"
+    output_caption = f"output tokens, {min(output)} to {max(output)}"
     return {
-        "arrivals": sparkline(
-            histogram(intervals["arrival_time_ns"].tolist()), f"arrivals over {seconds:.1f} s"
-        ),
-        "prompt_lengths": sparkline(
-            histogram(prompt), f"prompt tokens, {min(prompt)} to {max(prompt)}"
-        ),
-        "output_lengths": sparkline(
-            histogram(output), f"output tokens, {min(output)} to {max(output)}"
-        ),
+        "arrivals": sparkline(arrivals, f"arrivals over {seconds:.1f} s"),
+        "prompt_lengths": sparkline(histogram(prompt), prompt_caption),
+        "output_lengths": sparkline(histogram(output), output_caption),
         "requests": meta.num_requests,
         "prompt_tokens": meta.num_prefill_tokens,
         "output_tokens": meta.num_decode_tokens,

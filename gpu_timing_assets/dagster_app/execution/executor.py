@@ -6,9 +6,7 @@ from gpu_timing_assets.config.settings import Settings
 
 
 def executor(settings: Settings) -> dg.ExecutorDefinition:
-    """One step at a time in a run: a simulation beside a measurement on the same cores would be
-    measured too.
-    """
+    """One step at a time: a simulation beside a measurement would be measured too."""
     if settings.executor == "celery":
         from dagster_celery import celery_executor
 
@@ -18,9 +16,7 @@ def executor(settings: Settings) -> dg.ExecutorDefinition:
 
 
 def _after_lost_runs(executor: dg.ExecutorDefinition) -> dg.ExecutorDefinition:
-    """The executor, but a run begins by ending lost ones: on the command line no daemon frees the
-    pool slot that they hold.
-    """
+    """The executor, after lost runs are ended: without a daemon they keep their pool's slot."""
 
     def create(context: dg.InitExecutorContext) -> dg.Executor:
         from gpu_timing_assets.dagster_app.execution.lost_runs import end_lost_runs

@@ -25,20 +25,16 @@ class Failure:
         data = event.step_failure_data
         facts = data.user_failure_data.metadata if data.user_failure_data else {}
         if "cause" in facts:
-            return cls(
-                str(event.step_key),
-                str(facts["cause"].value),
-                str(facts["remedy"].value),
-                int(str(facts["exit_code"].value)),
+            cause, remedy, code = (
+                str(facts[name].value) for name in ("cause", "remedy", "exit_code")
             )
+            return cls(str(event.step_key), cause, remedy, int(code))
         remedy = "read the step's stderr, then materialize again"
         return cls(str(event.step_key), _root_cause(data.error), remedy)
 
 
 def failure_message(run: dg.DagsterRun, step_failures: Sequence[dg.DagsterEvent]) -> str:
-    """A line for each failed step; a run that failed outside its steps (its worker was killed) says
-    so.
-    """
+    """A part for each failed step; a run that failed outside its steps says so."""
     partition = run.tags.get(PARTITION_TAG, "no partition")
     lines = [
         f"asset={failure.asset} partition={partition} cause={failure.cause!r} "
@@ -47,10 +43,9 @@ def failure_message(run: dg.DagsterRun, step_failures: Sequence[dg.DagsterEvent]
     ]
     if not lines:
         lines = [
-            f"partition={partition} cause='the run ended outside a step: its process was killed "
-            f"or could not start' "
-            "remedy='read the run's last events, then materialize again: nothing half-written is "
-            "left'"
+            f"partition={partition} cause='the run ended outside a step: its process was killed or "
+            "could not start' remedy='read the run's last events, then materialize again: nothing "
+            "half-written is left'"
         ]
     return f"run {run.run_id[:8]} failed: " + "; ".join(lines)
 

@@ -22,9 +22,7 @@ MESSAGE = "The run's worker is gone: its machine went down, or it was killed. Ma
 
 
 def worker_is_gone(instance: DagsterInstance, run: DagsterRun) -> bool:
-    """Whether the process that this started run runs in has ended. False if it may run on another
-    machine.
-    """
+    """Whether a started run's process has ended; False if it may run on another machine."""
     if '"socket"' not in run.tags.get(GRPC_INFO_TAG, "") and not isinstance(
         instance.run_storage, SqliteRunStorage
     ):
@@ -59,9 +57,7 @@ def end_lost_runs(instance: DagsterInstance) -> list[str]:
 
 
 class RunLauncher(DefaultRunLauncher):
-    """Dagster's own, which the daemon's run monitoring can ask whether a run's worker still
-    lives.
-    """
+    """Dagster's own, which run monitoring can ask whether a run's worker still lives."""
 
     @property
     def supports_check_run_worker_health(self) -> bool:

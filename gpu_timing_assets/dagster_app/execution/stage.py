@@ -1,6 +1,4 @@
-"""Runs a stage for an asset: a structured log line at its start and end, its duration, and faults
-in Dagster's terms.
-"""
+"""Runs a stage for an asset: log lines, its duration, and faults in Dagster's terms."""
 
 import multiprocessing
 import time
@@ -51,14 +49,11 @@ def stage(context: dg.AssetExecutionContext, name: str, **facts: object) -> Iter
     and whose metadata name the cause and the remedy.
     """
     end_with_the_run()
-    if (
-        context.has_partition_key and context.assets_def.partitions_def is not None
-    ):  # a bundle belongs to no workload
+    # a bundle belongs to no workload
+    if context.has_partition_key and context.assets_def.partitions_def is not None:
         facts = {"workload_id": context.partition_key, **facts}
-    line = " ".join(
-        f"{key}={value}"
-        for key, value in {"stage": name, **facts, "run_id": context.run_id[:8]}.items()
-    )
+    told = {"stage": name, **facts, "run_id": context.run_id[:8]}
+    line = " ".join(f"{key}={value}" for key, value in told.items())
     clock, begin = StageClock(), time.monotonic()
     context.log.info(f"{line} event=start attempt={context.retry_number}")
     try:

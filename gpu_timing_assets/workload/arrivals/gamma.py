@@ -29,9 +29,7 @@ class GammaArrivals(PointProcess):
     bursts, below it they are more regular."""
 
     def draw(self, seed: int, count: int) -> Integers:
-        """Intervals with mean 1/rate and coefficient of variation cv: shape 1/cv², scale
-        cv²/rate.
-        """
+        """Intervals of mean 1/rate and coefficient of variation cv: shape 1/cv², scale cv²/rate."""
         import numpy as np
 
         shape = 1.0 / (self.cv * self.cv)

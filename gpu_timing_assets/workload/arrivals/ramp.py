@@ -22,9 +22,7 @@ class RampArrivals(PointProcess):
     """Length of the ramp in seconds."""
 
     def draw(self, seed: int, count: int) -> Integers:
-        """Rate a + (b − a)·t/D until D, then b: the integral a·t + (b − a)·t²/2D is solved for
-        t.
-        """
+        """Rate a + (b − a)·t/D until D, then b: the integral a·t + (b − a)·t²/2D solved for t."""
         import numpy as np
 
         from gpu_timing_assets.workload.unit_rate import to_ns, unit_rate_arrivals

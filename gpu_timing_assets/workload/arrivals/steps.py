@@ -21,9 +21,7 @@ class RateStep(Preset):
 
 
 class StepArrivals(PointProcess):
-    """A Poisson process whose rate changes in steps; the last step's rate, which may not be 0,
-    stays.
-    """
+    """A Poisson process whose rate changes in steps; the last one's, which may not be 0, stays."""
 
     kind: Literal["steps"]
 

@@ -9,9 +9,7 @@ from gpu_timing_assets.workload.requests import Candidates, Prompts
 
 
 class TraceSource(TraceSelection, Source):
-    """Requests of a public trace, with its lengths and, if the arrivals are of kind `trace`, its
-    times.
-    """
+    """Requests of a public trace, its lengths and, with arrivals of kind `trace`, its times."""
 
     kind: Literal["trace"]
 
@@ -20,9 +18,7 @@ class TraceSource(TraceSelection, Source):
         return self
 
     def candidates(self, context: DrawContext, count: int | None) -> Candidates:
-        """With the trace's texts where it has them, else random tokens that share prefixes as its
-        block hashes do.
-        """
+        """With the trace's texts, or else random tokens that share prefixes as its block hashes."""
         import numpy as np
 
         trace = context.trace(self)

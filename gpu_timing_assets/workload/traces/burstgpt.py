@@ -32,9 +32,6 @@ PLUGIN = BurstGptTrace(
     title="BurstGPT",
     licence="CC-BY-4.0",
     columns=TraceColumns(
-        time="Timestamp",
-        time_unit_ns=NS_PER_S,
-        prefill="Request tokens",
-        decode="Response tokens",
+        time="Timestamp", time_unit_ns=NS_PER_S, prefill="Request tokens", decode="Response tokens"
     ),
 )

@@ -18,9 +18,7 @@ class ShareGptTrace(TraceFormat):
     """The first question of each conversation, and the length of its answer."""
 
     def read(self, path: Path, context: DrawContext) -> TraceRows:
-        """Rows count conversations from 1; those that do not begin with a question and its answer
-        are unusable.
-        """
+        """Rows count conversations from 1, unusable if not begun by question and answer."""
         import numpy as np
 
         rows: list[int] = []

@@ -1,4 +1,4 @@
-"""The gate: runs that are not comparable are refused, knob by knob."""
+"""The gate: runs that are not comparable are refused, setting by setting."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def simulation(**changes) -> SimRunMeta:
 
 
 @pytest.mark.parametrize(
-    ("knob", "value"),
+    ("setting", "value"),
     [
         ("max_num_batched_tokens", 512),
         ("max_num_seqs", 128),
@@ -55,12 +55,14 @@ def simulation(**changes) -> SimRunMeta:
         ("model_dimensions", DIMENSIONS.model_copy(update={"head_dim": 32})),
     ],
 )
-def test_a_knob_that_differs_refuses_and_is_named(knob, value) -> None:
+def test_a_setting_that_differs_refuses_and_is_named(setting, value) -> None:
     with pytest.raises(
-        IncomparableRunsError, match=rf"{knob}[.\w]* is .* in the real run, .* in sim"
+        IncomparableRunsError, match=rf"{setting}[.\w]* is .* in the real run, .* in sim"
     ):
-        check_settings([real_meta("real")], [simulation(**{knob: value})], STRICT)
-    overridden, listed = check_settings([real_meta("real")], [simulation(**{knob: value})], LENIENT)
+        check_settings([real_meta("real")], [simulation(**{setting: value})], STRICT)
+    overridden, listed = check_settings(
+        [real_meta("real")], [simulation(**{setting: value})], LENIENT
+    )
     assert len(overridden) == 1
     assert listed == []
 
