@@ -32,7 +32,8 @@ class Bundle:
 
     def kernel_times(self) -> KernelTimes:
         layers = self.params.model_dimensions.num_hidden_layers
-        return KernelTimes(*(self.frames[table] for table in (MLP, ATTENTION, HEAD)), layers)
+        mlp, attention, head = (self.frames[table] for table in (MLP, ATTENTION, HEAD))
+        return KernelTimes(mlp, attention, head, layers)
 
     def check_reach(self, lengths: pd.DataFrame, max_extrapolation: float) -> bool:
         """Whether requests (`trace_lengths`) go beyond the bundle's grid, which `max_extrapolation`

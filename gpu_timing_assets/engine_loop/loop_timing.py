@@ -47,8 +47,8 @@ class StepKernels:
         """Set the step's `graph_mode` and `padded_tokens`."""
         key = (step.num_prefill_tokens > 0, step.num_tokens)
         if key not in self._modes:
-            counts = np.array([[step.num_prefill_tokens], [step.num_decode_requests]])
-            modes = graph_modes(*counts, self._cudagraph_mode, self._capture_sizes)
+            prefill, decode = np.array([[step.num_prefill_tokens], [step.num_decode_requests]])
+            modes = graph_modes(prefill, decode, self._cudagraph_mode, self._capture_sizes)
             self._modes[key] = str(modes[0])
         step.graph_mode = self._modes[key]
         step.padded_tokens = padded_tokens(step.num_tokens, self._capture_sizes, step.graph_mode)

@@ -10,7 +10,7 @@ HEIGHT = 30
 
 
 def sparkline(values: Sequence[float], caption: str) -> dg.MarkdownMetadataValue:
-    """`values` as bars from zero, `MAX_BARS` at most: each group's largest; `caption` names them."""
+    """`values` as at most `MAX_BARS` bars from zero: each group's largest, under `caption`."""
     bars = _reduce([max(0.0, float(value)) for value in values])
     top = max(bars, default=0.0) or 1.0
     path = "".join(
