@@ -1,16 +1,18 @@
 """The latencies of one run at a glance, from the columns of its own tables."""
 
 from collections.abc import Sequence
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from gpu_timing_assets.metrics.percentiles import statistics_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 AT_A_GLANCE = ("p50", "p90", "p99")
 
 
 def latencies_ms(
-    requests: pd.DataFrame, tokens: pd.DataFrame | None, names: Sequence[str] = AT_A_GLANCE
+    requests: "pd.DataFrame", tokens: "pd.DataFrame | None", names: Sequence[str] = AT_A_GLANCE
 ) -> dict[str, dict[str, float]]:
     """`TTFT`, `ITL` and `E2E` → each statistic in ms, of the requests that were served; NaN of
     nothing. Without `tokens` there is no ITL.
@@ -24,5 +26,5 @@ def latencies_ms(
     return {name: percentiles_ms(values, names) for name, values in times_ns.items()}
 
 
-def percentiles_ms(times_ns: pd.Series, names: Sequence[str] = AT_A_GLANCE) -> dict[str, float]:
+def percentiles_ms(times_ns: "pd.Series", names: Sequence[str] = AT_A_GLANCE) -> dict[str, float]:
     return statistics_of(times_ns.dropna().to_numpy(dtype="float64") / 1e6, names)
