@@ -59,7 +59,20 @@ class WorkloadRunMeta(RunMeta):
     params: EngineParams
 
 
-class RealRunMeta(WorkloadRunMeta):
+class RunStatistics(Metadata):
+    """What a real run's metadata say about it at a glance: of the requests that were served."""
+
+    ttft_ms: Percentiles
+    itl_ms: Percentiles
+    e2e_ms: Percentiles
+    submission_lateness_ms: Lateness
+    num_requests: int
+    num_failed: int
+    num_tokens: int
+    tokens_per_s: float
+
+
+class RealRunMeta(WorkloadRunMeta, RunStatistics):
     """One replay of a workload on a real engine: repeat number `repeat` of one engine start."""
 
     run_type: Literal["real"] = "real"
@@ -72,14 +85,6 @@ class RealRunMeta(WorkloadRunMeta):
     engine_start_s: float
     replay_s: float
     client_cpu_share: float
-    ttft_ms: Percentiles
-    itl_ms: Percentiles
-    e2e_ms: Percentiles
-    submission_lateness_ms: Lateness
-    num_requests: int
-    num_failed: int
-    num_tokens: int
-    tokens_per_s: float
     times_rounded_to_ns: int | None = None
 
 

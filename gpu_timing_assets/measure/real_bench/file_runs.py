@@ -11,7 +11,7 @@ from gpu_timing_assets.config.model_card import context_limit
 from gpu_timing_assets.core.data_root import relative_to_data_root
 from gpu_timing_assets.core.files import CONFIG_FILE, read_metadata, write_json
 from gpu_timing_assets.core.provenance import git_state
-from gpu_timing_assets.core.run import RUN_META_FILE, RealRunMeta
+from gpu_timing_assets.core.run import RUN_META_FILE, RealRunMeta, RunStatistics
 from gpu_timing_assets.core.tables.invariants import (
     check_context,
     read_run_tables,
@@ -32,11 +32,7 @@ from gpu_timing_assets.measure.real_bench.scratch import (
     replay_dir,
     session_scratch,
 )
-from gpu_timing_assets.measure.real_bench.summary import (
-    RunStatistics,
-    run_statistics,
-    summary_markdown,
-)
+from gpu_timing_assets.measure.real_bench.summary import run_statistics, summary_markdown
 
 
 @dataclass(frozen=True)
@@ -144,7 +140,7 @@ def _file_run(config: ExperimentConfig, replay: Replay, out: Path) -> RealRunMet
         engine_start_s=replay.session.engine_start_s,
         early_stopping=config.backend.early_stopping,
         **vars(facts),
-        **vars(statistics),
+        **dict(statistics),
     )
     # the replay's directory lies beside the runs: renamed, it is one as a whole
     (measured / REPLAY_FILE).unlink()

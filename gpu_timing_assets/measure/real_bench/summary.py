@@ -1,11 +1,10 @@
 """What a real run's metadata and `summary.md` say about it at a glance."""
 
-from dataclasses import dataclass
 from math import isnan
 
 import pandas as pd
 
-from gpu_timing_assets.core.run import Lateness, Percentiles, RealRunMeta
+from gpu_timing_assets.core.run import Lateness, Percentiles, RealRunMeta, RunStatistics
 from gpu_timing_assets.engines.base import engine_plugin
 from gpu_timing_assets.metrics.run_latencies import latencies_ms, percentiles_ms
 
@@ -15,20 +14,6 @@ SHOWN_MS = {
     "E2E": "e2e_ms",
     "submission lateness": "submission_lateness_ms",
 }
-
-
-@dataclass(frozen=True)
-class RunStatistics:
-    """Figures of a run, under their names in `RealRunMeta`."""
-
-    ttft_ms: Percentiles
-    itl_ms: Percentiles
-    e2e_ms: Percentiles
-    submission_lateness_ms: Lateness
-    num_requests: int
-    num_failed: int
-    num_tokens: int
-    tokens_per_s: float
 
 
 def run_statistics(requests: pd.DataFrame, tokens: pd.DataFrame) -> RunStatistics:
