@@ -32,25 +32,34 @@ DISTINCT_BYTES = 160 * 2**20
 MIN_LAYERS, MAX_LAYERS = 4, 64
 # an operator without weights to speak of, called often enough to hide what a graph's start takes
 LIGHT_LAYERS, HEAD_LAYERS, SAVE_CALLS = 16, 2, 8
+VOCAB_PADDING = 64
 
 
 def start_operators(config: ExperimentConfig, params: EngineParams) -> "VllmOperators":
     """In a process that has not imported vLLM yet; see `engines.base.EnginePlugin.operators`."""
-    hardware = config.hardware
+    prepare_process(config.hardware, params)
+    return VllmOperators(read_model_dimensions(config.model), params, config.hardware.device)
+
+
+def prepare_process(hardware: HardwarePreset, params: EngineParams) -> None:
+    """Have vLLM's kernels in this process, which has not imported vLLM yet, as its engine had them.
+
+    Raises `DeviceError` if vLLM is not there, `EngineError` if it does not fit,
+    `ProfilingBundleError` if its kernels would be another machine's.
+    """
     if hardware.omp_num_threads:
         os.environ["OMP_NUM_THREADS"] = str(hardware.omp_num_threads)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     try:
         limit_instruction_set(hardware.cpu_instruction_set)
         check_surface(hardware.device)
-        operators = VllmOperators(read_model_dimensions(config.model), params, hardware.device)
+        custom_ops()
     except ImportError as error:
         raise DeviceError(
             f"torch or vLLM cannot be imported here ({error}): install the lock for this machine"
         ) from None
     if hardware.device == "cpu":
         _prepare_cpu(hardware, params)
-    return operators
 
 
 def _prepare_cpu(hardware: HardwarePreset, params: EngineParams) -> None:
@@ -63,6 +72,11 @@ def _prepare_cpu(hardware: HardwarePreset, params: EngineParams) -> None:
         import torch
 
         torch.set_num_threads(hardware.omp_num_threads)
+
+
+def vocab_shard_size(dimensions: ModelDimensions, shards: int) -> int:
+    """Rows of the embedding and of `lm_head` on one device: vLLM pads the vocabulary to 64."""
+    return math.ceil(dimensions.vocab_size / VOCAB_PADDING) * VOCAB_PADDING // shards
 
 
 class VllmOperators:
@@ -90,7 +104,8 @@ class VllmOperators:
         )
         self._hidden_size = dimensions.hidden_size
         self._intermediate_size = dimensions.intermediate_size // shards
-        self._vocab_size = dimensions.vocab_size // shards
+        self._vocab_size = dimensions.vocab_size
+        self._vocab_shard_size = vocab_shard_size(dimensions, shards)
         torch.manual_seed(0)
 
     def linears(self, token_counts: Sequence[int]) -> Iterator[tuple[int, Operator]]:
@@ -122,8 +137,10 @@ class VllmOperators:
                 yield tokens, Operator(name, make(tokens), LIGHT_LAYERS)
 
     def head(self, request_counts: Sequence[int]) -> Iterator[tuple[int, Operator]]:
-        """The sampler is greedy: a cast to float32 and argmax."""
-        lm_head = self._linear(self._vocab_size, self._hidden_size)
+        """The sampler is greedy: a cast to float32 and argmax. With tensor parallelism each rank
+        samples of the whole vocabulary.
+        """
+        lm_head = self._linear(self._vocab_shard_size, self._hidden_size)
         for count in request_counts:
             hidden = self._random(count, self._hidden_size)
             logits = self._random(count, self._vocab_size)
@@ -190,8 +207,8 @@ class VllmOperators:
         return lambda layer: self._torch.ops._C.silu_and_mul(out, x)
 
     def _embedding(self, tokens: int) -> Callable[[int], Any]:
-        weight = self._random(self._vocab_size, self._hidden_size)
-        ids = self._torch.randint(0, self._vocab_size, (tokens,), device=self._device)
+        weight = self._random(self._vocab_shard_size, self._hidden_size)
+        ids = self._torch.randint(0, self._vocab_shard_size, (tokens,), device=self._device)
         return lambda layer: self._torch.nn.functional.embedding(ids, weight)
 
     def _linear(self, out_features: int, in_features: int) -> Callable[[Any], Any]:
