@@ -1,6 +1,7 @@
 """What an engine is to this project, whichever it is: the port that each plug-in fills."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -51,13 +52,15 @@ class Operator:
     """A part of a step that can be timed on its own, under its name in the bundle's tables.
 
     `call(layer)` runs it for one of `num_layers` layers with weights or KV caches of their own.
-    `calls` of each layer are timed together, where one alone would be too short.
+    `calls` of each layer are timed together, where one alone would be too short. `capture()` is
+    what a CUDA graph of it has to be captured in.
     """
 
     name: str
     call: Callable[[int], Any]
     num_layers: int
     calls: int = 1
+    capture: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
 class ModelOperators(Protocol):
@@ -83,6 +86,31 @@ class ModelOperators(Protocol):
 
 
 @dataclass(frozen=True)
+class Rank:
+    """One of the `count` processes that share a model, which meet at `meeting_point` (a URL)."""
+
+    index: int
+    count: int
+    meeting_point: str
+
+
+class Collectives(Protocol):
+    """What the ranks of a model wait for each other for. Every rank makes the same calls in the
+    same order.
+    """
+
+    def all_reduces(self, token_counts: Sequence[int]) -> Iterator[tuple[int, Operator]]:
+        """`all_reduce` of the hidden states, by the number of tokens."""
+        ...
+
+    def logits_gathers(self, request_counts: Sequence[int]) -> Iterator[tuple[int, Operator]]:
+        """`logits_gather`, once a step behind `lm_head`, by the number of requests."""
+        ...
+
+    def shutdown(self) -> None: ...
+
+
+@dataclass(frozen=True)
 class InstalledEngine:
     """What would run here, as far as can be told without starting it; null where it cannot."""
 
@@ -103,6 +131,8 @@ class EnginePlugin:
     `operators(config, params)` makes its operators, with the parameters of the engine that was
     started; None for an engine that cannot be profiled. Raises `DeviceError` as `start`,
     `ProfilingBundleError` if they would be another engine's.
+    `collectives(config, params, rank)` joins the other ranks, in a process of its own; None for an
+    engine without tensor parallelism. Raises as `operators`.
     """
 
     name: str
@@ -114,6 +144,7 @@ class EnginePlugin:
     records_steps: bool = False
     installed: Callable[[ExperimentConfig], InstalledEngine] | None = None
     operators: Callable[[ExperimentConfig, EngineParams], ModelOperators] | None = None
+    collectives: Callable[[ExperimentConfig, EngineParams, Rank], Collectives] | None = None
 
 
 def engine_plugin(name: str) -> EnginePlugin:

@@ -59,16 +59,32 @@ def run_engine_process(
     """
     if python and not os.access(python, os.X_OK):
         raise errors.DeviceError(f"backend.python={python} is not an executable file")
+    command, env = engine_command(module, request, scratch, python)
+    if fault := fault_of_child(launch(command, env), scratch, memory_needed_bytes):
+        raise fault
+
+
+def engine_command(
+    module: str, request: Mapping[str, Any], scratch: Path, python: str | None = None
+) -> tuple[list[str], dict[str, str]]:
+    """`(command, environment)` of a child whose request is now in `scratch`."""
     request_file = scratch / "request.json"
     request_file.write_text(json.dumps(dict(request)), encoding="utf-8")
     (scratch / FAILURE_FILE).unlink(missing_ok=True)
     path = os.pathsep.join([str(PROJECT_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     env = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
-    code = launch([python or sys.executable, "-m", module, str(request_file)], env)
+    return [python or sys.executable, "-m", module, str(request_file)], env
+
+
+def fault_of_child(
+    code: int, scratch: Path, memory_needed_bytes: int = 0
+) -> errors.GpuTimingError | None:
+    """What a child that has ended with `code` says it failed with or, without a word, what the code
+    says.
+    """
     if failure := _failure(scratch):
-        raise failure
-    if code != 0:
-        raise fault_of_exit(code, scratch, memory_needed_bytes)
+        return failure
+    return fault_of_exit(code, scratch, memory_needed_bytes) if code else None
 
 
 def engine_process_main(
