@@ -10,7 +10,14 @@ from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.machine import native_library_of_cpu
 from gpu_timing_assets.core.provenance import installed_versions
-from gpu_timing_assets.engines.base import Engine, EnginePlugin, InstalledEngine, ModelOperators
+from gpu_timing_assets.engines.base import (
+    Collectives,
+    Engine,
+    EnginePlugin,
+    InstalledEngine,
+    ModelOperators,
+    Rank,
+)
 
 
 class VllmPreset(BackendPreset):
@@ -52,6 +59,12 @@ def _operators(config: ExperimentConfig, params: EngineParams) -> ModelOperators
     return start_operators(config, params)
 
 
+def _collectives(config: ExperimentConfig, params: EngineParams, rank: Rank) -> Collectives:
+    from gpu_timing_assets.engines.vllm.collectives import VllmCollectives
+
+    return VllmCollectives(config, params, rank)
+
+
 def _installed(config: ExperimentConfig) -> InstalledEngine:
     """The version is null where another interpreter runs vLLM or there is none."""
     on_cpu, versions = config.hardware.device == "cpu", installed_versions()
@@ -63,5 +76,11 @@ def _installed(config: ExperimentConfig) -> InstalledEngine:
 
 
 ENGINE = EnginePlugin(
-    "vllm", VllmPreset, _start, records_steps=True, installed=_installed, operators=_operators
+    "vllm",
+    VllmPreset,
+    _start,
+    records_steps=True,
+    installed=_installed,
+    operators=_operators,
+    collectives=_collectives,
 )

@@ -11,6 +11,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +23,7 @@ from gpu_timing_assets.core.machine import INSTRUCTION_SETS, InstructionSet
 TRIED_VERSIONS = ("0.26", "0.32")
 _CPU_ATTENTION = "vllm.v1.attention.backends.cpu_attn"
 _OPS = "vllm._custom_ops"
+_PARALLEL = "vllm.distributed.parallel_state"
 # each with the parameters that are passed to it
 REQUIRED: Mapping[str, Mapping[str, str]] = {
     "any": {
@@ -34,6 +36,17 @@ REQUIRED: Mapping[str, Mapping[str, str]] = {
         "vllm.v1.engine.async_llm.AsyncLLM.generate": "prompt sampling_params request_id",
         "vllm.v1.engine.exceptions.EngineDeadError": "",
         "vllm.v1.engine.utils.CoreEngineProcManager": "",
+        "vllm.config.set_current_vllm_config": "vllm_config",
+        f"{_PARALLEL}.set_custom_all_reduce": "enable",
+        f"{_PARALLEL}.init_distributed_environment": "world_size rank distributed_init_method "
+        "local_rank backend",
+        f"{_PARALLEL}.ensure_model_parallel_initialized": "tensor_model_parallel_size "
+        "pipeline_model_parallel_size",
+        f"{_PARALLEL}.get_tp_group": "",
+        f"{_PARALLEL}.GroupCoordinator.all_reduce": "input_",
+        f"{_PARALLEL}.GroupCoordinator.all_gather": "input_ dim",
+        f"{_PARALLEL}.destroy_model_parallel": "",
+        f"{_PARALLEL}.destroy_distributed_environment": "",
         f"{_OPS}.rms_norm": "out input weight epsilon",
         f"{_OPS}.fused_add_rms_norm": "input residual weight epsilon",
         f"{_OPS}.rotary_embedding": "positions query key head_size cos_sin_cache is_neox",
@@ -52,6 +65,7 @@ REQUIRED: Mapping[str, Mapping[str, str]] = {
     "cuda": {
         "vllm.v1.attention.backends.fa_utils.get_flash_attn_version": "",
         "vllm.vllm_flash_attn.flash_attn_varlen_func": "",
+        f"{_PARALLEL}.graph_capture": "device",
         f"{_OPS}.reshape_and_cache_flash": "key value key_cache value_cache slot_mapping "
         "kv_cache_dtype k_scale v_scale",
     },
@@ -161,6 +175,52 @@ def flash_attention() -> tuple[Callable[..., Any], int]:
     from vllm.vllm_flash_attn import flash_attn_varlen_func
 
     return flash_attn_varlen_func, get_flash_attn_version() or 2
+
+
+def join_tensor_parallel_group(vllm_config: Any, rank: int, meeting_point: str) -> Any:
+    """vLLM's tensor-parallel group with the communicators of its workers (custom all-reduce, NCCL;
+    shared memory on a CPU), once all ranks are at `meeting_point` (`tcp://127.0.0.1:<port>`).
+
+    The process is on the rank's device already.
+    """
+    from vllm.config import set_current_vllm_config
+    from vllm.distributed import parallel_state
+    from vllm.platforms import current_platform
+
+    # the name of the ranks' shared memory, by which vLLM's CPU workers find each other
+    os.environ["VLLM_DIST_IDENT"] = meeting_point.rpartition(":")[2]
+    parallel = vllm_config.parallel_config
+    with set_current_vllm_config(vllm_config):
+        parallel_state.set_custom_all_reduce(not parallel.disable_custom_all_reduce)
+        parallel_state.init_distributed_environment(
+            world_size=parallel.tensor_parallel_size,
+            rank=rank,
+            distributed_init_method=meeting_point,
+            local_rank=rank,
+            backend=current_platform.dist_backend,
+        )
+        parallel_state.ensure_model_parallel_initialized(
+            tensor_model_parallel_size=parallel.tensor_parallel_size,
+            pipeline_model_parallel_size=1,
+        )
+    return parallel_state.get_tp_group()
+
+
+def leave_tensor_parallel_group() -> None:
+    from vllm.distributed import parallel_state
+
+    parallel_state.destroy_model_parallel()
+    parallel_state.destroy_distributed_environment()
+
+
+def collective_capture(device: Any) -> AbstractContextManager[Any]:
+    """In it, CUDA graphs with collectives are captured; at its end, the custom all-reduce tells the
+    other ranks where their tensors lie.
+    """
+    from vllm.distributed import parallel_state
+
+    capture: AbstractContextManager[Any] = parallel_state.graph_capture(device=device)
+    return capture
 
 
 def engine_exit_codes(llm: Any) -> list[int]:

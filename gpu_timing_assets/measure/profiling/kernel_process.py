@@ -1,33 +1,38 @@
 """The process that times kernels: one part after the other, each written when it is whole."""
 
-import time
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from gpu_timing_assets.config.experiment import validate
+from gpu_timing_assets.config.experiment import ExperimentConfig, validate
 from gpu_timing_assets.config.profiling import ProfilingPreset
 from gpu_timing_assets.core.engine_params import EngineParams
-from gpu_timing_assets.core.errors import ProfilingBundleError
 from gpu_timing_assets.core.files import read_metadata
+from gpu_timing_assets.core.machine import slowdown
 from gpu_timing_assets.engines.base import ModelOperators, Report, engine_plugin
 from gpu_timing_assets.engines.child_process import engine_process_main
 from gpu_timing_assets.engines.device import exclusive_device
+from gpu_timing_assets.engines.rank_processes import run_rank_processes
 from gpu_timing_assets.engines.session import SESSION_FILE, Session
+from gpu_timing_assets.measure.profiling.kernel_grid import (
+    measure_part,
+    request_counts,
+    token_counts,
+)
 from gpu_timing_assets.measure.profiling.kernel_timer import KernelTimer
 from gpu_timing_assets.measure.profiling.parts import (
     ATTENTION_CASES,
+    COLLECTIVE_PARTS,
     HEADS,
     LINEARS,
     AttentionTime,
     HeadTime,
     LinearTime,
-    Part,
-    RowT,
 )
 
-REPORT_INTERVAL_S = 5
+RANKS_DIR = "ranks"
 
 
 def work(request: dict[str, Any], scratch: Path, report: Report) -> None:
@@ -36,28 +41,46 @@ def work(request: dict[str, Any], scratch: Path, report: Report) -> None:
     params = read_metadata(scratch / SESSION_FILE, Session).params
     make_operators = engine_plugin(config.backend.name).operators
     assert make_operators is not None
-    hardware, grid = config.hardware, config.profiling
-    with exclusive_device(hardware, config.backend.tensor_parallel_size, report):
+    hardware, grid, num_devices = config.hardware, config.profiling, params.tensor_parallel_size
+    with exclusive_device(hardware, num_devices, report):
+        if num_devices > 1:
+            # before this process holds memory on the first rank's device
+            _time_collectives(config, params, scratch)
         operators = make_operators(config, params)
         timer = KernelTimer(hardware.device, grid.repeats, grid.warmup_repeats)
         linears = (
             LinearTime(num_tokens=tokens, time=timer.time(operator))
-            for tokens, operator in operators.linears(_token_counts(grid, params))
+            for tokens, operator in operators.linears(token_counts(grid, params))
         )
-        _measure(LINEARS, linears, scratch, report)
-        requests = sorted({min(n, params.max_num_seqs) for n in grid.num_requests})
+        measure_part(LINEARS, linears, scratch, report)
         heads = (
             HeadTime(num_requests=count, time=timer.time(operator))
-            for count, operator in operators.head(requests)
+            for count, operator in operators.head(request_counts(grid, params))
         )
-        _measure(HEADS, heads, scratch, report)
-        _measure(ATTENTION_CASES, _attention(operators, timer, grid, params), scratch, report)
+        measure_part(HEADS, heads, scratch, report)
+        measure_part(ATTENTION_CASES, _attention(operators, timer, grid, params), scratch, report)
 
 
-def _token_counts(grid: ProfilingPreset, params: EngineParams) -> list[int]:
-    """The grid's within the token budget, and those that CUDA graphs are padded to."""
-    padded = {size for size in params.graph_capture_sizes if size in (1, 2, 4) or size % 32 == 0}
-    return sorted({min(n, params.max_num_batched_tokens) for n in grid.num_tokens} | padded)
+def _time_collectives(config: ExperimentConfig, params: EngineParams, scratch: Path) -> None:
+    """In a process for each rank; the parts are those of rank 0.
+
+    Raises as `run_rank_processes`.
+    """
+    if all(part.is_in(scratch) for part in COLLECTIVE_PARTS):
+        return
+    ranks = scratch / RANKS_DIR
+    # what one rank of an interrupted profile has measured, no other would wait for
+    shutil.rmtree(ranks, ignore_errors=True)
+    first = run_rank_processes(
+        "gpu_timing_assets.measure.profiling.collective_process",
+        {"config": config.model_dump(mode="json"), "params": params.model_dump(mode="json")},
+        ranks,
+        params.tensor_parallel_size,
+        config.backend.start_timeout_s * max(1.0, slowdown()),
+    )
+    for part in COLLECTIVE_PARTS:
+        (first / part.file).rename(scratch / part.file)
+    shutil.rmtree(ranks)
 
 
 def _attention(
@@ -85,26 +108,6 @@ def _attention(
                 attend=timer.time(operators.prefill_attention(chunk, context)),
                 save=saves[chunk],
             )
-
-
-def _measure(part: Part[RowT], rows: Iterable[RowT], parts: Path, report: Report) -> None:
-    if part.is_in(parts):
-        report(f"{part.what}: measured before the interruption")
-        return
-    begin, reported, measured = time.monotonic(), 0.0, []
-    for row in rows:
-        measured.append(row)
-        if time.monotonic() - reported > REPORT_INTERVAL_S:
-            reported = time.monotonic()
-            report(f"{part.what}: {len(measured)} timings, {reported - begin:.0f} s")
-    if not measured:
-        raise ProfilingBundleError(
-            f"the profiling preset has no grid point of {part.what} within the engine's limits: "
-            "widen it"
-        )
-    duration_s = time.monotonic() - begin
-    part.write(measured, duration_s, parts)
-    report(f"{part.what}: {len(measured)} timings in {duration_s:.0f} s")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class KernelTimer:
                 operator.call(layer)
         cuda.synchronize()
         graph = cuda.CUDAGraph()
-        with cuda.graph(graph, stream=stream):
+        with operator.capture(), cuda.graph(graph, stream=stream):
             for _ in range(operator.calls):
                 for layer in range(operator.num_layers):
                     operator.call(layer)

@@ -25,7 +25,7 @@ from gpu_timing_assets.engines.child_process import (
 from gpu_timing_assets.engines.memory import memory_needed_bytes
 from gpu_timing_assets.engines.session import SESSION_FILE
 from gpu_timing_assets.measure.profiling.file_bundle import write_bundle
-from gpu_timing_assets.measure.profiling.parts import KERNEL_PARTS, parts_dir
+from gpu_timing_assets.measure.profiling.parts import kernel_parts, parts_dir
 
 
 def run(
@@ -56,7 +56,8 @@ def run(
         parts.mkdir(parents=True, exist_ok=True)
         if not (parts / SESSION_FILE).is_file():
             _measure("burst_process", config, parts, launch)
-        if not all(part.is_in(parts) for part in KERNEL_PARTS):
+        wanted = kernel_parts(config.backend.tensor_parallel_size)
+        if not all(part.is_in(parts) for part in wanted):
             _measure("kernel_process", config, parts, launch)
         try:
             with atomic_directory(out) as scratch:
@@ -74,6 +75,9 @@ def _check_engine(config: ExperimentConfig) -> None:
     if engine_plugin(name).operators is None:
         others = ", ".join(engines_that_can_be_profiled())
         raise PresetError(f"backend {name!r} cannot be profiled: use backend={others}")
+    if config.backend.tensor_parallel_size > 1 and engine_plugin(name).collectives is None:
+        fault = f"backend {name!r} cannot be profiled on several GPUs: set"
+        raise PresetError(f"{fault} backend.tensor_parallel_size=1")
     if not config.backend.record_steps:
         fault = "profiling reads the engine's recorded steps: set backend.record_steps=true"
         raise PresetError(fault)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from gpu_timing_assets.core.files import Metadata, read_metadata, write_json
 
@@ -76,7 +76,15 @@ class Part(Generic[RowT]):
 LINEARS = Part("linear_times.json", "linears and norms", LinearTime)
 HEADS = Part("head_times.json", "lm_head and sampler", HeadTime)
 ATTENTION_CASES = Part("attention_times.json", "attention", AttentionTime)
-KERNEL_PARTS = (LINEARS, HEADS, ATTENTION_CASES)
+ALL_REDUCES = Part("all_reduce_times.json", "all-reduce", LinearTime)
+LOGITS_GATHERS = Part("logits_gather_times.json", "gathering of the logits", HeadTime)
+COLLECTIVE_PARTS = (ALL_REDUCES, LOGITS_GATHERS)
+
+
+def kernel_parts(tensor_parallel_size: int) -> tuple[Part[Any], ...]:
+    """The parts that make a bundle of so many GPUs, beside the bursts."""
+    parts = (LINEARS, HEADS, ATTENTION_CASES)
+    return parts if tensor_parallel_size == 1 else (*parts, *COLLECTIVE_PARTS)
 
 
 def parts_dir(out: Path, config_sha256: str, engine_version: str | None) -> Path:

@@ -24,7 +24,8 @@ RECORDED = {
 }
 PRIVATE = re.compile(
     r"(?:from|import) "
-    r"+(vllm\._\w+|vllm\.vllm_flash_attn|vllm\.v1\.attention\S*|vllm\.model_executor\S*)"
+    r"+(vllm\._\w+|vllm\.vllm_flash_attn|vllm\.v1\.attention\S*|vllm\.model_executor\S*"
+    r"|vllm\.distributed\S*)"
 )
 
 
