@@ -2,6 +2,7 @@
 
 compute/<hardware>/<model>/   mlp.csv and attention.csv: kernels, in the schema of Vidur 0.0.26, ms
 head.csv                      lm_head and sampler by number of requests, ms
+all_reduce.csv                with tensor parallelism: one all-reduce by number of tokens, ms
 host/                         burst_steps.csv and burst_requests.csv: the engine under bursts, ns
 cpu_overheads.csv             the same in the schema of Vidur's CPU-overhead profiler, ms
 engine.json                   what the engine resolved (EngineParams)
@@ -15,7 +16,14 @@ from pydantic import Field
 
 from gpu_timing_assets.core.engine_params import ModelDimensions
 from gpu_timing_assets.core.files import Metadata
-from gpu_timing_assets.core.tables.schemas import ATTENTION, BURST_REQUESTS, BURST_STEPS, HEAD, MLP
+from gpu_timing_assets.core.tables.schemas import (
+    ALL_REDUCE,
+    ATTENTION,
+    BURST_REQUESTS,
+    BURST_STEPS,
+    HEAD,
+    MLP,
+)
 from gpu_timing_assets.core.tables.table import Table
 
 ENGINE_FILE, BUNDLE_META_FILE = "engine.json", "bundle_meta.json"
@@ -75,10 +83,13 @@ def host_dir(root: Path) -> Path:
     return root / "host"
 
 
-def bundle_tables(root: Path, hardware: str, model: str) -> dict[Table, Path]:
+def bundle_tables(
+    root: Path, hardware: str, model: str, tensor_parallel_size: int = 1
+) -> dict[Table, Path]:
     """Each table of a bundle with its directory."""
     kernels = compute_dir(root, hardware, model)
     return {
+        **({ALL_REDUCE: root} if tensor_parallel_size > 1 else {}),
         MLP: kernels,
         ATTENTION: kernels,
         HEAD: root,

@@ -14,8 +14,9 @@ from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import ArtifactError, ProfilingBundleError, SimulationError
 from gpu_timing_assets.core.files import read_metadata
 from gpu_timing_assets.core.tables.invariants import check_context, check_measurements
-from gpu_timing_assets.core.tables.schemas import ATTENTION, HEAD, MLP
+from gpu_timing_assets.core.tables.schemas import ALL_REDUCE, ATTENTION, HEAD, MLP
 from gpu_timing_assets.core.tables.table import Table
+from gpu_timing_assets.engine_loop.collectives import LOGITS_GATHER_MEDIAN
 from gpu_timing_assets.engine_loop.kernels import KernelTimes
 
 Frames = Mapping[Table, pd.DataFrame]
@@ -31,9 +32,7 @@ class Bundle:
     frames: Frames
 
     def kernel_times(self) -> KernelTimes:
-        layers = self.params.model_dimensions.num_hidden_layers
-        mlp, attention, head = (self.frames[table] for table in (MLP, ATTENTION, HEAD))
-        return KernelTimes(mlp, attention, head, layers)
+        return kernel_times(self.frames, self.params.model_dimensions.num_hidden_layers)
 
     def check_reach(self, lengths: pd.DataFrame, max_extrapolation: float) -> bool:
         """Whether requests (`trace_lengths`) go beyond the bundle's grid, which `max_extrapolation`
@@ -73,7 +72,9 @@ def read_bundle(root: Path, config: ExperimentConfig) -> Bundle:
     one.
     """
     model, hardware = config.model.name, config.hardware.name
-    remedy = f"make it with `vidur-profile model={model} hardware={hardware}`"
+    devices = config.backend.tensor_parallel_size
+    shared = f" backend.tensor_parallel_size={devices}" if devices > 1 else ""
+    remedy = f"make it with `vidur-profile model={model} hardware={hardware}{shared}`"
     if not (root / BUNDLE_META_FILE).is_file():
         raise ProfilingBundleError(
             f"there is no profiling bundle in {root} ({BUNDLE_META_FILE} is missing): {remedy}"
@@ -88,12 +89,21 @@ def read_bundle(root: Path, config: ExperimentConfig) -> Bundle:
 
 
 def read_measurements(root: Path, config: ExperimentConfig) -> Frames:
-    """A bundle's tables; raises `ArtifactError` for one that is malformed."""
+    """A bundle's tables; raises `ArtifactError` for one that is missing or malformed."""
     frames = {}
-    for table, directory in bundle_tables(root, config.hardware.name, config.model.name).items():
+    target = config.hardware.name, config.model.name, config.backend.tensor_parallel_size
+    for table, directory in bundle_tables(root, *target).items():
         frames[table] = table.read(directory)
         check_measurements(table, directory, frames[table])
+    if ALL_REDUCE in frames and LOGITS_GATHER_MEDIAN not in frames[HEAD].columns:
+        file = HEAD.find(root)
+        raise ArtifactError(f"{file}: column {LOGITS_GATHER_MEDIAN!r} is missing")
     return frames
+
+
+def kernel_times(frames: Frames, num_layers: int) -> KernelTimes:
+    mlp, attention, head = (frames[table] for table in (MLP, ATTENTION, HEAD))
+    return KernelTimes(mlp, attention, head, num_layers, frames.get(ALL_REDUCE))
 
 
 def validate_profiling_root(path: Path, config: ExperimentConfig) -> BundleMeta:

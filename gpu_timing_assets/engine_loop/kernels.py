@@ -4,6 +4,7 @@ from typing import Protocol
 
 import pandas as pd
 
+from gpu_timing_assets.engine_loop.collectives import Collectives
 from gpu_timing_assets.engine_loop.interpolation import Curve, Surface
 
 # of each layer, as vLLM runs it: norms fused with the residual's addition, Qwen3's QK-norm
@@ -37,16 +38,22 @@ class StepContent(Protocol):
 
 
 class KernelTimes:
-    """The kernels of one model on one device, all layers together, in ms.
+    """The kernels of one model on one device of those that share it, all layers together, in ms.
 
-    From a bundle's tables. `decode_attention` (requests, context of each) and `prefill_attention`
-    (context, chunk) are one layer's.
+    From a bundle's tables; `all_reduce` is None of a model on one device. `decode_attention`
+    (requests, context of each) and `prefill_attention` (context, chunk) are one layer's.
     """
 
     def __init__(
-        self, mlp: pd.DataFrame, attention: pd.DataFrame, head: pd.DataFrame, num_layers: int
+        self,
+        mlp: pd.DataFrame,
+        attention: pd.DataFrame,
+        head: pd.DataFrame,
+        num_layers: int,
+        all_reduce: pd.DataFrame | None = None,
     ) -> None:
         self._num_layers = num_layers
+        self.collectives = None if all_reduce is None else Collectives(all_reduce, head, num_layers)
         self._linear_curves = {
             operator: Curve.of(mlp["num_tokens"], mlp[_median(operator)])
             for operator in (*LAYER_OPERATORS, "embedding")
@@ -78,22 +85,29 @@ class KernelTimes:
         return self._linear_curves[operator]
 
     def dense_ms(self, tokens: int) -> float:
-        """Embedding, linears, norms, activation, rotary embedding, writing of the KV cache."""
+        """Embedding, linears, norms, activation, rotary embedding, writing of the KV cache,
+        all-reduces.
+        """
         if tokens not in self._dense_cache:
             layer = sum(
                 count * self._linear_curves[operator](tokens)
                 for operator, count in LAYER_OPERATORS.items()
             )
-            self._dense_cache[tokens] = (
-                layer + self._save(tokens)
-            ) * self._num_layers + self._linear_curves["embedding"](tokens)
+            dense = (layer + self._save(tokens)) * self._num_layers
+            dense += self._linear_curves["embedding"](tokens)
+            if self.collectives:
+                dense += self.collectives.all_reduces_ms(tokens)
+            self._dense_cache[tokens] = dense
         return self._dense_cache[tokens]
 
     def head_ms(self, num_outputs: int) -> float:
         if num_outputs == 0:
             return 0.0
         if num_outputs not in self._head_cache:
-            self._head_cache[num_outputs] = self._lm_head(num_outputs) + self._sampler(num_outputs)
+            head = self._lm_head(num_outputs) + self._sampler(num_outputs)
+            if self.collectives:
+                head += self.collectives.logits_gather_ms(num_outputs)
+            self._head_cache[num_outputs] = head
         return self._head_cache[num_outputs]
 
     def decode_attention_ms(self, num_requests: int, kv_tokens: int) -> float:

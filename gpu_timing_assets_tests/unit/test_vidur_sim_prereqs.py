@@ -169,6 +169,30 @@ def test_a_bundle_of_a_model_with_the_same_name_and_other_dimensions(
     )
 
 
+@pytest.fixture
+def on_two(tmp_path) -> tuple[ExperimentConfig, Path]:
+    config = target_config(tmp_path, "backend.tensor_parallel_size=2")
+    return config, write_bundle(config.data.profiling_root("h100", "qwen3-tiny"), config)
+
+
+def test_a_bundle_of_two_devices_has_their_all_reduces(on_two) -> None:
+    config, root = on_two
+    assert validate_profiling_root(root, config).tensor_parallel_size == 2
+    (root / "all_reduce.csv").unlink()
+    remedy = f"all_reduce.csv is missing: make it with `{MAKE} backend.tensor_parallel_size=2`"
+    with pytest.raises(ProfilingBundleError, match=re.escape(remedy)):
+        validate_profiling_root(root, config)
+
+
+def test_a_bundle_of_two_devices_has_how_long_the_logits_are_gathered(on_two) -> None:
+    config, root = on_two
+    spoil(root / "head.csv", lambda frame: frame.filter(regex="^(?!.*logits_gather)"))
+    with pytest.raises(
+        ProfilingBundleError, match=r"head.csv: column '\S*gather.median' is missing"
+    ):
+        validate_profiling_root(root, config)
+
+
 TABLES = ("mlp.csv", "attention.csv", "head.csv", "burst_steps.csv", "burst_requests.csv")
 
 

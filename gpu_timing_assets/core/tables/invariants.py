@@ -185,7 +185,7 @@ def check_measurements(table: Table, directory: Path, frame: pd.DataFrame) -> No
     path = table.find(directory)
     if frame.empty:
         raise ArtifactError(f"{path}: there is no row in it")
-    medians = [column.name for column in table.columns if column.name.endswith(".median")]
+    medians = [name for name in frame.columns if name.endswith(".median")]
     for name in medians:
         zero = (frame[name] <= 0).to_numpy()
         _refuse_row(path, zero, f"{name} is zero: the profiler missed its kernel")

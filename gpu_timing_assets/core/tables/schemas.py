@@ -127,10 +127,22 @@ ATTENTION = Table(
     key=("batch_size", "prefill_chunk_size", "kv_cache_size", "num_tensor_parallel_workers"),
 )
 
+# the gathering of the logits is there where several devices share the vocabulary
 HEAD = Table(
     "head.csv",
     (*_time_columns(("lm_head", "sampler")), Column("num_requests", minimum=1)),
+    _time_columns(("logits_gather",)),
     key=("num_requests",),
+)
+
+ALL_REDUCE = Table(
+    "all_reduce.csv",
+    (
+        *_time_columns(("all_reduce",)),
+        Column("num_tokens", minimum=1),
+        Column("num_tensor_parallel_workers", minimum=2),
+    ),
+    key=("num_tokens", "num_tensor_parallel_workers"),
 )
 
 BURST_STEPS = Table(

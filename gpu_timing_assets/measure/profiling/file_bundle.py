@@ -20,6 +20,7 @@ from gpu_timing_assets.core.files import CONFIG_FILE, read_metadata, write_json
 from gpu_timing_assets.core.provenance import git_state, utc_now
 from gpu_timing_assets.core.run import RUN_META_FILE, ProfileRunMeta
 from gpu_timing_assets.core.tables.schemas import (
+    ALL_REDUCE,
     ATTENTION,
     BURST_BATCHES,
     BURST_REQUESTS,
@@ -32,10 +33,12 @@ from gpu_timing_assets.core.tables.schemas import (
 from gpu_timing_assets.engines.session import SESSION_FILE, Session
 from gpu_timing_assets.measure.profiling.cpu_overheads import write_cpu_overheads
 from gpu_timing_assets.measure.profiling.parts import (
+    ALL_REDUCES,
     ATTENTION_CASES,
     BURSTS_DIR,
     HEADS,
     LINEARS,
+    LOGITS_GATHERS,
     AttentionTime,
     KernelTime,
     LinearTime,
@@ -102,7 +105,13 @@ def _write_tables(
     attention = ATTENTION_CASES.read(parts)
     MLP.write(_mlp_table(linears.rows, params), kernels)
     ATTENTION.write(_attention_table(attention.rows, params), kernels)
-    head = _one_row_each("num_requests", [(row.num_requests, row.time) for row in heads.rows])
+    head_rows, collectives_s = list(heads.rows), {}
+    if params.tensor_parallel_size > 1:
+        reduces, gathers = ALL_REDUCES.read(parts), LOGITS_GATHERS.read(parts)
+        ALL_REDUCE.write(_all_reduce_table(reduces.rows, params), out)
+        head_rows += gathers.rows
+        collectives_s = {"collectives": reduces.duration_s + gathers.duration_s}
+    head = _one_row_each("num_requests", [(row.num_requests, row.time) for row in head_rows])
     HEAD.write(head, out)
     for table in (BURST_STEPS, BURST_REQUESTS, BURST_BATCHES):
         shutil.copy(table.find(parts / BURSTS_DIR), host_dir(out))
@@ -114,6 +123,7 @@ def _write_tables(
         "linears": linears.duration_s,
         "head": heads.duration_s,
         "attention": attention.duration_s,
+        **collectives_s,
     }
     return {**duration_s, "total": sum(duration_s.values())}
 
@@ -145,6 +155,11 @@ def _mlp_table(rows: Sequence[LinearTime], params: EngineParams) -> pd.DataFrame
         use_gated_mlp=True,
         num_tensor_parallel_workers=params.tensor_parallel_size,
     )
+
+
+def _all_reduce_table(rows: Sequence[LinearTime], params: EngineParams) -> pd.DataFrame:
+    table = _one_row_each("num_tokens", [(row.num_tokens, row.time) for row in rows])
+    return table.assign(num_tensor_parallel_workers=params.tensor_parallel_size)
 
 
 def _attention_table(rows: Sequence[AttentionTime], params: EngineParams) -> pd.DataFrame:

@@ -11,8 +11,16 @@ from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.config.profiling import ProfilingPreset
 from gpu_timing_assets.core.bundle import FitError, QualityCheck
 from gpu_timing_assets.core.engine_params import EngineParams
-from gpu_timing_assets.core.tables.schemas import ATTENTION, BURST_REQUESTS, BURST_STEPS, HEAD, MLP
-from gpu_timing_assets.engine_loop.bundle import Frames, read_measurements
+from gpu_timing_assets.core.tables.schemas import (
+    ALL_REDUCE,
+    ATTENTION,
+    BURST_REQUESTS,
+    BURST_STEPS,
+    HEAD,
+    MLP,
+)
+from gpu_timing_assets.engine_loop.bundle import Frames, kernel_times, read_measurements
+from gpu_timing_assets.engine_loop.collectives import ALL_REDUCE_MEDIAN
 from gpu_timing_assets.engine_loop.fit.durations import derive_steps
 from gpu_timing_assets.engine_loop.fit.engine import REQUEST_FEATURES, fit_engine_timing
 from gpu_timing_assets.engine_loop.fit.fit_time import fit_time
@@ -37,12 +45,13 @@ def judge_bundle(
     """
     frames = read_measurements(root, config)
     layers = params.model_dimensions.num_hidden_layers
-    kernels = KernelTimes(frames[MLP], frames[ATTENTION], frames[HEAD], layers)
+    kernels = kernel_times(frames, layers)
     # a bundle that no simulation could be fitted on is not filed
     fit_engine_timing(frames[BURST_STEPS], frames[BURST_REQUESTS], params, kernels)
     fitted = {
         **_linear_errors(frames, layers),
         **_attention_errors(frames, layers),
+        **_all_reduce_errors(frames, layers),
         **_host_errors(frames[BURST_STEPS], params, kernels),
     }
     return {
@@ -53,7 +62,8 @@ def judge_bundle(
 
 
 def _measurement_checks(frames: Frames, grid: ProfilingPreset) -> dict[str, QualityCheck]:
-    kernels = {table.file: frames[table] for table in (MLP, ATTENTION, HEAD)}
+    timed = (MLP, ATTENTION, HEAD, ALL_REDUCE)
+    kernels = {table.file: frames[table] for table in timed if table in frames}
     rows = sum(len(frame) for frame in kernels.values()) + len(frames[BURST_STEPS])
     constant = [
         f"{name}: {column}"
@@ -120,7 +130,7 @@ def _linear_errors(frames: Frames, layers: int) -> dict[str, FitError]:
     """At every other inner grid point, left out of its fit."""
     left_out = frames[MLP].sort_values("num_tokens").iloc[1:-1:2]
     kept = frames[MLP].drop(index=left_out.index)
-    fitted = KernelTimes(kept, frames[ATTENTION], frames[HEAD], layers)
+    fitted = kernel_times({**frames, MLP: kept}, layers)
     return {
         operator: _errors(
             left_out["num_tokens"].map(fitted.operator_curve(operator)),
@@ -128,6 +138,18 @@ def _linear_errors(frames: Frames, layers: int) -> dict[str, FitError]:
         )
         for operator in LAYER_OPERATORS
     }
+
+
+def _all_reduce_errors(frames: Frames, layers: int) -> dict[str, FitError]:
+    """As `_linear_errors`; none of a model on one device."""
+    if ALL_REDUCE not in frames:
+        return {}
+    left_out = frames[ALL_REDUCE].sort_values("num_tokens").iloc[1:-1:2]
+    kept = frames[ALL_REDUCE].drop(index=left_out.index)
+    collectives = kernel_times({**frames, ALL_REDUCE: kept}, layers).collectives
+    assert collectives is not None
+    predicted = left_out["num_tokens"].map(collectives.all_reduce)
+    return {"all_reduce": _errors(predicted, left_out[ALL_REDUCE_MEDIAN])}
 
 
 def _attention_errors(frames: Frames, layers: int) -> dict[str, FitError]:
@@ -146,7 +168,7 @@ def _attention_errors(frames: Frames, layers: int) -> dict[str, FitError]:
         if held_out.empty:
             continue
         kept = attention.drop(index=held.index)
-        fitted = KernelTimes(frames[MLP], kept, frames[HEAD], layers)
+        fitted = kernel_times({**frames, ATTENTION: kept}, layers)
         surface = fitted.decode_attention if kind == "decode" else fitted.prefill_attention
         errors[f"attn_{kind}"] = _errors(
             [surface(*values) for values in zip(held_out[x], held_out[y], strict=True)],

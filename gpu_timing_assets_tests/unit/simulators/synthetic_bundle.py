@@ -27,6 +27,7 @@ from gpu_timing_assets.core.bundle import (
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.files import CONFIG_FILE, write_json
 from gpu_timing_assets.core.tables.schemas import (
+    ALL_REDUCE,
     ATTENTION,
     BURST_BATCHES,
     BURST_REQUESTS,
@@ -106,6 +107,7 @@ def engine_params(config: ExperimentConfig, **changes: Any) -> EngineParams:
         device_name="NVIDIA H100",
         model_dimensions=read_model_dimensions(config.model),
         dtype=resolved_dtype(config.model, config.hardware),
+        tensor_parallel_size=backend.tensor_parallel_size,
         max_model_len=backend.max_model_len or 512,
         max_num_seqs=backend.max_num_seqs,
         max_num_batched_tokens=backend.max_num_batched_tokens,
@@ -171,11 +173,24 @@ def kernel_tables(params: EngineParams) -> tuple[pd.DataFrame, pd.DataFrame, pd.
         }
         for batch, chunk, context, times in decode + prefill
     ]
+    shared = params.tensor_parallel_size > 1
     head = [
-        {**_stats({"lm_head": 0.05 + 0.001 * n, "sampler": 0.02 + 0.001 * n}), "num_requests": n}
+        {
+            **_stats({"lm_head": 0.05 + 0.001 * n, "sampler": 0.02 + 0.001 * n}),
+            **(_stats({"logits_gather": 0.03 + 0.002 * n}) if shared else {}),
+            "num_requests": n,
+        }
         for n in (1, 2, 4, 8)
     ]
     return pd.DataFrame(mlp), pd.DataFrame(attention), pd.DataFrame(head)
+
+
+def all_reduce_table(params: EngineParams) -> pd.DataFrame | None:
+    """None of a model on one device."""
+    if params.tensor_parallel_size == 1:
+        return None
+    rows = [{**_stats({"all_reduce": 0.01 + 0.0005 * n}), "num_tokens": n} for n in (1, 8, 32, 64)]
+    return pd.DataFrame(rows).assign(num_tensor_parallel_workers=params.tensor_parallel_size)
 
 
 def kernel_times(
@@ -184,10 +199,11 @@ def kernel_times(
     """Of `kernel_tables`, all times `factor`, and decode attention times the other factor too."""
     mlp, attention, head = kernel_tables(params)
     attention["time_stats.attn_decode.median"] *= decode_attention_factor
-    for frame in (mlp, attention, head):
+    all_reduce, layers = all_reduce_table(params), params.model_dimensions.num_hidden_layers
+    for frame in (mlp, attention, head, *([] if all_reduce is None else [all_reduce])):
         times = [name for name in frame.columns if name.endswith(".median")]
         frame[times] *= factor
-    return KernelTimes(mlp, attention, head, params.model_dimensions.num_hidden_layers)
+    return KernelTimes(mlp, attention, head, layers, all_reduce)
 
 
 def _stats(times: dict[str, float | None]) -> dict[str, float | None]:
@@ -448,6 +464,8 @@ def write_bundle(root: Path, config: ExperimentConfig, params: EngineParams | No
         (HEAD, head, root),
     ):
         table.write(frame, directory)
+    if (all_reduce := all_reduce_table(params)) is not None:
+        ALL_REDUCE.write(all_reduce, root)
     for table, frame in (
         (BURST_STEPS, steps),
         (BURST_REQUESTS, requests),

@@ -5,6 +5,7 @@ formula, no engine starts.
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -22,20 +23,25 @@ from gpu_timing_assets.core.errors import (
 from gpu_timing_assets.core.files import read_json, write_json
 from gpu_timing_assets.core.machine import NATIVE_LIBRARIES, cpu_instruction_set
 from gpu_timing_assets.core.tables.schemas import (
+    ALL_REDUCE,
     BURST_BATCHES,
     BURST_REQUESTS,
     BURST_STEPS,
+    HEAD,
     LAYER_OPERATORS,
 )
+from gpu_timing_assets.engines.base import engine_plugin
 from gpu_timing_assets.engines.session import SESSION_FILE, Session
-from gpu_timing_assets.measure.profiling import run, validate_profiling_root
+from gpu_timing_assets.measure.profiling import measure_bundle, run, validate_profiling_root
 from gpu_timing_assets.measure.profiling.cpu_overheads import write_cpu_overheads
 from gpu_timing_assets.measure.profiling.measure_bundle import installed_engine
 from gpu_timing_assets.measure.profiling.parts import (
+    ALL_REDUCES,
     ATTENTION_CASES,
     BURSTS_DIR,
     HEADS,
     LINEARS,
+    LOGITS_GATHERS,
     AttentionTime,
     HeadTime,
     KernelTime,
@@ -44,6 +50,7 @@ from gpu_timing_assets.measure.profiling.parts import (
 )
 from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import (
     _integers,
+    all_reduce_table,
     burst_tables,
     engine_params,
     kernel_tables,
@@ -134,6 +141,62 @@ class Measurement:
         LINEARS.write(linears, 3.0, parts)
         HEADS.write(heads, 4.0, parts)
         ATTENTION_CASES.write(cases, 5.0, parts)
+        if (all_reduce := all_reduce_table(self._params)) is not None:
+            reduces = [
+                LinearTime(num_tokens=int(row["num_tokens"]), time=timing(row, "all_reduce"))
+                for _, row in all_reduce.iterrows()
+            ]
+            gathers = [
+                HeadTime(num_requests=int(row["num_requests"]), time=timing(row, "logits_gather"))
+                for _, row in head.iterrows()
+            ]
+            ALL_REDUCES.write(reduces, 6.0, parts)
+            LOGITS_GATHERS.write(gathers, 7.0, parts)
+
+
+@pytest.fixture
+def on_two(config) -> ExperimentConfig:
+    backend = config.backend.model_copy(update={"tensor_parallel_size": 2})
+    return config.model_copy(update={"backend": backend})
+
+
+def test_a_profile_on_two_devices_has_their_collectives(on_two, out) -> None:
+    meta = run(on_two, out, launch=Measurement(on_two))
+    assert validate_profiling_root(out, on_two) == meta
+    assert (meta.tensor_parallel_size, meta.duration_s["collectives"]) == (2, 13.0)
+    assert meta.fitted_error_pct["all_reduce"].median < 0.01
+    assert ALL_REDUCE.read(out)["num_tensor_parallel_workers"].unique().tolist() == [2]
+    assert (HEAD.read(out)["time_stats.logits_gather.median"] > 0).all()
+
+
+def test_a_profile_on_one_device_has_no_collectives(config, out) -> None:
+    run(config, out, launch=Measurement(config))
+    assert not ALL_REDUCE.is_in(out)
+    assert "time_stats.logits_gather.median" not in HEAD.read(out)
+
+
+@pytest.mark.parametrize("part", [ALL_REDUCES, LOGITS_GATHERS])
+def test_collectives_that_an_interrupted_profile_lacks_are_measured(on_two, out, part) -> None:
+    class Interrupted(Measurement):
+        def _kernels(self, parts: Path) -> None:
+            super()._kernels(parts)
+            (parts / part.file).unlink()
+            raise EngineError("interrupted")
+
+    with pytest.raises(EngineError):
+        run(on_two, out, launch=Interrupted(on_two))
+    rest = Measurement(on_two)
+    run(on_two, out, launch=rest)
+    assert rest.started == ["kernel_process"]
+
+
+def test_an_engine_without_collectives_is_not_profiled_on_two_devices(
+    on_two, out, monkeypatch
+) -> None:
+    plugin = replace(engine_plugin("vllm"), collectives=None)
+    monkeypatch.setattr(measure_bundle, "engine_plugin", lambda _: plugin)
+    with pytest.raises(PresetError, match=r"several GPUs: set backend.tensor_parallel_size=1"):
+        run(on_two, out, launch=Measurement(on_two))
 
 
 def test_a_profile_becomes_a_bundle_that_its_readers_accept(config, out) -> None:
