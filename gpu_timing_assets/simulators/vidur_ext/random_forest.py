@@ -1,7 +1,8 @@
 """Vidur's own random forest, as it comes, on this project's bundle: the baseline.
 
 Only where it gets its data from is overridden: the bundle in place of a hub. It knows the layers'
-kernels alone: no embedding, lm_head, sampler or QK-norm, no host, no padding to captured graphs.
+kernels (and all-reduces, with Vidur's own launch overhead) alone: no embedding, lm_head, sampler or
+QK-norm, no host, no padding to captured graphs.
 Its tables of predictions are kept as CSV beside the data (never as pickles), by the bundle's and
 the settings' hash.
 """
@@ -19,7 +20,7 @@ from vidur.execution_time_predictor.random_forrest_execution_time_predictor impo
 )
 
 from gpu_timing_assets.core.directories import atomic_directory
-from gpu_timing_assets.core.tables.schemas import ATTENTION, MLP
+from gpu_timing_assets.core.tables.schemas import ALL_REDUCE, ATTENTION, MLP
 from gpu_timing_assets.engine_loop.cuda_graphs import EAGER
 from gpu_timing_assets.engine_loop.loop_timing import set_times_without_host
 from gpu_timing_assets.simulators.vidur_ext.batch import StepBatch
@@ -30,9 +31,12 @@ FOREST_SEED = 0
 
 @dataclass
 class RandomForestConfig(RandomForrestExecutionTimePredictorConfig):
-    """`kernels_dir` has `mlp.csv`, `attention.csv`; `tables_dir` keeps what the forests predict."""
+    """`kernels_dir` has `mlp.csv`, `attention.csv`, `bundle_dir` `all_reduce.csv` of a bundle of
+    several devices; `tables_dir` keeps what the forests predict.
+    """
 
     kernels_dir: str = ""
+    bundle_dir: str = ""
     tables_dir: str = ""
     # one of the 27 forests that Vidur searches, 10 folds each, for half an hour on two cores
     num_estimators: list[int] = field(default_factory=lambda: [250])
@@ -84,7 +88,16 @@ class RandomForestPredictor(RandomForrestExecutionTimePredictor):
 
     def _get_input_files(self) -> tuple[str, str, str, str]:  # type: ignore[override]
         kernels = Path(self._config.kernels_dir)
-        return str(MLP.find(kernels)), str(ATTENTION.find(kernels)), "", ""
+        bundle = Path(self._config.bundle_dir)
+        reduces = str(ALL_REDUCE.find(bundle)) if ALL_REDUCE.is_in(bundle) else ""
+        return str(MLP.find(kernels)), str(ATTENTION.find(kernels)), reduces, ""
+
+    def _load_all_reduce_df(self, file_path: str) -> pd.DataFrame:
+        return self._read_input_file(file_path)
+
+    def _get_all_reduce_df_with_derived_features(self, df: pd.DataFrame) -> pd.DataFrame:
+        # Vidur derives the tokens from bytes
+        return df
 
     def get_execution_time(self, batch: StepBatch, pipeline_stage: int) -> float:  # type: ignore[override]
         batch.step.graph_mode = EAGER

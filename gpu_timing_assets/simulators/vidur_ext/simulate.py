@@ -136,6 +136,7 @@ def _random_forest(config: ExperimentConfig, bundle: Bundle) -> RandomForestConf
     identity = f"{bundle.meta.bundle_config_sha256[:12]}-{measured_at}"
     return RandomForestConfig(
         kernels_dir=str(compute_dir(bundle.root, hardware, model)),
+        bundle_dir=str(bundle.root),
         tables_dir=str(config.data.path / "vidur_tables" / f"{model}-{hardware}-{identity}"),
         no_cache=True,
         prediction_max_prefill_chunk_size=params.max_num_batched_tokens,

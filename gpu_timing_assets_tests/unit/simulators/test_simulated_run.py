@@ -40,7 +40,12 @@ from gpu_timing_assets.simulators.vidur_ext.event_loop import run_event_loop
 from gpu_timing_assets.simulators.vidur_ext.replica_scheduler import LoopSchedulerConfig
 from gpu_timing_assets.simulators.vidur_ext.step_predictor import StepPredictorConfig
 from gpu_timing_assets_tests.unit.engine_loop.plain_loop import serve
-from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import LOOP, write_workload
+from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import (
+    LOOP,
+    target_config,
+    write_bundle,
+    write_workload,
+)
 
 PREFILL, DECODE = [20, 40, 33, 90, 8, 60], [12, 6, 20, 5, 30, 9]
 ARRIVAL_MS = [0, 4, 9, 30, 31, 200]
@@ -123,6 +128,21 @@ def test_each_predictor_writes_a_whole_run(simulate_with, predictor) -> None:
     assert (meta.simulator, meta.predictor, meta.substitution) == ("vidur", predictor, None)
     assert (meta.gives, meta.extrapolated) == (("token_times",), False)
     assert (out / "config.json").is_file()
+
+
+@pytest.mark.parametrize("predictor", ["random_forest", "kernels_only", "engine_loop"])
+def test_each_predictor_knows_what_two_devices_exchange(tmp_path, predictor) -> None:
+    def e2e_ns(devices: int) -> float:
+        overrides = (f"backend.tensor_parallel_size={devices}", f"simulator={predictor}")
+        config = target_config(tmp_path / str(devices), *overrides)
+        root = write_bundle(config.data.profiling_root("h100", "qwen3-tiny"), config)
+        work = write_workload(config.data.workload_dir("tiny"), PREFILL, DECODE, ARRIVAL_MS)
+        out = config.data.sim_run_dir(config.sim_run_id)
+        run(config, SimInputs(work, root), out)
+        requests = read_run_tables(out)[0]
+        return float((requests["completion_time_ns"] - requests["arrival_time_ns"]).sum())
+
+    assert e2e_ns(2) > e2e_ns(1)
 
 
 def test_the_same_seed_gives_the_same_bytes(simulate_with) -> None:
