@@ -21,6 +21,7 @@ from gpu_timing_assets.core.machine import INSTRUCTION_SETS, InstructionSet
 
 # the releases that runs were made with: 0.26 on an H100 and an H200, 0.32 on CPUs
 TRIED_VERSIONS = ("0.26", "0.32")
+SHARED_MEMORY = Path(os.sep, "dev", "shm")
 _CPU_ATTENTION = "vllm.v1.attention.backends.cpu_attn"
 _OPS = "vllm._custom_ops"
 _PARALLEL = "vllm.distributed.parallel_state"
@@ -187,8 +188,8 @@ def join_tensor_parallel_group(vllm_config: Any, rank: int, meeting_point: str) 
     from vllm.distributed import parallel_state
     from vllm.platforms import current_platform
 
-    # the name of the ranks' shared memory, by which vLLM's CPU workers find each other
-    os.environ["VLLM_DIST_IDENT"] = meeting_point.rpartition(":")[2]
+    # what the ranks' shared memory on a CPU is called
+    name = os.environ["VLLM_DIST_IDENT"] = f"gpu-timing-{meeting_point.rpartition(':')[2]}"
     parallel = vllm_config.parallel_config
     with set_current_vllm_config(vllm_config):
         parallel_state.set_custom_all_reduce(not parallel.disable_custom_all_reduce)
@@ -203,6 +204,9 @@ def join_tensor_parallel_group(vllm_config: Any, rank: int, meeting_point: str) 
             tensor_model_parallel_size=parallel.tensor_parallel_size,
             pipeline_model_parallel_size=1,
         )
+    # all ranks have it open by now, and a process that is killed cannot remove it
+    for file in SHARED_MEMORY.glob(f"{name}-*"):
+        file.unlink(missing_ok=True)
     return parallel_state.get_tp_group()
 
 

@@ -7,6 +7,7 @@ from gpu_timing_assets.config.model_card import read_model_dimensions
 from gpu_timing_assets.core.machine import native_library_of_cpu
 from gpu_timing_assets.engines.rank_processes import run_rank_processes
 from gpu_timing_assets.engines.vllm.operators import vocab_shard_size
+from gpu_timing_assets.engines.vllm.surface import SHARED_MEMORY
 from gpu_timing_assets.measure.profiling.parts import ALL_REDUCES, LOGITS_GATHERS
 from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import engine_params
 
@@ -34,6 +35,7 @@ def test_two_ranks_time_their_collectives_on_the_grid(tmp_path) -> None:
         2,
         timeout_s=120,
     )
+    assert not list(SHARED_MEMORY.glob("gpu-timing-*"))
     reduces, gathers = ALL_REDUCES.read(first).rows, LOGITS_GATHERS.read(first).rows
     assert [row.num_tokens for row in reduces] == [1, 2, 4, 8, 16, 32, 64]
     assert [row.num_requests for row in gathers] == [1, 2, 4]
