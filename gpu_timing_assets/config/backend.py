@@ -16,7 +16,14 @@ class BackendPreset(Preset):
     # what a profile does not depend on: it then serves with other values of these too
     not_profiled: ClassVar[frozenset[str]] = frozenset(
         {
-            *("early_stopping", "record_steps", "start_timeout_s", "request_timeout_s", "python"),
+            *(
+                "early_stopping",
+                "record_steps",
+                "observe_steps",
+                "start_timeout_s",
+                "request_timeout_s",
+                "python",
+            ),
             *("warmup_requests", "warmup_prefill_tokens", "warmup_decode_tokens"),
         }
     )
@@ -46,6 +53,10 @@ class BackendPreset(Preset):
     record_steps: bool = True
     """Record what each engine step held and when it ended; the comparison attributes errors by
     it."""
+
+    observe_steps: bool = False
+    """Observe when each step of a replay ran on the host and on the GPU, by CUDA events in the
+    engine's worker; profiling always does."""
 
     warmup_requests: int = Field(default=8, ge=0)
     """Number of requests before the first replay, which count nowhere."""

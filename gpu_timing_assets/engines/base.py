@@ -17,7 +17,9 @@ Report = Callable[[str], None]
 
 
 class Recording(Protocol):
-    """The steps of a started engine, as it writes them down."""
+    """The steps of a started engine, as it writes them down; while `Engine.observe_steps` is on
+    also when each ran.
+    """
 
     def read(self) -> "RecordedSteps":
         """All that are on disk by now; each call reads on from where the last one ended."""
@@ -29,6 +31,17 @@ class Engine(Protocol):
 
     params: EngineParams
     recording: Recording | None
+
+    async def ready(self) -> None:
+        """Called first, in the event loop that will serve: completes `params`."""
+        ...
+
+    async def observe_steps(self, on: bool) -> None:
+        """From here on, or up to here, record when each step ran on the host and on the GPU.
+
+        The engine must be idle. Raises `EngineError` for one that cannot.
+        """
+        ...
 
     def stream(
         self, request_id: str, prompt_token_ids: Sequence[int], num_tokens: int, *, stop_early: bool

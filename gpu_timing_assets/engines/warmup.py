@@ -9,11 +9,12 @@ WARMUP_INTERVAL_NS = 30_000_000
 
 
 async def warm_up(engine: Engine, backend: BackendPreset) -> None:
-    """Serve `warmup_requests` requests of the preset's size, the second half of them while the
-    first decode.
+    """Have the engine ready, and serve `warmup_requests` requests of the preset's size, the second
+    half of them while the first decode.
 
     Raises `EngineError` if one fails: nothing measured after that would mean anything.
     """
+    await engine.ready()
     half = backend.warmup_requests // 2
     planned, positions = [], range(backend.warmup_prefill_tokens)
     for index in range(backend.warmup_requests):

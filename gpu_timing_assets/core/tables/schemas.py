@@ -60,6 +60,10 @@ ENGINE_STEPS = Table(
         Column("kv_tokens"),
         Column("graph_mode", "text", nullable=True),
     ),
+    (
+        Column("gpu_begin_ns", nullable=True, minimum=None),
+        Column("gpu_end_ns", nullable=True, minimum=None),
+    ),
 )
 
 ENGINE_BATCHES = Table(
@@ -164,6 +168,14 @@ BURST_STEPS = Table(
         Column("num_outputs"),
         Column("client_first_ns", nullable=True),
         Column("client_last_ns", nullable=True),
+    ),
+    # an older bundle has none of these: its steps were not observed
+    tuple(
+        Column(name)
+        for name in (
+            *("execute_begin_ns", "execute_end_ns", "sample_begin_ns", "sample_end_ns"),
+            *("gpu_begin_ns", "gpu_end_ns"),
+        )
     ),
     key=("burst", "step"),
 )

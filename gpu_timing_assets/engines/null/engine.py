@@ -8,6 +8,7 @@ from gpu_timing_assets.config.dtype import resolved_dtype
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.config.model_card import context_limit, read_model_dimensions
 from gpu_timing_assets.core.engine_params import EngineParams
+from gpu_timing_assets.core.errors import EngineError
 from gpu_timing_assets.engines.base import Recording
 from gpu_timing_assets.engines.null import ENGINE, NullPreset
 from gpu_timing_assets.engines.settings import environment, flat_settings
@@ -44,6 +45,13 @@ class NullEngine:
             resolved=flat_settings(backend.model_dump(mode="json")),
             environment=environment(),
         )
+
+    async def ready(self) -> None:
+        return None
+
+    async def observe_steps(self, on: bool) -> None:
+        if on:
+            raise EngineError(f"{ENGINE.name} has no steps: leave backend.observe_steps off")
 
     async def stream(
         self, request_id: str, prompt_token_ids: Sequence[int], num_tokens: int, *, stop_early: bool

@@ -10,7 +10,7 @@ from gpu_timing_assets.config.dtype import resolved_dtype
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.config.model_card import card_directory, context_limit, read_model_dimensions
 from gpu_timing_assets.core.engine_params import EngineParams
-from gpu_timing_assets.core.errors import DeviceError
+from gpu_timing_assets.core.errors import DeviceError, EngineError
 from gpu_timing_assets.engines.base import Recording
 from gpu_timing_assets.engines.settings import environment, flat_settings
 from gpu_timing_assets.engines.transformers import ENGINE
@@ -69,6 +69,13 @@ class TransformersEngine:
             resolved=flat_settings(loaded.config.to_dict()),
             environment=environment(),
         )
+
+    async def ready(self) -> None:
+        return None
+
+    async def observe_steps(self, on: bool) -> None:
+        if on:
+            raise EngineError(f"{ENGINE.name} has no steps: leave backend.observe_steps off")
 
     async def stream(
         self, request_id: str, prompt_token_ids: Sequence[int], num_tokens: int, *, stop_early: bool

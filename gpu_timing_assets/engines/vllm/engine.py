@@ -25,6 +25,7 @@ from gpu_timing_assets.engines.vllm.recording_names import (
     ASYNC_SCHEDULER,
     FLUSH_REQUEST,
     RECORDING_VARIABLE,
+    STEP_TIMER,
     SYNC_SCHEDULER,
 )
 from gpu_timing_assets.engines.vllm.resolved import resolved_settings, vllm_environment
@@ -35,6 +36,8 @@ from gpu_timing_assets.engines.vllm.surface import (
     limit_instruction_set,
     native_library,
 )
+
+WORKER_TIMEOUT_S = 60
 
 
 class VllmEngine:
@@ -56,6 +59,7 @@ class VllmEngine:
         if recording:
             os.environ[RECORDING_VARIABLE] = str(recording.path)
         self.recording: Recording | None = recording
+        self._recording, self._observing = recording, False
         try:
             from vllm import SamplingParams
             from vllm.engine.arg_utils import AsyncEngineArgs
@@ -87,6 +91,38 @@ class VllmEngine:
         header = recording.header() if recording else {}
         self.params = _resolved_params(vllm_config, header, model, device_name)
 
+    async def ready(self) -> None:
+        if self._recording is None:
+            return
+        ranks = await self._ask_workers("count_steps")
+        if any(rank != ranks[0] for rank in ranks):
+            raise EngineError(f"the ranks of this engine run different attention: {ranks}")
+        self.params = self.params.model_copy(
+            update={name: value for name, value in ranks[0].items() if value is not None}
+        )
+
+    async def observe_steps(self, on: bool) -> None:
+        if self._recording is None:
+            if on:
+                raise EngineError("backend.observe_steps needs backend.record_steps=true")
+            return
+        if self._observing:
+            self._recording.add_observed(await self._ask_workers("stop_step_times"))
+        if on:
+            await self._ask_workers("start_step_times")
+        self._observing = on
+
+    async def _ask_workers(self, method: str) -> list[Any]:
+        """What each rank returns. Raises `EngineError` if one does not within a minute."""
+        try:
+            answers: list[Any] = await self._llm.collective_rpc(method, timeout=WORKER_TIMEOUT_S)
+        except Exception as error:
+            raise EngineError(
+                f"the engine's workers did not answer {method} within {WORKER_TIMEOUT_S} s: the "
+                f"GPU has not finished its steps, or is lost ({type(error).__name__}: {error})"
+            ) from error
+        return answers
+
     async def stream(
         self, request_id: str, prompt_token_ids: Sequence[int], num_tokens: int, *, stop_early: bool
     ) -> AsyncIterator[int]:
@@ -111,6 +147,8 @@ class VllmEngine:
         if self.recording:
             async for _ in self.stream(FLUSH_REQUEST, [1], 1, stop_early=False):
                 pass
+        if self._observing:
+            await self.observe_steps(True)
 
     def shutdown(self) -> None:
         self._llm.shutdown()
@@ -152,6 +190,7 @@ def engine_arguments(
         arguments["kv_cache_memory_bytes"] = hardware.kv_cache_bytes
     if backend.record_steps:
         arguments["scheduler_cls"] = ASYNC_SCHEDULER if asynchronous else SYNC_SCHEDULER
+        arguments["worker_extension_cls"] = STEP_TIMER
     return arguments
 
 

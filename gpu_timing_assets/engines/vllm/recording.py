@@ -4,13 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from gpu_timing_assets.core.errors import EngineError
-from gpu_timing_assets.engines.recorded_steps import RecordedSteps
+from gpu_timing_assets.engines.recorded_steps import OBSERVED, RecordedSteps
 
 SCHEDULED = ["step", "schedule_begin_ns", "schedule_end_ns"]
 UPDATED = ["step", "update_begin_ns", "update_end_ns"]
+OBSERVED_STEP = ["number", "num_tokens", "num_requests", *OBSERVED]
 BATCHES = ["step", "name", "num_scheduled_tokens", "num_computed_tokens"]
 
 
@@ -20,6 +22,7 @@ class StepRecording:
     def __init__(self, path: Path) -> None:
         self.path, self._offset = path, 0
         self._scheduled, self._updated, self._batches = _frames([])
+        self._observed = pd.DataFrame([], columns=OBSERVED_STEP, dtype="int64")
 
     def header(self) -> dict[str, Any]:
         """What the engine resolved. Raises `EngineError` if the engine never wrote it down."""
@@ -44,7 +47,40 @@ class StepRecording:
         self._updated = pd.concat([self._updated, updated], ignore_index=True)
         self._batches = pd.concat([self._batches, batches], ignore_index=True)
         steps = self._scheduled.merge(self._updated.astype("Int64"), on="step", how="left")
-        return RecordedSteps(steps, self._batches)
+        return RecordedSteps(self._with_observed(steps), self._batches)
+
+    def add_observed(self, ranks: list[list[list[int]]]) -> None:
+        """What `StepTimer.stop_step_times` returned on each rank: a step begins with the first
+        rank that is free, and ends with the last.
+
+        Raises `EngineError` for ranks that did not run the same steps.
+        """
+        frames = [pd.DataFrame(rank, columns=OBSERVED_STEP, dtype="int64") for rank in ranks]
+        observed, same = frames[0], ["number", "num_tokens", "num_requests"]
+        for rank, frame in enumerate(frames):
+            if not frame[same].equals(observed[same]):
+                raise EngineError(
+                    f"rank {rank} ran {len(frame)} steps and rank 0 {len(observed)}, not the same "
+                    "ones: their times cannot be put together"
+                )
+        observed["gpu_begin_ns"] = np.min([frame["gpu_begin_ns"] for frame in frames], axis=0)
+        observed["gpu_end_ns"] = np.max([frame["gpu_end_ns"] for frame in frames], axis=0)
+        self._observed = pd.concat([self._observed, observed], ignore_index=True)
+
+    def _with_observed(self, steps: pd.DataFrame) -> pd.DataFrame:
+        """The worker counts the steps that schedule tokens, which are those of the record."""
+        tokens = self._batches.groupby("step")["num_scheduled_tokens"].sum()
+        observed = self._observed[self._observed["number"] < len(steps)]
+        steps = steps.assign(number=range(len(steps)))
+        recorded = tokens.reindex(steps["step"]).to_numpy()[observed["number"]]
+        if (wrong := recorded != observed["num_tokens"]).any():
+            row = observed[wrong].iloc[0]
+            raise EngineError(
+                f"the worker's step {row['number']} had {row['num_tokens']} tokens, the "
+                f"scheduler's {recorded[wrong][0]}: they are not the same steps"
+            )
+        times = observed[["number", *OBSERVED]].astype("Int64")
+        return steps.merge(times, on="number", how="left").drop(columns="number")
 
 
 def _frames(records: list[list[Any]]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:

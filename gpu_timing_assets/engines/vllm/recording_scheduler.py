@@ -24,7 +24,7 @@ from vllm.v1.core.sched.scheduler import Scheduler
 from gpu_timing_assets.engines.process_tree import die_with_parent
 from gpu_timing_assets.engines.vllm.recording_names import FLUSH_REQUEST, RECORDING_VARIABLE
 from gpu_timing_assets.engines.vllm.resolved import resolved_settings, vllm_environment
-from gpu_timing_assets.engines.vllm.surface import flash_attention
+from gpu_timing_assets.engines.vllm.surface import attention_backend
 
 
 class _Recording:
@@ -86,19 +86,10 @@ class RecordingAsyncScheduler(_Recording, AsyncScheduler):
 def _resolved(scheduler: Any) -> dict[str, Any]:
     """What only the engine's process knows: the settings as they ended up, KV blocks, attention."""
     config = scheduler.vllm_config
-    backends = [
-        layer.attn_backend.get_name()
-        for layer in config.compilation_config.static_forward_context.values()
-        if hasattr(layer, "attn_backend")
-    ]
-    attention = backends[0] if backends else None
     return {
         "num_kv_blocks": scheduler.kv_cache_config.num_blocks,
         "kv_block_size": scheduler.block_size,
-        "attention_backend": attention,
-        "attention_backend_version": str(flash_attention()[1])
-        if attention == "FLASH_ATTN"
-        else None,
+        **attention_backend(config),
         "resolved": resolved_settings(config),
         "environment": vllm_environment(),
     }

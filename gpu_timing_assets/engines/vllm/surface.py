@@ -35,6 +35,8 @@ REQUIRED: Mapping[str, Mapping[str, str]] = {
         "vllm.v1.core.sched.async_scheduler.AsyncScheduler": "",
         "vllm.v1.engine.async_llm.AsyncLLM.from_vllm_config": "vllm_config disable_log_stats",
         "vllm.v1.engine.async_llm.AsyncLLM.generate": "prompt sampling_params request_id",
+        "vllm.v1.engine.async_llm.AsyncLLM.collective_rpc": "method timeout",
+        "vllm.engine.arg_utils.AsyncEngineArgs": "worker_extension_cls",
         "vllm.v1.engine.exceptions.EngineDeadError": "",
         "vllm.v1.engine.utils.CoreEngineProcManager": "",
         "vllm.config.set_current_vllm_config": "vllm_config",
@@ -176,6 +178,17 @@ def flash_attention() -> tuple[Callable[..., Any], int]:
     from vllm.vllm_flash_attn import flash_attn_varlen_func
 
     return flash_attn_varlen_func, get_flash_attn_version() or 2
+
+
+def attention_backend(vllm_config: Any) -> dict[str, str | None]:
+    """`attention_backend` and `attention_backend_version` of a process that holds the model's
+    layers; null in one that does not, whose workers are other processes.
+    """
+    layers = vllm_config.compilation_config.static_forward_context.values()
+    names = [layer.attn_backend.get_name() for layer in layers if hasattr(layer, "attn_backend")]
+    name = names[0] if names else None
+    version = str(flash_attention()[1]) if name == "FLASH_ATTN" else None
+    return {"attention_backend": name, "attention_backend_version": version}
 
 
 def join_tensor_parallel_group(vllm_config: Any, rank: int, meeting_point: str) -> Any:

@@ -37,7 +37,7 @@ def burst_tables(
     played: Sequence[PlayedBurst], recorded: RecordedSteps, params: EngineParams
 ) -> BurstTables:
     """Of these bursts, numbered from 0; times count from the start of the first of them."""
-    processed = recorded.steps.dropna().astype("int64")
+    processed = recorded.steps.dropna(subset=["update_end_ns"]).astype("Int64")
     origin_ns = played[0].result.start_ns
     frames = []
     for number, one in enumerate(played):

@@ -88,6 +88,7 @@ async def _replay_all(
     engine: Engine, config: ExperimentConfig, directories: list[Path], scratch: Path, report: Report
 ) -> list[Replayed]:
     await warm_up(engine, config.backend)
+    await engine.observe_steps(config.backend.observe_steps)
     replays = []
     workloads = [Workload.read(directory) for directory in directories]
     # repeats outermost: a machine that drifts then shows as noise between a workload's repeats
@@ -142,8 +143,10 @@ def _write_engine_tables(engine: Engine, recorded: RecordedSteps, replayed: Repl
     number = pd.Series(np.arange(len(steps)), index=steps["step"])
     batches["step"] = number.reindex(batches["step"]).to_numpy()
     steps["step"] = number.to_numpy()
-    for column in ("schedule_begin_ns", "schedule_end_ns", "update_end_ns"):
-        steps[column] -= replayed.result.start_ns
+    times = [name for name in steps.columns if name.endswith("_ns")]
+    steps[times] -= replayed.result.start_ns
+    if steps["gpu_end_ns"].isna().all():
+        steps = steps.drop(columns=["gpu_begin_ns", "gpu_end_ns"])
     ENGINE_STEPS.write(steps.rename(columns={"update_end_ns": "result_ns"}), replayed.out)
     ENGINE_BATCHES.write(batches, replayed.out)
 
