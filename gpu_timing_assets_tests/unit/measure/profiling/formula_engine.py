@@ -35,7 +35,14 @@ class FormulaEngine:
         self._running: list[_Sequence] = []
         self._records: list[list[object]] = []
         self._steps = 0
+        self._observed: list[list[int]] = []
         self._loop: asyncio.Task[None] | None = None
+
+    async def ready(self) -> None:
+        return None
+
+    async def observe_steps(self, on: bool) -> None:
+        return None
 
     async def stream(
         self, request_id: str, prompt_token_ids: Sequence[int], num_tokens: int, *, stop_early: bool
@@ -65,6 +72,8 @@ class FormulaEngine:
                 one.made.put_nowait(1)
                 if one.computed - one.prompt_tokens + 1 >= one.outputs:
                     self._running.remove(one)
+            times = [begin, updated, updated, updated, begin, updated]
+            self._observed.append([self._steps, sum(chunks), len(batch), *times])
             self._records.append(["u", self._steps, updated, time.monotonic_ns()])
             self._steps += 1
 
@@ -72,6 +81,8 @@ class FormulaEngine:
         with self.recording.path.open("a") as lines:
             lines.writelines(json.dumps(record) + "\n" for record in self._records)
         self._records.clear()
+        self.recording.add_observed([self._observed])
+        self._observed = []
 
     def shutdown(self) -> None:
         return None
