@@ -17,7 +17,7 @@ from gpu_timing_assets.core.data_root import PROJECT_ROOT, DataRoot
 from gpu_timing_assets.core.files import read_json, write_json
 from gpu_timing_assets.core.run import RealRunMeta, SimRunMeta, read_complete_run
 from gpu_timing_assets.engines.session import SESSION_FILE, Session
-from gpu_timing_assets.measure.profiling.parts import KERNEL_PARTS
+from gpu_timing_assets.measure.profiling.parts import kernel_parts
 
 pytestmark = pytest.mark.engine
 SMALL = (
@@ -157,5 +157,5 @@ def test_kernels_are_timed_on_an_emulated_cpu_without_avx512(lab: Lab, tmp_path:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    for part in KERNEL_PARTS:
+    for part in kernel_parts(tensor_parallel_size=1):
         assert part.read(tmp_path).rows
