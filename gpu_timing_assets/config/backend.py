@@ -16,14 +16,8 @@ class BackendPreset(Preset):
     # what a profile does not depend on: it then serves with other values of these too
     not_profiled: ClassVar[frozenset[str]] = frozenset(
         {
-            *(
-                "early_stopping",
-                "record_steps",
-                "observe_steps",
-                "start_timeout_s",
-                "request_timeout_s",
-                "python",
-            ),
+            *("early_stopping", "record_steps", "observe_steps", "python"),
+            *("start_timeout_s", "request_timeout_s"),
             *("warmup_requests", "warmup_prefill_tokens", "warmup_decode_tokens"),
         }
     )

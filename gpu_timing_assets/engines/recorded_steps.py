@@ -8,20 +8,14 @@ import pandas as pd
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.engine_loop.cuda_graphs import graph_modes
 
-# of a step that was observed: the host in the worker's two calls, the step on the GPU
-OBSERVED = (
-    *("execute_begin_ns", "execute_end_ns", "sample_begin_ns", "sample_end_ns"),
-    *("gpu_begin_ns", "gpu_end_ns"),
-)
-
 
 @dataclass(frozen=True)
 class RecordedSteps:
     """Times on the monotonic clock, requests by the two parts of the name that the client gave.
 
     `steps`: `step`, `schedule_begin_ns`, `schedule_end_ns`, `update_begin_ns`, `update_end_ns`
-    (null where the result was not processed), and `OBSERVED` (null where it was not). `batches`,
-    who was in each step: `step`, `tag`, `request_id` (−1 in a name without a number),
+    (null where the result was not processed), and `schemas.OBSERVED` (null where it was not).
+    `batches`, who was in each step: `step`, `tag`, `request_id` (−1 in a name without a number),
     `num_scheduled_tokens`, `num_computed_tokens`.
     """
 

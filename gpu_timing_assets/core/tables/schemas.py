@@ -149,6 +149,12 @@ ALL_REDUCE = Table(
     key=("num_tokens", "num_tensor_parallel_workers"),
 )
 
+# of a step that was observed: the host in the worker's two calls, the step on the GPU
+OBSERVED = (
+    *("execute_begin_ns", "execute_end_ns", "sample_begin_ns", "sample_end_ns"),
+    *("gpu_begin_ns", "gpu_end_ns"),
+)
+
 BURST_STEPS = Table(
     "burst_steps.csv",
     (
@@ -170,13 +176,7 @@ BURST_STEPS = Table(
         Column("client_last_ns", nullable=True),
     ),
     # an older bundle has none of these: its steps were not observed
-    tuple(
-        Column(name)
-        for name in (
-            *("execute_begin_ns", "execute_end_ns", "sample_begin_ns", "sample_end_ns"),
-            *("gpu_begin_ns", "gpu_end_ns"),
-        )
-    ),
+    tuple(Column(name) for name in OBSERVED),
     key=("burst", "step"),
 )
 

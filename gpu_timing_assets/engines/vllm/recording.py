@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from gpu_timing_assets.core.errors import EngineError
-from gpu_timing_assets.engines.recorded_steps import OBSERVED, RecordedSteps
+from gpu_timing_assets.core.tables.schemas import OBSERVED
+from gpu_timing_assets.engines.recorded_steps import RecordedSteps
 
 SCHEDULED = ["step", "schedule_begin_ns", "schedule_end_ns"]
 UPDATED = ["step", "update_begin_ns", "update_end_ns"]

@@ -23,7 +23,11 @@ class StepTimer:
 
     def count_steps(self) -> dict[str, Any]:
         """From here on steps are counted. Returns what only a worker knows of the engine."""
+        import torch
+
         runner = self.model_runner  # type: ignore[attr-defined]
+        self._on_gpu = torch.cuda.is_available()
+        self._now: Callable[[], Any] = _cuda_event if self._on_gpu else time.monotonic_ns
         self._step = -1
         self._timed: list[tuple[Any, ...]] = []
         self._timing = False
@@ -33,17 +37,17 @@ class StepTimer:
 
     def start_step_times(self) -> None:
         self._timing = True
-        self._origin = _clock_pair()
+        self._origin = _clock_pair() if self._on_gpu else None
 
     def stop_step_times(self) -> list[list[int]]:
         """Of each step since the start: number, tokens, requests, then on the monotonic clock in ns
         begin and end of `execute_model`, of `sample_tokens`, and of the step on the GPU.
         """
         self._timing = False
-        event_ns = _event_times_ns(
-            [event for step in self._timed for event in step[-2:]], self._origin, _clock_pair()
-        )
-        times = zip(event_ns[::2], event_ns[1::2], strict=True)
+        device_ns = [now for step in self._timed for now in step[-2:]]
+        if self._origin:
+            device_ns = _event_times_ns(device_ns, self._origin, _clock_pair())
+        times = zip(device_ns[::2], device_ns[1::2], strict=True)
         steps = [[*step[:-2], *of] for step, of in zip(self._timed, times, strict=True)]
         self._timed = []
         return steps
@@ -57,11 +61,10 @@ class StepTimer:
             if not self._timing:
                 return execute_model(scheduler_output, *args, **kwargs)
             begin_ns = time.monotonic_ns()
-            begin = _event()
+            begin = self._now()
             output = execute_model(scheduler_output, *args, **kwargs)
             requests = len(scheduler_output.num_scheduled_tokens)
-            executed = (self._step, tokens, requests, begin_ns, time.monotonic_ns(), begin)
-            self._executed = executed
+            self._executed = (self._step, tokens, requests, begin_ns, time.monotonic_ns(), begin)
             return output
 
         return timed
@@ -72,7 +75,7 @@ class StepTimer:
                 return sample_tokens(*args, **kwargs)
             begin_ns = time.monotonic_ns()
             output = sample_tokens(*args, **kwargs)
-            end = _event()
+            end = self._now()
             *executed, begin = self._executed
             self._timed.append((*executed, begin_ns, time.monotonic_ns(), begin, end))
             return output
@@ -80,12 +83,10 @@ class StepTimer:
         return timed
 
 
-def _event() -> Any:
-    """A CUDA event on the stream of the model, recorded now; without CUDA the time itself."""
+def _cuda_event() -> Any:
+    """On the stream of the model, recorded now."""
     import torch
 
-    if not torch.cuda.is_available():
-        return time.monotonic_ns()
     event = torch.cuda.Event(enable_timing=True)
     event.record()
     return event
@@ -95,13 +96,11 @@ def _clock_pair() -> tuple[Any, int]:
     """An event of an idle device, and the host's time of it."""
     import torch
 
-    if not torch.cuda.is_available():
-        return 0, 0
     torch.cuda.synchronize()
     pairs = []
     for _ in range(CLOCK_ATTEMPTS):
         begin_ns = time.monotonic_ns()
-        event = _event()
+        event = _cuda_event()
         event.synchronize()
         end_ns = time.monotonic_ns()
         pairs.append((end_ns - begin_ns, event, (begin_ns + end_ns) // 2))
@@ -113,8 +112,6 @@ def _event_times_ns(events: list[Any], first: tuple[Any, int], last: tuple[Any, 
     """Host times of events in order, between two of which the host's time is known: the GPU's clock
     drifts against the host's by some µs a second.
     """
-    if not events or isinstance(events[0], int):
-        return events
     (anchor, first_ns), anchor_ms, gpu_ms = first, 0.0, []
     for event in [*events, last[0]]:
         hop_ms = anchor.elapsed_time(event)

@@ -36,9 +36,9 @@ def work(request: dict[str, Any], scratch: Path, report: Report) -> None:
 
 async def play_all(recorder: BurstRecorder, config: ExperimentConfig) -> None:
     """Repeat by repeat, so that a host that is slow for a while is slow for all kinds."""
-    grid, params = config.profiling, recorder.engine.params
     await warm_up(recorder.engine, config.backend)
     await recorder.engine.observe_steps(True)
+    grid, params = config.profiling, recorder.engine.params
     # the first pass of a shape compiles, captures or allocates: it is dropped
     for burst in [*decode_bursts(grid, params)][:2]:
         await recorder.play(burst)

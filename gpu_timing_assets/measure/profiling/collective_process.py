@@ -9,17 +9,13 @@ from gpu_timing_assets.engines.base import Report, engine_plugin
 from gpu_timing_assets.engines.child_process import engine_process_main
 from gpu_timing_assets.engines.rank_processes import rank_of
 from gpu_timing_assets.measure.profiling.kernel_grid import (
-    measure_part,
     request_counts,
+    time_by_requests,
+    time_by_tokens,
     token_counts,
 )
 from gpu_timing_assets.measure.profiling.kernel_timer import KernelTimer
-from gpu_timing_assets.measure.profiling.parts import (
-    ALL_REDUCES,
-    LOGITS_GATHERS,
-    HeadTime,
-    LinearTime,
-)
+from gpu_timing_assets.measure.profiling.parts import ALL_REDUCES, LOGITS_GATHERS
 
 
 def work(request: dict[str, Any], scratch: Path, report: Report) -> None:
@@ -32,16 +28,10 @@ def work(request: dict[str, Any], scratch: Path, report: Report) -> None:
     collectives = join(config, params, rank)
     told = report if rank.index == 0 else _untold
     timer = KernelTimer(config.hardware.device, grid.repeats, grid.warmup_repeats)
-    reduces = (
-        LinearTime(num_tokens=tokens, time=timer.time(operator))
-        for tokens, operator in collectives.all_reduces(token_counts(grid, params))
-    )
-    measure_part(ALL_REDUCES, reduces, scratch, told)
-    gathers = (
-        HeadTime(num_requests=count, time=timer.time(operator))
-        for count, operator in collectives.logits_gathers(request_counts(grid, params))
-    )
-    measure_part(LOGITS_GATHERS, gathers, scratch, told)
+    reduces = collectives.all_reduces(token_counts(grid, params))
+    time_by_tokens(ALL_REDUCES, reduces, timer, scratch, told)
+    gathers = collectives.logits_gathers(request_counts(grid, params))
+    time_by_requests(LOGITS_GATHERS, gathers, timer, scratch, told)
     collectives.shutdown()
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from gpu_timing_assets.config.profiling import ProfilingPreset
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import ProfilingBundleError
-from gpu_timing_assets.engines.base import Report
-from gpu_timing_assets.measure.profiling.parts import Part, RowT
+from gpu_timing_assets.engines.base import Operator, Report
+from gpu_timing_assets.measure.profiling.kernel_timer import KernelTimer
+from gpu_timing_assets.measure.profiling.parts import HeadTime, LinearTime, Part, RowT
 
 REPORT_INTERVAL_S = 5
 
@@ -22,6 +23,30 @@ def token_counts(grid: ProfilingPreset, params: EngineParams) -> list[int]:
 def request_counts(grid: ProfilingPreset, params: EngineParams) -> list[int]:
     """The grid's within the engine's limit."""
     return sorted({min(n, params.max_num_seqs) for n in grid.num_requests})
+
+
+def time_by_tokens(
+    part: Part[LinearTime],
+    operators: Iterable[tuple[int, Operator]],
+    timer: KernelTimer,
+    parts: Path,
+    report: Report,
+) -> None:
+    """Measure a part whose operators come by the number of tokens."""
+    rows = (LinearTime(num_tokens=n, time=timer.time(operator)) for n, operator in operators)
+    measure_part(part, rows, parts, report)
+
+
+def time_by_requests(
+    part: Part[HeadTime],
+    operators: Iterable[tuple[int, Operator]],
+    timer: KernelTimer,
+    parts: Path,
+    report: Report,
+) -> None:
+    """Measure a part whose operators come by the number of requests."""
+    rows = (HeadTime(num_requests=n, time=timer.time(operator)) for n, operator in operators)
+    measure_part(part, rows, parts, report)
 
 
 def measure_part(part: Part[RowT], rows: Iterable[RowT], parts: Path, report: Report) -> None:

@@ -19,6 +19,8 @@ from gpu_timing_assets.engines.session import SESSION_FILE, Session
 from gpu_timing_assets.measure.profiling.kernel_grid import (
     measure_part,
     request_counts,
+    time_by_requests,
+    time_by_tokens,
     token_counts,
 )
 from gpu_timing_assets.measure.profiling.kernel_timer import KernelTimer
@@ -28,8 +30,6 @@ from gpu_timing_assets.measure.profiling.parts import (
     HEADS,
     LINEARS,
     AttentionTime,
-    HeadTime,
-    LinearTime,
 )
 
 RANKS_DIR = "ranks"
@@ -48,16 +48,10 @@ def work(request: dict[str, Any], scratch: Path, report: Report) -> None:
             _time_collectives(config, params, scratch)
         operators = make_operators(config, params)
         timer = KernelTimer(hardware.device, grid.repeats, grid.warmup_repeats)
-        linears = (
-            LinearTime(num_tokens=tokens, time=timer.time(operator))
-            for tokens, operator in operators.linears(token_counts(grid, params))
-        )
-        measure_part(LINEARS, linears, scratch, report)
-        heads = (
-            HeadTime(num_requests=count, time=timer.time(operator))
-            for count, operator in operators.head(request_counts(grid, params))
-        )
-        measure_part(HEADS, heads, scratch, report)
+        linears = operators.linears(token_counts(grid, params))
+        time_by_tokens(LINEARS, linears, timer, scratch, report)
+        heads = operators.head(request_counts(grid, params))
+        time_by_requests(HEADS, heads, timer, scratch, report)
         measure_part(ATTENTION_CASES, _attention(operators, timer, grid, params), scratch, report)
 
 

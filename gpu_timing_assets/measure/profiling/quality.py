@@ -128,8 +128,7 @@ def _none(found: Sized, what: str, named: Any) -> QualityCheck:
 
 def _linear_errors(frames: Frames, layers: int) -> dict[str, FitError]:
     """At every other inner grid point, left out of its fit."""
-    left_out = frames[MLP].sort_values("num_tokens").iloc[1:-1:2]
-    kept = frames[MLP].drop(index=left_out.index)
+    kept, left_out = _without_every_other(frames[MLP])
     fitted = kernel_times({**frames, MLP: kept}, layers)
     return {
         operator: _errors(
@@ -144,12 +143,17 @@ def _all_reduce_errors(frames: Frames, layers: int) -> dict[str, FitError]:
     """As `_linear_errors`; none of a model on one device."""
     if ALL_REDUCE not in frames:
         return {}
-    left_out = frames[ALL_REDUCE].sort_values("num_tokens").iloc[1:-1:2]
-    kept = frames[ALL_REDUCE].drop(index=left_out.index)
+    kept, left_out = _without_every_other(frames[ALL_REDUCE])
     collectives = kernel_times({**frames, ALL_REDUCE: kept}, layers).collectives
     assert collectives is not None
     predicted = left_out["num_tokens"].map(collectives.all_reduce)
     return {"all_reduce": _errors(predicted, left_out[ALL_REDUCE_MEDIAN])}
+
+
+def _without_every_other(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`(kept, left out)`: a table by tokens without every other inner grid point."""
+    left_out = frame.sort_values("num_tokens").iloc[1:-1:2]
+    return frame.drop(index=left_out.index), left_out
 
 
 def _attention_errors(frames: Frames, layers: int) -> dict[str, FitError]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gpu_timing_assets.core.errors import EngineError
-from gpu_timing_assets.engines.recorded_steps import OBSERVED
+from gpu_timing_assets.core.tables.schemas import OBSERVED
 from gpu_timing_assets.engines.vllm.recording import StepRecording
 from gpu_timing_assets.engines.vllm.step_timer import StepTimer, _event_times_ns
 
