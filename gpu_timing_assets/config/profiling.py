@@ -84,3 +84,7 @@ class ProfilingPreset(Preset):
     max_spread_pct: float = Field(default=30.0, gt=0)
     """Median spread in per cent (standard deviation / median) of a kernel's timings, above which
     the bundle's quality check fails."""
+
+    max_self_test_error_pct: float = Field(default=15.0, gt=0)
+    """Largest error in per cent of a simulation of the bursts that no fit has seen, above which the
+    bundle is refused."""

@@ -3,7 +3,8 @@
 compute/<hardware>/<model>/   mlp.csv and attention.csv: kernels, in the schema of Vidur 0.0.26, ms
 head.csv                      lm_head and sampler by number of requests, ms
 all_reduce.csv                with tensor parallelism: one all-reduce by number of tokens, ms
-host/                         burst_steps.csv and burst_requests.csv: the engine under bursts, ns
+host/                         burst_steps.csv, burst_requests.csv: the engine under bursts; of the
+                              held-out ones burst_tokens.csv, of storms burst_batches.csv; ns
 cpu_overheads.csv             the same in the schema of Vidur's CPU-overhead profiler, ms
 engine.json                   what the engine resolved (EngineParams)
 bundle_meta.json, run_meta.json, config.json
@@ -21,6 +22,7 @@ from gpu_timing_assets.core.tables.schemas import (
     ATTENTION,
     BURST_REQUESTS,
     BURST_STEPS,
+    BURST_TOKENS,
     HEAD,
     MLP,
 )
@@ -46,10 +48,35 @@ class FitError(Metadata):
     points: int
 
 
+class TimeFit(Metadata):
+    """A fit of the time model: the steps that it rests on, the median deviation of one of them,
+    and half the 95 % interval of its level. `factor`: of a factor on kernels, its value.
+    """
+
+    rows: int
+    residual_pct: float
+    interval_pct: float
+    factor: float | None = None
+
+
+class SelfTest(Metadata):
+    """A simulation of bursts that no fit has seen against what was recorded of them.
+
+    `error_pct`: by statistic (`ITL p50`), 100 · (simulated − recorded) / recorded. `layers_pct`:
+    the same for each layer of the time model alone.
+    """
+
+    bursts: int
+    requests: int
+    error_pct: dict[str, float]
+    layers_pct: dict[str, float]
+
+
 class BundleMeta(Metadata):
     """What a bundle measured, how well, and how long that took (`bundle_meta.json`).
 
-    `quality`: the checks by name. `fitted_error_pct`: by operator, and by the host's fits.
+    `quality`: the checks by name. `fitted_error_pct`: by operator, and by the host's fits. `fits`:
+    the parts of the time model by name.
     """
 
     schema_version: Literal[1] = 1
@@ -69,10 +96,21 @@ class BundleMeta(Metadata):
     duration_s: dict[str, float]
     quality: dict[str, QualityCheck] = Field(default_factory=dict)
     fitted_error_pct: dict[str, FitError] = Field(default_factory=dict)
+    fits: dict[str, TimeFit] = Field(default_factory=dict)
+    self_test: SelfTest | None = None
 
     @property
     def failed_checks(self) -> list[str]:
         return [f"{name}: {check.what}" for name, check in self.quality.items() if not check.passed]
+
+    @property
+    def refusal(self) -> str | None:
+        """Why nothing may be simulated from this bundle; None if it may."""
+        tested = self.quality.get("self_test")
+        if tested is None or tested.passed:
+            return None
+        found = f"{tested.value} %, the bound is {tested.bound} % ({tested.what})"
+        return f"the bundle failed its self-test: {found}"
 
 
 def compute_dir(root: Path, hardware: str, model: str) -> Path:
@@ -95,4 +133,5 @@ def bundle_tables(
         HEAD: root,
         BURST_STEPS: host_dir(root),
         BURST_REQUESTS: host_dir(root),
+        BURST_TOKENS: host_dir(root),
     }

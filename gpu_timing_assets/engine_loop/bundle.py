@@ -14,7 +14,15 @@ from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import ArtifactError, ProfilingBundleError, SimulationError
 from gpu_timing_assets.core.files import read_metadata
 from gpu_timing_assets.core.tables.invariants import check_context, check_measurements
-from gpu_timing_assets.core.tables.schemas import ALL_REDUCE, ATTENTION, HEAD, MLP
+from gpu_timing_assets.core.tables.schemas import (
+    ALL_REDUCE,
+    ATTENTION,
+    BURST_STEPS,
+    BURST_TOKENS,
+    HEAD,
+    MLP,
+    OBSERVED,
+)
 from gpu_timing_assets.core.tables.table import Table
 from gpu_timing_assets.engine_loop.collectives import LOGITS_GATHER_MEDIAN
 from gpu_timing_assets.engine_loop.kernels import KernelTimes
@@ -83,6 +91,8 @@ def read_bundle(root: Path, config: ExperimentConfig) -> Bundle:
         meta = read_metadata(root / BUNDLE_META_FILE, BundleMeta)
         params = read_metadata(root / ENGINE_FILE, EngineParams)
         _check_target(root, meta, params, config)
+        if meta.refusal:
+            raise ArtifactError(f"{root / BUNDLE_META_FILE}: {meta.refusal}")
         return Bundle(root, meta, params, read_measurements(root, config))
     except ArtifactError as error:
         raise ProfilingBundleError(f"{error}: {remedy}") from None
@@ -90,15 +100,27 @@ def read_bundle(root: Path, config: ExperimentConfig) -> Bundle:
 
 def read_measurements(root: Path, config: ExperimentConfig) -> Frames:
     """A bundle's tables; raises `ArtifactError` for one that is missing or malformed."""
-    frames = {}
+    frames: dict[Table, pd.DataFrame] = {}
     target = config.hardware.name, config.model.name, config.backend.tensor_parallel_size
     for table, directory in bundle_tables(root, *target).items():
+        if table is BURST_TOKENS:
+            _check_observed(frames[BURST_STEPS], directory)
         frames[table] = table.read(directory)
         check_measurements(table, directory, frames[table])
     if ALL_REDUCE in frames and LOGITS_GATHER_MEDIAN not in frames[HEAD].columns:
         file = HEAD.find(root)
         raise ArtifactError(f"{file}: column {LOGITS_GATHER_MEDIAN!r} is missing")
     return frames
+
+
+def _check_observed(steps: pd.DataFrame, directory: Path) -> None:
+    """Raises `ArtifactError` for a bundle of a release that inferred when its steps ran."""
+    if missing := [name for name in OBSERVED if name not in steps.columns]:
+        raise ArtifactError(
+            f"{BURST_STEPS.find(directory)}: column {missing[0]!r} is missing: the steps of this "
+            "bundle were not observed, as they are since this release, and the time model is "
+            "fitted on nothing else"
+        )
 
 
 def kernel_times(frames: Frames, num_layers: int) -> KernelTimes:

@@ -18,13 +18,16 @@ class FittedTime:
     `ratios`.
 
     `ratios`: sorted quantiles of measured / fitted, shape (ratios,). `num_rows`: how many
-    measurements.
+    measurements. `residual_pct`: median deviation of one of them; `interval_pct`: half the 95 %
+    interval of the fit's level.
     """
 
     features: tuple[str, ...]
     coefficients: tuple[float, ...]
     ratios: np.ndarray
     num_rows: int
+    residual_pct: float = 0.0
+    interval_pct: float = 0.0
 
     def __call__(self, *features: float) -> float:
         value = self.coefficients[0]

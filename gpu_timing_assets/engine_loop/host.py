@@ -1,22 +1,73 @@
-"""The engine's host time: what its Python loop does around each step."""
+"""The engine's host time: what its Python loop does around each step, and how fast it is just then.
 
-from dataclasses import dataclass
+A host does not take the same time for the same step: a virtual machine's cores are now faster, now
+slower, for tenths of a second, and everything that the loop does is then slower together. So what a
+step of its size takes (`HostTiming`) is multiplied with the pace of that moment, drawn as a series
+in time from what the bursts recorded (`HostPace`).
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from gpu_timing_assets.engine_loop.fitted_time import FittedTime
+
+WINDOW_S = 0.1
+BLOCK_WINDOWS = 10
+DRAWN_BLOCKS = 64
+
+
+@dataclass(frozen=True)
+class HostPace:
+    """How long the host took for steps, of what it took on average, in windows of `WINDOW_S` that
+    followed each other; `windows`: shape (windows,), 1 for a host that is always as fast.
+    """
+
+    windows: np.ndarray
+
+    @classmethod
+    def steady(cls) -> "HostPace":
+        return cls(np.ones(1))
 
 
 @dataclass(frozen=True)
 class HostTiming:
-    """The parts of the loop in `loop_timing`'s picture. `launch` by graph mode: for a synchronous
-    engine its whole execution.
+    """The parts of the loop in `loop_timing`'s picture, at a pace of 1.
 
-    The first step of an engine that had nothing to do is another matter: it begins `wake_up_ms`
-    late, and its launch finds caches cold (`launch_after_idle`, by graph mode).
+    `dispatch`: schedule's end → the worker begins. `execute`: the worker's `execute_model`, by
+    graph mode (of a synchronous engine it holds the model's computation); `execute_after_idle`: of
+    an engine that had nothing to do, whose caches are cold. `sample`: its end → the end of
+    `sample_tokens`. `result`: the result is there → the loop takes it up. An engine that sleeps
+    begins `wake_up_ms` late.
     """
 
     schedule: FittedTime
-    launch: dict[str, FittedTime]
-    launch_after_idle: dict[str, FittedTime]
+    dispatch: FittedTime
+    execute: dict[str, FittedTime]
+    execute_after_idle: dict[str, FittedTime]
+    sample: FittedTime
+    result: FittedTime
     update: FittedTime
     gap: FittedTime
     wake_up_ms: float
+    pace: HostPace
+
+    def at_speed(self, ratio: float) -> "HostTiming":
+        """Of a host that takes `ratio` times as long for everything."""
+        return replace(self, pace=HostPace(self.pace.windows * ratio))
+
+
+class DrawnPace:
+    """A `HostPace` drawn in time: blocks of recorded windows, one after the other."""
+
+    def __init__(self, pace: HostPace, rng: np.random.Generator) -> None:
+        self._windows, self._rng = pace.windows, rng
+        self._drawn: list[float] = []
+
+    def __call__(self, now_s: float) -> float:
+        window = int(now_s / WINDOW_S)
+        while window >= len(self._drawn):
+            begins = self._rng.integers(0, len(self._windows), DRAWN_BLOCKS)
+            block = begins[:, None] + np.arange(BLOCK_WINDOWS)
+            self._drawn.extend(self._windows[block.ravel() % len(self._windows)].tolist())
+        return self._drawn[window]

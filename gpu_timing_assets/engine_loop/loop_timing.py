@@ -1,18 +1,21 @@
 """How long a turn of the engine's loop takes: its kernels alone, or kernels, host and how they
 overlap.
 
-The picture (vLLM V1, one Python loop): a step is scheduled, prepared and launched; with
-asynchronous scheduling the result of step k is awaited and processed only after step k+1 was
-launched; without, the loop waits for it at once.
+The picture (vLLM V1, one Python loop): a step is scheduled, and its worker executes (prepares and
+launches) and samples; with asynchronous scheduling the result of step k is taken up and processed
+only after step k+1 was launched; without, the loop waits for it at once.
 
-    async:  schedule k │ launch k │ wait for k−1 │ update k−1 │ gap │ schedule k+1 │ …
-    sync:   schedule k │ execute k              │ update k   │ gap │ schedule k+1 │ …
+    async:  schedule k │ execute k │ sample k │ result k−1 │ update k−1 │ gap │ schedule k+1 │ …
+    sync:   schedule k │ execute k │ sample k │ result k   │ update k   │ gap │ schedule k+1 │ …
 
-A full CUDA graph starts on the GPU when its launch ends; a piecewise or eager step starts when its
-inputs are prepared and cannot end before its launch does.
+With several devices the workers are processes of their own: the loop hands the step over and goes
+on to the result of the one before, while they execute.
+
+A full CUDA graph starts on the GPU when its launch has returned; a piecewise or eager step starts
+with its first kernel and cannot end before its last one was launched.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,7 +24,7 @@ from gpu_timing_assets.engine_loop.client import ClientTiming
 from gpu_timing_assets.engine_loop.cuda_graphs import EAGER, FULL, graph_modes, padded_tokens
 from gpu_timing_assets.engine_loop.fitted_time import DrawnRatio, DrawnTime
 from gpu_timing_assets.engine_loop.gpu import GpuScale
-from gpu_timing_assets.engine_loop.host import HostTiming
+from gpu_timing_assets.engine_loop.host import DrawnPace, HostTiming
 from gpu_timing_assets.engine_loop.kernels import KernelTimes
 from gpu_timing_assets.engine_loop.step import Step
 
@@ -33,6 +36,10 @@ class EngineTiming:
     host: HostTiming
     gpu: GpuScale
     client: ClientTiming
+
+    def at_host_speed(self, ratio: float) -> "EngineTiming":
+        """Of an engine whose host takes `ratio` times as long for everything."""
+        return replace(self, host=self.host.at_speed(ratio))
 
 
 class StepKernels:
@@ -83,77 +90,97 @@ class LoopTiming:
     def __init__(
         self, params: EngineParams, kernels: KernelTimes, timing: EngineTiming, seed: int
     ) -> None:
-        host, rng = timing.host, np.random.default_rng(seed)
+        host, gpu, rng = timing.host, timing.gpu, np.random.default_rng(seed)
         self.asynchronous = params.async_scheduling
-        self._kernels, self._gpu = StepKernels(params, kernels), timing.gpu
-        self._wake_up_s = host.wake_up_ms / 1e3
-        self._schedule, self._update = DrawnTime(host.schedule, rng), DrawnTime(host.update, rng)
-        self._gap = DrawnTime(host.gap, rng)
-        self._launch, self._launch_after_idle = (
-            {mode: DrawnTime(fit, rng) for mode, fit in launch.items()}
-            for launch in (host.launch, host.launch_after_idle)
+        self._workers_apart = params.tensor_parallel_size > 1
+        self._kernels, self._gpu = StepKernels(params, kernels), gpu
+        self._wake_up_s, self._pace = host.wake_up_ms / 1e3, DrawnPace(host.pace, rng)
+        self._schedule, self._dispatch = (
+            DrawnTime(fitted, rng) for fitted in (host.schedule, host.dispatch)
         )
-        self._any_launch = self._launch.get(EAGER) or next(iter(self._launch.values()))
-        self._gpu_ratio = DrawnRatio(timing.gpu.ratios, rng)
-        # of the clock: until when the GPU and the loop are busy; and the mixed kernels in a row
-        self._gpu_free_s = self._busy_until_s = self._mixed_row_s = 0.0
+        self._execute, self._execute_after_idle = (
+            {mode: DrawnTime(fit, rng) for mode, fit in execute.items()}
+            for execute in (host.execute, host.execute_after_idle)
+        )
+        self._any_execute = self._execute.get(EAGER) or next(iter(self._execute.values()))
+        self._sample, self._result, self._update, self._gap = (
+            DrawnTime(fitted, rng) for fitted in (host.sample, host.result, host.update, host.gap)
+        )
+        self._full_ratio = DrawnRatio(gpu.full_ratios, rng)
+        self._mixed_ratio = DrawnRatio(gpu.mixed_ratios, rng)
+        # of the clock: until when the GPU, the workers and the loop are busy
+        self._gpu_free_s = self._workers_free_s = self._busy_until_s = 0.0
+        self._mixed_row_s = 0.0
 
     def duration_s(self, step: Step) -> float:
         begin_s = step.schedule_begin_s
         step.after_idle = begin_s > self._busy_until_s
         awake_s = begin_s + (self._wake_up_s if step.after_idle else 0.0)
-        end_s = self._run_async(step, awake_s) if self.asynchronous else self._run(step, awake_s)
+        pace = self._pace(awake_s)
+        run = self._run_async if self.asynchronous else self._run
+        end_s = run(step, awake_s, pace)
         # the caller adds the duration to the begin: floats need not come back to where they were
         self._busy_until_s = begin_s + (end_s - begin_s)
         return end_s - begin_s
 
-    def _run(self, step: Step, begin_s: float) -> float:
-        kernel_ms = self._kernels.seconds(step) * 1e3
-        decodes, prefills = step.num_decode_requests, step.num_prefill_requests
-        step.schedule_end_s = begin_s + self._schedule(decodes, prefills)
-        step.gpu_end_s = step.schedule_end_s + self._launch_of(step)(kernel_ms, step.num_requests)
-        step.result_s = step.gpu_end_s + self._update(decodes, prefills)
-        return step.result_s + self._gap(step.num_requests)
+    def _run(self, step: Step, begin_s: float, pace: float) -> float:
+        kernel_ms, requests = self._kernels.seconds(step) * 1e3, step.num_requests
+        self._scheduled(step, begin_s, pace)
+        worker_s = self._dispatch(requests) + self._execute_of(step)(kernel_ms, requests)
+        worker_s += self._sample(requests)
+        step.gpu_end_s = step.schedule_end_s + pace * worker_s
+        return self._processed(step, step, step.gpu_end_s, pace)
 
-    def _run_async(self, step: Step, begin_s: float) -> float:
-        launched_s = step.schedule_end_s = begin_s + self._schedule(
-            step.num_decode_requests, step.num_prefill_requests
-        )
+    def _run_async(self, step: Step, begin_s: float, pace: float) -> float:
+        handed_over_s = self._scheduled(step, begin_s, pace)
         if step.sequences:
-            kernel_s, ratio = self._kernels.seconds(step), self._gpu_ratio()
-            launched_s += self._launch_of(step)(step.num_tokens, step.num_requests)
-            if step.graph_mode == FULL:
-                step.gpu_end_s = self._full_graph_end_s(step, launched_s, kernel_s, ratio)
-            else:
-                step.gpu_end_s = self._mixed_end_s(step, launched_s, kernel_s, ratio)
-            self._gpu_free_s = step.gpu_end_s
-        previous = step.previous
-        if previous is None:
-            return launched_s + self._gap(step.num_requests)
-        previous.result_s = max(launched_s, previous.gpu_end_s) + self._update(
-            previous.num_decode_requests, previous.num_prefill_requests
+            sampled_s = self._launched(step, pace)
+            handed_over_s = handed_over_s if self._workers_apart else sampled_s
+        if step.previous is None:
+            return handed_over_s + pace * self._gap(step.num_requests)
+        return self._processed(step.previous, step, handed_over_s, pace)
+
+    def _scheduled(self, step: Step, begin_s: float, pace: float) -> float:
+        schedule_s = self._schedule(step.num_decode_requests, step.num_prefill_requests)
+        step.schedule_end_s = begin_s + pace * schedule_s
+        return step.schedule_end_s
+
+    def _processed(self, step: Step, turn: Step, ready_s: float, pace: float) -> float:
+        """The result of `step` is taken up in the turn of another (or its own) that is ready for
+        it; returns when the loop can schedule again.
+        """
+        result_s = max(ready_s, step.gpu_end_s) + pace * self._result(step.num_requests)
+        update_s = self._update(step.num_decode_requests, step.num_prefill_requests)
+        step.result_s = result_s + pace * update_s
+        return step.result_s + pace * self._gap(turn.num_requests)
+
+    def _launched(self, step: Step, pace: float) -> float:
+        """Sets when the GPU is done with `step`; returns when its worker is."""
+        kernel_s, requests = self._kernels.seconds(step), step.num_requests
+        begin_s = max(step.schedule_end_s, self._workers_free_s) + pace * self._dispatch(requests)
+        execute_s = pace * self._execute_of(step)(step.num_tokens, requests)
+        executed_s = begin_s + execute_s
+        self._workers_free_s = sampled_s = executed_s + pace * self._sample(requests)
+        attention_s = (
+            self._kernels.times.decode_attention_ms(step.num_decode_requests, step.decode_kv_tokens)
+            / 1e3
         )
-        return previous.result_s + self._gap(step.num_requests)
-
-    def _full_graph_end_s(
-        self, step: Step, launched_s: float, kernel_s: float, ratio: float
-    ) -> float:
-        self._mixed_row_s = 0.0
-        scale = self._gpu.full(step.padded_tokens, step.kv_tokens / step.num_requests)
-        return max(self._gpu_free_s, launched_s) + kernel_s * scale * ratio
-
-    def _mixed_end_s(self, step: Step, launched_s: float, kernel_s: float, ratio: float) -> float:
-        first_kernel_s = step.schedule_end_s + self._gpu.mixed_start_ms / 1e3
-        if self._gpu_free_s < first_kernel_s:
+        if step.graph_mode == FULL:
             self._mixed_row_s = 0.0
-        attention_ms = self._kernels.times.decode_attention_ms(
-            step.num_decode_requests, step.decode_kv_tokens
-        )
-        mixed_ms = self._gpu.mixed_ms(kernel_s * 1e3, attention_ms, self._mixed_row_s * 1e3) * ratio
-        self._mixed_row_s += kernel_s
-        return max(launched_s, max(self._gpu_free_s, first_kernel_s) + mixed_ms / 1e3)
+            gpu_s = self._gpu.full_ms(step.padded_tokens, kernel_s, attention_s)
+            gpu_s *= self._full_ratio()
+            step.gpu_end_s = max(self._gpu_free_s, executed_s) + gpu_s
+        else:
+            first_kernel_s = begin_s + self._gpu.mixed_start_share * execute_s
+            if self._gpu_free_s < first_kernel_s:
+                self._mixed_row_s = 0.0
+            gpu_s = self._gpu.mixed(self._mixed_row_s * 1e3) * kernel_s * self._mixed_ratio()
+            self._mixed_row_s += kernel_s
+            step.gpu_end_s = max(sampled_s, max(self._gpu_free_s, first_kernel_s) + gpu_s)
+        self._gpu_free_s = step.gpu_end_s
+        return sampled_s
 
-    def _launch_of(self, step: Step) -> DrawnTime:
-        if step.after_idle and step.graph_mode in self._launch_after_idle:
-            return self._launch_after_idle[step.graph_mode]
-        return self._launch.get(step.graph_mode) or self._any_launch
+    def _execute_of(self, step: Step) -> DrawnTime:
+        if step.after_idle and step.graph_mode in self._execute_after_idle:
+            return self._execute_after_idle[step.graph_mode]
+        return self._execute.get(step.graph_mode) or self._any_execute

@@ -175,9 +175,16 @@ BURST_STEPS = Table(
         Column("client_first_ns", nullable=True),
         Column("client_last_ns", nullable=True),
     ),
-    # an older bundle has none of these: its steps were not observed
+    # an older bundle has none of these: its steps were not observed, and it is refused
     tuple(Column(name) for name in OBSERVED),
     key=("burst", "step"),
+)
+
+# of the held-out bursts: when each token reached the client
+BURST_TOKENS = Table(
+    "burst_tokens.csv",
+    (Column("burst"), Column("request_id"), Column("token_index"), Column("client_ns")),
+    key=("burst", "request_id", "token_index"),
 )
 
 BURST_REQUESTS = Table(

@@ -11,8 +11,6 @@ from gpu_timing_assets.engine_loop.kernels import KernelTimes, StepContent
 def derive_steps(steps: pd.DataFrame, params: EngineParams, kernels: KernelTimes) -> pd.DataFrame:
     """`step_durations` with the kernel time of each step: `kernel_ms`, and of it
     `decode_attention_ms`; `decode_kv_tokens` is the context of its decoding requests.
-
-    `previous_kernel_ms` is of the step before in the same burst.
     """
     derived = step_durations(steps, params)
     derived["decode_kv_tokens"] = _decode_kv_tokens(derived)
@@ -22,53 +20,71 @@ def derive_steps(steps: pd.DataFrame, params: EngineParams, kernels: KernelTimes
         kernels.decode_attention_ms(content.num_decode_requests, content.decode_kv_tokens)
         for content in contents
     ]
-    derived["previous_kernel_ms"] = derived["kernel_ms"].shift(1).where(_follows(derived))
     return derived
 
 
 def step_durations(steps: pd.DataFrame, params: EngineParams) -> pd.DataFrame:
-    """`burst_steps` with the durations (ms) that the fits need.
+    """`burst_steps` with what the fits need: durations in ms, times in ns on the steps' clock.
 
-    Adds `num_requests`, `num_tokens`, `padded_tokens`, `schedule_ms`, `update_ms`, `gap_ms` (end of
-    an update → next schedule), `interval_ms` (between results), and, asynchronous: `wait_ms`
-    (launched → result of the step before begins to be processed), `launch_alone_ms` (launch with no
-    step before it); synchronous: `execute_ms`. `previous_*` are of the step before in the same
-    burst.
+    Adds `num_requests`, `num_tokens`, `padded_tokens`; the parts of `host.HostTiming`:
+    `schedule_ms`, `dispatch_ms`, `execute_ms`, `sample_ms`, `result_ms`, `update_ms`, `gap_ms`;
+    `after_idle`: whether the engine had nothing in flight; `gpu_free_ns`: when the GPU was done
+    with the step before in the same burst, 0 if there is none. A part that the recording does not
+    show of a step is null: `result_ms` where the loop did not wait with nothing else to do,
+    `gap_ms` of a turn behind which the engine was idle.
     """
     steps = steps.sort_values(["burst", "step"]).reset_index(drop=True)
     follows = _follows(steps)
+    next_follows = follows.shift(-1, fill_value=False)
     derived = steps.assign(
         num_requests=steps["num_decode_requests"] + steps["num_prefill_requests"],
         num_tokens=steps["num_decode_requests"] + steps["num_prefill_tokens"],
-        schedule_ms=(steps["schedule_end_ns"] - steps["schedule_begin_ns"]) / 1e6,
-        update_ms=(steps["update_end_ns"] - steps["update_begin_ns"]) / 1e6,
+        schedule_ms=_ms(steps["schedule_begin_ns"], steps["schedule_end_ns"]),
+        execute_ms=_ms(steps["execute_begin_ns"], steps["execute_end_ns"]),
+        sample_ms=_ms(steps["execute_end_ns"], steps["sample_end_ns"]),
+        update_ms=_ms(steps["update_begin_ns"], steps["update_end_ns"]),
+        gpu_free_ns=steps["gpu_end_ns"].shift(1).where(follows, 0),
     )
     derived["padded_tokens"] = [
         padded_tokens(tokens, params.graph_capture_sizes, mode)
         for tokens, mode in zip(derived["num_tokens"], derived["graph_mode"], strict=True)
     ]
-    ends = {"interval_ms": "update_end_ns", "result_interval_ms": "update_begin_ns"}
-    for name, end_ns in ends.items():
-        derived[name] = ((derived[end_ns] - derived[end_ns].shift(1)) / 1e6).where(follows)
-    derived["previous_graph_mode"] = derived["graph_mode"].shift(1).where(follows)
-    next_follows = follows.shift(-1, fill_value=False)
-    next_schedule = derived["schedule_begin_ns"].shift(-1).where(next_follows)
+    next_schedule = steps["schedule_begin_ns"].shift(-1).where(next_follows)
     if not params.async_scheduling:
-        derived["execute_ms"] = (derived["update_begin_ns"] - derived["schedule_end_ns"]) / 1e6
-        derived["gap_ms"] = (next_schedule - derived["update_end_ns"]) / 1e6
-        return derived
-    previous_update = derived["update_begin_ns"].shift(1).where(follows)
-    overlapped = (previous_update >= derived["schedule_end_ns"]).fillna(False)
-    derived["wait_ms"] = ((previous_update - derived["schedule_end_ns"]) / 1e6).where(overlapped)
-    gap_ms = (next_schedule - derived["update_end_ns"].shift(1)) / 1e6
-    derived["gap_ms"] = gap_ms.where(overlapped)
-    alone = ~overlapped & (next_schedule < derived["update_begin_ns"])
-    derived["launch_alone_ms"] = ((next_schedule - derived["schedule_end_ns"]) / 1e6).where(alone)
-    # the step's result as the GPU gave it: only where nothing of the host's can have delayed it
-    derived["gpu_end_ms"] = (derived["update_begin_ns"] - derived["schedule_end_ns"]) / 1e6
-    derived["next_wait_ms"] = derived["wait_ms"].shift(-1).where(next_follows)
-    derived["next_graph_mode"] = derived["graph_mode"].shift(-1).where(next_follows)
+        # its requests come one by one; in other bursts each step follows the one before it
+        alone = (steps["kind"] == "idle") & (steps["num_prefill_requests"] > 0)
+        derived["after_idle"] = alone | ~follows
+        derived["dispatch_ms"] = _ms(steps["schedule_end_ns"], steps["execute_begin_ns"])
+        derived["result_ms"] = _ms(steps["sample_end_ns"], steps["update_begin_ns"])
+        derived["gap_ms"] = _ms(steps["update_end_ns"], next_schedule)
+    else:
+        _add_async(derived, follows, next_schedule, params.tensor_parallel_size > 1)
+    derived["gap_ms"] = derived["gap_ms"].where(~derived["after_idle"].shift(-1, fill_value=True))
     return derived
+
+
+def _add_async(
+    derived: pd.DataFrame, follows: pd.Series, next_schedule: pd.Series, workers_apart: bool
+) -> None:
+    """`after_idle`, `dispatch_ms`, `result_ms`, `gap_ms` of an asynchronous engine."""
+    previous = derived[["update_begin_ns", "update_end_ns", "gpu_end_ns", "sample_end_ns"]].shift(1)
+    # the result of the step before was taken up behind the launch of this one
+    overlapped = follows & (previous["update_begin_ns"] >= derived["schedule_end_ns"])
+    derived["after_idle"] = ~overlapped
+    free_ns = previous["sample_end_ns"].where(follows & workers_apart, 0)
+    ready_ns = np.maximum(derived["schedule_end_ns"], free_ns)
+    derived["dispatch_ms"] = _ms(ready_ns, derived["execute_begin_ns"])
+    handed_over_ns = derived["schedule_end_ns" if workers_apart else "sample_end_ns"]
+    there_ns = np.maximum(handed_over_ns, previous["gpu_end_ns"])
+    taken_up_ms = _ms(there_ns, previous["update_begin_ns"]).where(overlapped)
+    derived["result_ms"] = taken_up_ms.shift(-1)
+    turn_end_ns = previous["update_end_ns"].where(overlapped, handed_over_ns)
+    derived["gap_ms"] = _ms(turn_end_ns, next_schedule)
+
+
+def _ms(begin_ns: pd.Series, end_ns: pd.Series) -> pd.Series:
+    duration: pd.Series = (end_ns - begin_ns) / 1e6
+    return duration
 
 
 def _decode_kv_tokens(steps: pd.DataFrame) -> pd.Series:

@@ -1,6 +1,6 @@
 """Fits an `EngineTiming` on the bursts of one bundle."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -11,17 +11,13 @@ from gpu_timing_assets.core.errors import ProfilingBundleError
 from gpu_timing_assets.engine_loop.client import ClientTiming
 from gpu_timing_assets.engine_loop.fit.durations import derive_steps
 from gpu_timing_assets.engine_loop.fit.fit_time import MIN_ROWS, fit_time
-from gpu_timing_assets.engine_loop.fit.gpu import fit_gpu_scale, steady_decode_steps
-from gpu_timing_assets.engine_loop.fit.rows import fit_rows
+from gpu_timing_assets.engine_loop.fit.gpu import FittedFactor, fit_gpu_scale
+from gpu_timing_assets.engine_loop.fit.host import fit_host_timing
+from gpu_timing_assets.engine_loop.fit.rows import HELD_OUT, fit_rows
 from gpu_timing_assets.engine_loop.fitted_time import FittedTime
 from gpu_timing_assets.engine_loop.gpu import GpuScale
-from gpu_timing_assets.engine_loop.host import HostTiming
 from gpu_timing_assets.engine_loop.kernels import KernelTimes
 from gpu_timing_assets.engine_loop.loop_timing import EngineTiming
-
-REQUEST_FEATURES = ("num_decode_requests", "num_prefill_requests")
-LAUNCH_FEATURES = ("num_tokens", "num_requests")
-EXECUTE_FEATURES = ("kernel_ms", "num_requests")
 
 
 def fit_engine_timing(
@@ -31,27 +27,22 @@ def fit_engine_timing(
 
     Raises `ProfilingBundleError` if the bursts hold too few steps of a kind.
     """
-    derived = derive_steps(steps, params, kernels)
-    rows = {name: found.rows for name, found in fit_rows(derived, requests).items()}
+    return fit_with_report(steps, requests, params, kernels)[0]
+
+
+def fit_with_report(
+    steps: pd.DataFrame, requests: pd.DataFrame, params: EngineParams, kernels: KernelTimes
+) -> tuple[EngineTiming, dict[str, FittedFactor]]:
+    """As `fit_engine_timing`, and what the factors on the GPU's kernels rest on, by name."""
+    fitted = steps[steps["kind"] != HELD_OUT]
+    asked = requests[requests["kind"] != HELD_OUT]
+    derived = derive_steps(fitted, params, kernels)
+    rows = {name: found.rows for name, found in fit_rows(derived, asked).items()}
     try:
-        if params.async_scheduling:
-            launch, gpu = _fit_async(derived)
-            launch_features, launch_ms = LAUNCH_FEATURES, "launch_alone_ms"
-        else:
-            launch_features, launch_ms = EXECUTE_FEATURES, "execute_ms"
-            launch = _by_mode(derived.dropna(subset=[launch_ms]), launch_features, launch_ms)
-            gpu = GpuScale.none()
-        after_idle = rows["after_idle"].dropna(subset=[launch_ms])
-        request_in, wake_up_ms = _fit_request_in(rows["client_in"], derived, requests)
-        host = HostTiming(
-            schedule=fit_time(derived, REQUEST_FEATURES, "schedule_ms"),
-            launch=launch,
-            launch_after_idle=_by_mode(after_idle, launch_features, launch_ms),
-            update=fit_time(derived, REQUEST_FEATURES, "update_ms"),
-            gap=fit_time(rows["gap"], ("num_requests",), "gap_ms"),
-            wake_up_ms=wake_up_ms,
-        )
-        return EngineTiming(host, gpu, _fit_client(request_in, rows))
+        request_in, wake_up_ms = _fit_request_in(rows["client_in"], derived, asked)
+        host = fit_host_timing(derived, rows, params, wake_up_ms)
+        gpu, factors = fit_gpu_scale(derived) if params.async_scheduling else (GpuScale.none(), {})
+        return EngineTiming(host, gpu, _fit_client(request_in, rows)), factors
     except ValueError as error:
         raise ProfilingBundleError(
             f"the bursts of this bundle cannot be fitted: {error}: profile again (`vidur-profile "
@@ -69,37 +60,6 @@ def _fit_client(request_in: FittedTime, rows: Mapping[str, pd.DataFrame]) -> Cli
         first_token_out_after_idle=fit("client_out_after_idle", "out_first_ms"),
         token_spread=fit("client_out_spread", "out_spread_ms"),
     )
-
-
-def _fit_async(derived: pd.DataFrame) -> tuple[dict[str, FittedTime], GpuScale]:
-    steady = steady_decode_steps(derived)
-    mixed = derived[(derived["graph_mode"] != "full") & (derived["kind"] != "decode")]
-    # a launch shows where it outlasts the decode step before it, or where there is none
-    behind_decode = (mixed["previous_graph_mode"] == "full") & (
-        mixed["wait_ms"] > 1.3 * mixed["previous_kernel_ms"]
-    )
-    seen = mixed.assign(launch_ms=mixed["wait_ms"].where(behind_decode))
-    launch = _by_mode(seen.dropna(subset=["launch_ms"]), LAUNCH_FEATURES, "launch_ms")
-    full = steady[steady["host_bound"]]
-    if len(full) < MIN_ROWS:
-        # the GPU paces all decode steps: a full graph's launch shows behind a step launched late
-        after = derived[
-            (derived["graph_mode"] == "full")
-            & derived["previous_graph_mode"].isin(["piecewise", "eager"])
-            & derived["wait_ms"].notna()
-        ]
-        full = after[after["wait_ms"] <= after["wait_ms"].quantile(0.5)]
-    launch["full"] = fit_time(full.assign(launch_ms=full["wait_ms"]), LAUNCH_FEATURES, "launch_ms")
-    return launch, fit_gpu_scale(derived, steady, launch)
-
-
-def _by_mode(rows: pd.DataFrame, features: Sequence[str], target_ms: str) -> dict[str, FittedTime]:
-    """A fit for each graph mode with enough rows."""
-    return {
-        mode: fit_time(group, features, target_ms)
-        for mode, group in rows.groupby("graph_mode")
-        if len(group) >= MIN_ROWS
-    }
 
 
 def _fit_request_in(

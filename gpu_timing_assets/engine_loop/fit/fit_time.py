@@ -10,6 +10,7 @@ from gpu_timing_assets.engine_loop.fitted_time import FittedTime
 MIN_ROWS = 8
 # of a sample, so that drawing is a table look-up and two bundles of different length draw alike
 SAMPLE_SIZE = 1024
+RESAMPLES = 400
 
 
 def fit_time(rows: pd.DataFrame, features: Sequence[str], target_ms: str) -> FittedTime:
@@ -24,7 +25,7 @@ def fit_time(rows: pd.DataFrame, features: Sequence[str], target_ms: str) -> Fit
     varying = [name for name in features if rows[name].nunique() > 1]
     columns = (rows[name].to_numpy(dtype=float) for name in varying)
     matrix = np.column_stack([np.ones(len(rows)), *columns])
-    target = rows[target_ms].to_numpy(dtype=float)
+    target = np.maximum(rows[target_ms].to_numpy(dtype=float), 1e-6)
     scale = matrix.max(axis=0)
     matrix = matrix / scale
     weights = np.ones(len(rows))
@@ -42,7 +43,39 @@ def fit_time(rows: pd.DataFrame, features: Sequence[str], target_ms: str) -> Fit
         float(solution[0] / scale[0]) * centre,
         *(float(by_name.get(name, 0.0)) * centre for name in features),
     )
-    return FittedTime(tuple(features), coefficients, sample_of(target / fitted / centre), len(rows))
+    ratios = target / fitted / centre
+    return FittedTime(
+        tuple(features),
+        coefficients,
+        sample_of(ratios),
+        len(rows),
+        residual_pct=residual_pct(ratios),
+        interval_pct=level_interval_pct(ratios, rows["burst"]),
+    )
+
+
+def sample_of(values: np.ndarray) -> np.ndarray:
+    """`SAMPLE_SIZE` quantiles of `values`, sorted."""
+    sample: np.ndarray = np.quantile(values, (np.arange(SAMPLE_SIZE) + 0.5) / SAMPLE_SIZE)
+    return sample
+
+
+def residual_pct(ratios: np.ndarray) -> float:
+    """Median deviation of measured / fitted from 1, in per cent."""
+    return float(np.median(np.abs(ratios - 1))) * 100
+
+
+def level_interval_pct(ratios: np.ndarray, bursts: pd.Series) -> float:
+    """Half the 95 % bootstrap interval of the level of measured / fitted, in per cent.
+
+    Bursts are resampled, not steps: the steps of a burst are fast or slow together.
+    """
+    by_burst = pd.DataFrame({"burst": bursts.to_numpy(), "ratio": ratios}).groupby("burst")["ratio"]
+    medians, counts = by_burst.median().to_numpy(), by_burst.size().to_numpy()
+    drawn = np.random.default_rng(0).integers(0, len(medians), (RESAMPLES, len(medians)))
+    levels = (medians * counts)[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.quantile(levels, (0.025, 0.975))
+    return float(high - low) / 2 * 100
 
 
 def _weighted_nnls(matrix: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -58,9 +91,3 @@ def _weighted_nnls(matrix: np.ndarray, target: np.ndarray, weights: np.ndarray) 
     factor = np.linalg.cholesky(gram + 1e-12 * np.trace(gram) * np.eye(len(gram)))
     solution: np.ndarray = nnls(factor.T, np.linalg.solve(factor, weighted.T @ target))[0]
     return solution
-
-
-def sample_of(values: np.ndarray) -> np.ndarray:
-    """`SAMPLE_SIZE` quantiles of `values`, sorted."""
-    sample: np.ndarray = np.quantile(values, (np.arange(SAMPLE_SIZE) + 0.5) / SAMPLE_SIZE)
-    return sample

@@ -4,7 +4,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-IDLE_MS = 20.0
+# a burst that no fit may see: the bundle is tested on it
+HELD_OUT = "held_out"
+# bursts whose requests come while others are served, as they do in a workload; and those whose
+# engine does not run out of work between two steps
+SUSTAINED, NEVER_IDLE = ("inject", "storm"), ("decode", "inject")
 
 
 @dataclass(frozen=True)
@@ -23,12 +27,12 @@ def fit_rows(durations: pd.DataFrame, requests: pd.DataFrame) -> dict[str, FitRo
     beside decoding requests.
     """
     with_prompt = durations["num_prefill_tokens"] > 0
-    after_idle = durations[(durations["kind"] == "idle") & with_prompt]
+    after_idle = durations[(durations["kind"] == "idle") & with_prompt & durations["after_idle"]]
     seen = with_client_delays(durations[durations["num_outputs"] > 0])
     several = seen[(seen["num_outputs"] > 1) & (seen["out_spread_ms"] > 0)]
     alone = requests[(requests["kind"] == "idle") & (requests["num_in_flight"] == 0)]
     in_ms = (alone["first_schedule_begin_ns"] - alone["arrival_ns"]) / 1e6
-    at_once = durations[durations["gap_ms"].between(0, IDLE_MS)]
+    at_once = durations[durations["kind"].isin(NEVER_IDLE) & durations["gap_ms"].notna()]
     mixed = durations[with_prompt & (durations["num_decode_requests"] > 0)]
     first_seen = "first steps of an idle engine whose token the client saw"
     return {

@@ -5,7 +5,8 @@ None of it is sent at a fixed time after something that takes as long as the mac
 waits for that, or its rate follows from what was measured.
 """
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ INJECTED_DECODE_TOKENS = 3
 INJECTION_PAUSE_STEPS = (4.0, 8.0)
 # the background decodes for this many times the steps that the injected prompts are planned to take
 BACKGROUND_RESERVE = 1.6
+HELD_OUT_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,12 @@ def storm_bursts(
     decode_step_ms: Mapping[int, float],
     prefill_ms: Mapping[int, float],
     seed: int,
+    repeat: int,
 ) -> Iterator[Burst]:
-    """Random arrivals of uniformly drawn lengths: how launches spread when steps of all kinds
-    follow each other.
+    """One storm at each of the preset's rates, others in each `repeat`: random arrivals of
+    uniformly drawn lengths, where steps of all kinds follow each other as in a workload.
 
-    At the preset's rates, or at most at what the engine can serve: a queue without end would show
-    one kind of step alone.
+    At most at what the engine can serve: a queue without end would show one kind of step alone.
     """
     longest = max(17, min(grid.burst_prefill_tokens[-1] // 2, params.max_model_len // 2))
     most_outputs = min(160, params.max_model_len // 4)
@@ -124,7 +126,7 @@ def storm_bursts(
     token_ms = min(step_ms / batch_size for batch_size, step_ms in decode_step_ms.items())
     served_per_s = 1e3 / (prompt_ms + token_ms * most_outputs / 2)
     for number, rate in enumerate(grid.storm_rates_per_s):
-        rng = np.random.default_rng([seed, 3, number])
+        rng = np.random.default_rng([seed, 3, number, repeat])
         mean_ns = 1e9 / min(rate, served_per_s)
         arrivals = np.cumsum(rng.exponential(mean_ns, grid.storm_requests)).astype(int)
         prompts = rng.integers(16, longest, grid.storm_requests)
@@ -132,6 +134,19 @@ def storm_bursts(
         drawn = enumerate(zip(arrivals, prompts, outputs, strict=True))
         requests = (_request(i, int(at), int(p), int(o)) for i, (at, p, o) in drawn)
         yield Burst("storm", tuple(requests))
+
+
+def held_out(kinds: Sequence[str], seed: int) -> frozenset[int]:
+    """Which of the bursts of these `kinds` no fit may see: of injections and storms a fifth each,
+    at least one, chosen by `seed`; none of a kind that was played once.
+    """
+    chosen: set[int] = set()
+    for number, kind in enumerate(("inject", "storm")):
+        rng = np.random.default_rng([seed, 4, number])
+        of_kind = [index for index, one in enumerate(kinds) if one == kind]
+        count = math.ceil(len(of_kind) * HELD_OUT_SHARE) if len(of_kind) > 1 else 0
+        chosen.update(int(index) for index in rng.permutation(of_kind)[:count])
+    return frozenset(chosen)
 
 
 def _injected_lengths(grid: ProfilingPreset, params: EngineParams) -> list[int]:

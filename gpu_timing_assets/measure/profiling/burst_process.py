@@ -30,7 +30,7 @@ def work(request: dict[str, Any], scratch: Path, report: Report) -> None:
     with engine_session(config, scratch, report) as engine:
         recorder = BurstRecorder(engine, config, report)
         asyncio.run(play_all(recorder, config))
-        recorder.write_tables(scratch / BURSTS_DIR)
+        recorder.write_tables(scratch / BURSTS_DIR, BURST_SEED)
         report(f"{len(recorder.played)} bursts played")
 
 
@@ -62,7 +62,7 @@ async def _play_repeat(recorder: BurstRecorder, grid: ProfilingPreset, repeat: i
         needed,
         lambda again: [*injection_bursts(grid, params, step_ms, BURST_SEED, repeat + 1000 * again)],
     )
-    storms = [*storm_bursts(grid, params, step_ms, prefill_ms, BURST_SEED)][repeat::repeats]
+    storms = storm_bursts(grid, params, step_ms, prefill_ms, BURST_SEED, repeat)
     for burst in (*prefill_bursts(grid, params, prefill_ms), *storms):
         await recorder.play(burst)
 

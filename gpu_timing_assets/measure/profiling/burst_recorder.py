@@ -10,12 +10,17 @@ import numpy as np
 
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.core.errors import EngineError, ProfilingBundleError
-from gpu_timing_assets.core.tables.schemas import BURST_BATCHES, BURST_REQUESTS, BURST_STEPS
+from gpu_timing_assets.core.tables.schemas import (
+    BURST_BATCHES,
+    BURST_REQUESTS,
+    BURST_STEPS,
+    BURST_TOKENS,
+)
 from gpu_timing_assets.engine_loop.fit.durations import step_durations
-from gpu_timing_assets.engine_loop.fit.rows import fit_rows
+from gpu_timing_assets.engine_loop.fit.rows import HELD_OUT, fit_rows
 from gpu_timing_assets.engines.base import Engine, Report
 from gpu_timing_assets.engines.replay import replay
-from gpu_timing_assets.measure.profiling.burst_plan import Burst
+from gpu_timing_assets.measure.profiling.burst_plan import Burst, held_out
 from gpu_timing_assets.measure.profiling.burst_tables import BurstTables, PlayedBurst, burst_tables
 
 # how often a kind of burst is played again that did not give what its fits need
@@ -87,14 +92,20 @@ class BurstRecorder:
                 ttft_ms.setdefault(len(request.prompt_token_ids), []).append(ttft_ns / 1e6)
         return {length: float(np.median(times)) for length, times in ttft_ms.items()}
 
-    def write_tables(self, out: Path) -> None:
-        """`burst_steps`, `burst_requests`, and of the storms who was in each step."""
-        tables = self._tables(self.played)
+    def write_tables(self, out: Path, seed: int) -> None:
+        """The bursts' tables; `seed` chooses those that no fit may see (kind `HELD_OUT`)."""
+        unseen = sorted(held_out([one.burst.kind for one in self.played], seed))
         storms = [number for number, one in enumerate(self.played) if one.burst.kind == "storm"]
+        tables = self._tables(self.played)
+        steps, requests = (
+            frame.assign(kind=frame["kind"].mask(frame["burst"].isin(unseen), HELD_OUT))
+            for frame in (tables.steps, tables.requests)
+        )
         out.mkdir(parents=True, exist_ok=True)
-        BURST_STEPS.write(tables.steps, out)
-        BURST_REQUESTS.write(tables.requests, out)
+        BURST_STEPS.write(steps, out)
+        BURST_REQUESTS.write(requests, out)
         BURST_BATCHES.write(tables.batches[tables.batches["burst"].isin(storms)], out)
+        BURST_TOKENS.write(tables.tokens[tables.tokens["burst"].isin(unseen)], out)
 
     def _missing_rows(self, kind: str, needed: int) -> list[str]:
         tables = self._tables(self._of_kind(kind))

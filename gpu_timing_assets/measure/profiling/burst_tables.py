@@ -1,7 +1,7 @@
 """What the engine recorded and the client saw of bursts, as the bundle's tables."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
@@ -26,11 +26,14 @@ class PlayedBurst:
 
 @dataclass(frozen=True)
 class BurstTables:
-    """The columns of `burst_steps.csv`, `burst_requests.csv` and `burst_batches.csv`."""
+    """The columns of `burst_steps.csv`, `burst_requests.csv`, `burst_batches.csv` and
+    `burst_tokens.csv`.
+    """
 
     steps: pd.DataFrame
     requests: pd.DataFrame
     batches: pd.DataFrame
+    tokens: pd.DataFrame
 
 
 def burst_tables(
@@ -46,15 +49,17 @@ def burst_tables(
         of_burst = (
             _steps(one, batches, seen, processed, params),
             _requests(one, batches, seen, processed),
+            _client_tokens(one),
         )
-        steps, requests = (
+        steps, requests, tokens = (
             _from(origin_ns, frame).assign(burst=number, kind=one.burst.kind) for frame in of_burst
         )
-        frames.append(BurstTables(steps, requests, batches.assign(burst=number)))
+        frames.append(BurstTables(steps, requests, batches.assign(burst=number), tokens))
     return BurstTables(
-        pd.concat([frame.steps for frame in frames]),
-        pd.concat([frame.requests for frame in frames]),
-        pd.concat([frame.batches for frame in frames]),
+        **{
+            field.name: pd.concat([getattr(frame, field.name) for frame in frames])
+            for field in fields(BurstTables)
+        }
     )
 
 

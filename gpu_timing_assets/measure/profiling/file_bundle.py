@@ -25,6 +25,7 @@ from gpu_timing_assets.core.tables.schemas import (
     BURST_BATCHES,
     BURST_REQUESTS,
     BURST_STEPS,
+    BURST_TOKENS,
     HEAD,
     LAYER_OPERATORS,
     MLP,
@@ -53,7 +54,7 @@ def write_bundle(config: ExperimentConfig, parts: Path, out: Path, started_at: s
     """
     session = read_metadata(parts / SESSION_FILE, Session)
     duration_s = _write_tables(config, session, parts, out)
-    quality, fitted = judge_bundle(config, session.params, out)
+    judgement = judge_bundle(config, session.params, out)
     params, grid = session.params, config.profiling
     meta = BundleMeta(
         model=config.model.name,
@@ -70,8 +71,10 @@ def write_bundle(config: ExperimentConfig, parts: Path, out: Path, started_at: s
         max_decode_batch_size=min(max(grid.decode_batch_sizes), params.max_num_seqs),
         max_context_tokens=min(max(grid.decode_context_tokens), params.max_model_len),
         duration_s=duration_s,
-        quality=quality,
-        fitted_error_pct=fitted,
+        quality=judgement.quality,
+        fitted_error_pct=judgement.fitted_error_pct,
+        fits=judgement.fits,
+        self_test=judgement.self_test,
     )
     commit, dirty = git_state()
     run_meta = ProfileRunMeta(
@@ -113,7 +116,7 @@ def _write_tables(
         collectives_s = {"collectives": reduces.duration_s + gathers.duration_s}
     head = _one_row_each("num_requests", [(row.num_requests, row.time) for row in head_rows])
     HEAD.write(head, out)
-    for table in (BURST_STEPS, BURST_REQUESTS, BURST_BATCHES):
+    for table in (BURST_STEPS, BURST_REQUESTS, BURST_BATCHES, BURST_TOKENS):
         shutil.copy(table.find(parts / BURSTS_DIR), host_dir(out))
     write_json(out / ENGINE_FILE, params)
     write_cpu_overheads(BURST_STEPS.read(host_dir(out)), HEAD.read(out), config, out)

@@ -1,6 +1,7 @@
 """How good a bundle is: coverage, spread over repeats, and each fit's error on held-out points."""
 
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pandas as pd
 
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.config.profiling import ProfilingPreset
-from gpu_timing_assets.core.bundle import FitError, QualityCheck
+from gpu_timing_assets.core.bundle import FitError, QualityCheck, SelfTest, TimeFit
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.tables.schemas import (
     ALL_REDUCE,
@@ -21,24 +22,29 @@ from gpu_timing_assets.core.tables.schemas import (
 )
 from gpu_timing_assets.engine_loop.bundle import Frames, kernel_times, read_measurements
 from gpu_timing_assets.engine_loop.collectives import ALL_REDUCE_MEDIAN
-from gpu_timing_assets.engine_loop.fit.durations import derive_steps
-from gpu_timing_assets.engine_loop.fit.engine import REQUEST_FEATURES, fit_engine_timing
-from gpu_timing_assets.engine_loop.fit.fit_time import fit_time
+from gpu_timing_assets.engine_loop.fit.engine import fit_with_report
+from gpu_timing_assets.engine_loop.fit.gpu import FittedFactor
 from gpu_timing_assets.engine_loop.fitted_time import FittedTime
-from gpu_timing_assets.engine_loop.kernels import LAYER_OPERATORS, KernelTimes
+from gpu_timing_assets.engine_loop.kernels import LAYER_OPERATORS
+from gpu_timing_assets.engine_loop.loop_timing import EngineTiming
+from gpu_timing_assets.measure.profiling.self_test import self_test, worst_error
 
 # an error below this is a launch gap inside a graph, whatever it is in per cent
 NEGLIGIBLE_MS = 0.0005
-MIN_STEPS_OF_A_SIZE = 8
-HOST_FITS = ("schedule", "update")
-# the host jitters on its own: two bursts of the same size differ by this much
-MAX_HOST_ERROR_PCT = 25.0
 
 
-def judge_bundle(
-    config: ExperimentConfig, params: EngineParams, root: Path
-) -> tuple[dict[str, QualityCheck], dict[str, FitError]]:
-    """`(quality, fitted_error_pct)` of the bundle in `root`, as they stand in `bundle_meta.json`.
+@dataclass(frozen=True)
+class Judgement:
+    """What stands in `bundle_meta.json` under these names."""
+
+    quality: dict[str, QualityCheck]
+    fitted_error_pct: dict[str, FitError]
+    fits: dict[str, TimeFit]
+    self_test: SelfTest | None
+
+
+def judge_bundle(config: ExperimentConfig, params: EngineParams, root: Path) -> Judgement:
+    """Of the bundle in `root`.
 
     Raises `ArtifactError` for a table that is malformed and `ProfilingBundleError` for bursts that
     cannot be fitted: such a bundle is not filed at all.
@@ -46,19 +52,50 @@ def judge_bundle(
     frames = read_measurements(root, config)
     layers = params.model_dimensions.num_hidden_layers
     kernels = kernel_times(frames, layers)
-    # a bundle that no simulation could be fitted on is not filed
-    fit_engine_timing(frames[BURST_STEPS], frames[BURST_REQUESTS], params, kernels)
+    bursts = frames[BURST_STEPS], frames[BURST_REQUESTS]
+    timing, factors = fit_with_report(*bursts, params, kernels)
+    tested = self_test(frames, params, kernels, timing)
     fitted = {
         **_linear_errors(frames, layers),
         **_attention_errors(frames, layers),
         **_all_reduce_errors(frames, layers),
-        **_host_errors(frames[BURST_STEPS], params, kernels),
     }
-    return {
+    quality = {
         **_measurement_checks(frames, config.profiling),
         **_coverage_checks(frames, config.profiling, params),
         **_error_checks(fitted, config.profiling),
-    }, fitted
+        **_self_test_checks(tested, config.profiling),
+    }
+    return Judgement(quality, fitted, time_fits(timing, factors), tested)
+
+
+def time_fits(timing: EngineTiming, factors: Mapping[str, FittedFactor]) -> dict[str, TimeFit]:
+    """What each part of the time model rests on, by name."""
+    host, client = vars(timing.host), vars(timing.client)
+    parts: dict[str, FittedTime] = {}
+    for name, found in {
+        **host,
+        **{f"client {key}": value for key, value in client.items()},
+    }.items():
+        by_mode = found if isinstance(found, dict) else {"": found}
+        parts |= {
+            f"{name} {mode}".strip().replace("_", " "): one
+            for mode, one in by_mode.items()
+            if isinstance(one, FittedTime)
+        }
+    fits = {name: TimeFit(**_fit_report(one)) for name, one in parts.items()}
+    return fits | {
+        f"factor: {name}": TimeFit(**_fit_report(one), factor=round(one.value, 4))
+        for name, one in factors.items()
+    }
+
+
+def _fit_report(fitted: FittedTime | FittedFactor) -> dict[str, Any]:
+    return {
+        "rows": fitted.num_rows,
+        "residual_pct": round(fitted.residual_pct, 2),
+        "interval_pct": round(fitted.interval_pct, 2),
+    }
 
 
 def _measurement_checks(frames: Frames, grid: ProfilingPreset) -> dict[str, QualityCheck]:
@@ -99,8 +136,7 @@ def _coverage_checks(
 
 
 def _error_checks(fitted: dict[str, FitError], grid: ProfilingPreset) -> dict[str, QualityCheck]:
-    kernel, kernel_pct = _worst({k: v for k, v in fitted.items() if k not in HOST_FITS})
-    host, host_pct = _worst({k: v for k, v in fitted.items() if k in HOST_FITS})
+    kernel, kernel_pct = _worst(fitted)
     return {
         "held_out_error": _check(
             kernel_pct <= grid.max_held_out_error_pct,
@@ -108,14 +144,22 @@ def _error_checks(fitted: dict[str, FitError], grid: ProfilingPreset) -> dict[st
             grid.max_held_out_error_pct,
             f"median error on held-out points of the worst kernel ({kernel}), per cent",
         ),
-        "held_out_host_error": _check(
-            host_pct <= MAX_HOST_ERROR_PCT,
-            round(host_pct, 2),
-            MAX_HOST_ERROR_PCT,
-            f"median error, by batch size, of the worst fit of the host ({host}) on bursts not "
-            "seen, per cent",
-        ),
     }
+
+
+def _self_test_checks(tested: SelfTest | None, grid: ProfilingPreset) -> dict[str, QualityCheck]:
+    bound = grid.max_self_test_error_pct
+    if tested is None:
+        missing = "no burst was held out of the fits to test them on: profile with a larger grid"
+        return {"self_test": _check(False, None, bound, missing)}
+    name, error_pct = worst_error(tested)
+    layer = max(tested.layers_pct, key=lambda layer: abs(tested.layers_pct[layer]))
+    what = (
+        f"largest error of a simulation of {tested.bursts} bursts that no fit has seen, in per "
+        f"cent: {name}; of the layers alone the farthest off is {layer}, by "
+        f"{tested.layers_pct[layer]:+.1f} %"
+    )
+    return {"self_test": _check(abs(error_pct) <= bound, error_pct, bound, what)}
 
 
 def _check(passed: bool, value: Any, bound: Any, what: str) -> QualityCheck:
@@ -179,29 +223,6 @@ def _attention_errors(frames: Frames, layers: int) -> dict[str, FitError]:
             held_out[f"time_stats.attn_{kind}.median"],
         )
     return errors
-
-
-def _host_errors(
-    steps: pd.DataFrame, params: EngineParams, kernels: KernelTimes
-) -> dict[str, FitError]:
-    """Of the host's fits, made on even bursts, on odd ones."""
-    even = derive_steps(steps[steps["burst"] % 2 == 0], params, kernels)
-    odd = derive_steps(steps[steps["burst"] % 2 == 1], params, kernels)
-    errors = {
-        name: _level_errors(fit_time(even, REQUEST_FEATURES, f"{name}_ms"), odd, f"{name}_ms")
-        for name in HOST_FITS
-    }
-    return {name: error for name, error in errors.items() if error}
-
-
-def _level_errors(fitted: FittedTime, rows: pd.DataFrame, target: str) -> FitError | None:
-    predicted = [fitted(*values) for values in rows[list(fitted.features)].itertuples(index=False)]
-    # one step of the host jitters; what counts is the level at each batch size
-    by_size = pd.DataFrame(
-        {"n": rows["num_requests"], "predicted": predicted, "measured": rows[target]}
-    ).groupby("n")
-    frame = by_size.median()[by_size.size() >= MIN_STEPS_OF_A_SIZE]
-    return _errors(frame["predicted"], frame["measured"]) if len(frame) else None
 
 
 def _errors(predicted: Any, measured: pd.Series) -> FitError:
