@@ -96,6 +96,9 @@ class SimRunMeta(WorkloadRunMeta):
     `gives`: what its tables hold beyond the times of the first and last token.
     `simulated_settings`: the fields of `params` that it takes account of, null for all of them; a
     difference in another one is listed and refuses nothing.
+    `self_test_error_pct`, `prediction_spread_pct`: by statistic (`ITL p50`), the errors of the
+    bundle's self-test and how far bundles of the same target lie apart (`core.bundle`), where the
+    simulation rests on the time model that was tested.
     """
 
     run_type: Literal["simulated"] = "simulated"
@@ -115,6 +118,8 @@ class SimRunMeta(WorkloadRunMeta):
     simulated_s: float
     bundle_config_sha256: str | None = None
     bundle_measured_at: str | None = None
+    self_test_error_pct: dict[str, float] | None = None
+    prediction_spread_pct: dict[str, float] | None = None
 
     @property
     def label(self) -> str:
