@@ -119,6 +119,25 @@ def test_noise_is_the_largest_difference_of_two_real_runs() -> None:
             assert row.verdict == BELOW_NOISE
 
 
+def test_the_noise_of_the_prediction_is_the_bundles_by_the_same_statistic() -> None:
+    arrivals, times = served()
+    real = [run_in_memory("real-0", arrivals, times)]
+    spread = {"ITL p50": 1.5, "TPOT mean": 0.4}
+    simulated = [
+        run_in_memory(
+            label, arrivals, times, run_type="simulated", predictor=label, prediction_spread_pct=pct
+        )
+        for label, pct in (("engine_loop", spread), ("kernels_only", None))
+    ]
+    rows = verdicts_of(align(real, simulated))
+    known = {
+        (row.simulation, f"{row.metric} {row.statistic}"): row.prediction_noise_pct
+        for row in rows
+        if row.prediction_noise_pct is not None
+    }
+    assert known == {("engine_loop", name): pct for name, pct in spread.items()}
+
+
 @pytest.mark.parametrize(
     ("error", "noise", "expected"),
     [

@@ -6,9 +6,11 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
 from gpu_timing_assets.compare import (
@@ -28,6 +30,11 @@ from gpu_timing_assets_tests.unit.compare.synthetic_runs import (
 )
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
+OF_THE_BUNDLE = {
+    "bundle_measured_at": "2026-01-01T00:00:00Z",
+    "self_test_error_pct": {"ITL p50": 1.25, "TTFT p90": -8.0},
+    "prediction_spread_pct": {"ITL p50": 1.5, "TTFT p90": 4.0},
+}
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +70,7 @@ def inputs(tmp_path_factory) -> ComparisonInputs:
                 predictor=predictor,
                 substitution=substitution,
                 extrapolated=predictor == "random_forest",
+                **(OF_THE_BUNDLE if predictor == "engine_loop" else {}),
             )
         )
     return ComparisonInputs(real, tuple(simulated))
@@ -151,6 +159,45 @@ def test_the_verdict_of_the_page_stands_in_the_table(result) -> None:
     table = error_table_markdown(result)
     assert table.count("\n") == 2 + len(result.verdicts)
     assert sum(result.counts().values()) == 22
+
+
+def test_the_noise_of_the_prediction_stands_beside_the_real_runs(result) -> None:
+    known = {
+        (row.simulation, row.metric, row.statistic): row.prediction_noise_pct
+        for row in result.verdicts
+        if row.prediction_noise_pct is not None
+    }
+    assert known == {("engine_loop", "ITL", "p50"): 1.5, ("engine_loop", "TTFT", "p90"): 4.0}
+    assert result.report.read_text().count("<span>prediction noise 4.0 %</span>") == 1
+    heading, _, *lines = error_table_markdown(result).splitlines()
+    column = heading.split(" | ").index("prediction noise")
+    assert [line.split(" | ")[column] for line in lines if "| ITL | p50 |" in line] == [
+        *("1.5 %", "–", "–")
+    ]
+
+
+def test_the_report_says_once_how_the_bundle_simulates_what_it_was_not_fitted_on(result) -> None:
+    said = (
+        "the bundle simulates bursts that it was not fitted on with errors of ITL p50 +1.2 %, "
+        "TTFT p90 -8.0 % (measured at 2026-01-01T00:00:00Z); two bundles of this machine predict "
+        "these bursts within ITL p50 1.5 %, TTFT p90 4.0 %"
+    )
+    assert result.notes.count(said) == 1
+    assert said in result.report.read_text()
+
+
+def test_a_comparison_from_before_the_predictions_noise_was_known_is_read(result, tmp_path) -> None:
+    shutil.copytree(result.directory, tmp_path / "older")
+    table = tmp_path / "older" / "tables" / "verdict.csv"
+    pd.read_csv(table).drop(columns="prediction_noise_pct").to_csv(table, index=False)
+    older = load_result(tmp_path / "older").verdicts
+    assert [row.verdict for row in older] == [row.verdict for row in result.verdicts]
+    assert {row.prediction_noise_pct for row in older} == {None}
+    pd.read_csv(table).drop(columns="noise_pct").to_csv(table, index=False)
+    with pytest.raises(
+        ArtifactError, match=r"verdict\.csv: columns are .*: run compare-runs again"
+    ):
+        load_result(tmp_path / "older")
 
 
 def test_failed_requests_are_listed_and_the_notes_say_so(result) -> None:

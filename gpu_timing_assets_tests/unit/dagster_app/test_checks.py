@@ -6,10 +6,13 @@ import dagster as dg
 import pytest
 
 from gpu_timing_assets.compare.checks import check_names
+from gpu_timing_assets.core.bundle import BUNDLE_META_FILE, BundleMeta, QualityCheck
 from gpu_timing_assets.core.data_root import REFERENCE_DATA
+from gpu_timing_assets.core.files import read_metadata
 from gpu_timing_assets.core.run import RealRunMeta, read_complete_run
 from gpu_timing_assets.dagster_app.checks import (
     RUNS_VALID,
+    bundle_check_result,
     comparison_check_specs,
     real_run_check_result,
     real_run_check_specs,
@@ -63,6 +66,24 @@ def test_what_lies_below_waits_for_one_valid_repeat(metas: list[RealRunMeta], go
     evaluation = result.get_asset_check_evaluations()[0]
     assert evaluation.check_name == RUNS_VALID
     assert evaluation.partition == key
+
+
+@pytest.mark.parametrize(
+    ("check", "severity"),
+    [("self_test", dg.AssetCheckSeverity.ERROR), ("spread", dg.AssetCheckSeverity.WARN)],
+)
+def test_a_bundle_that_fails_its_self_test_is_an_error_and_says_why(
+    check: str, severity: dg.AssetCheckSeverity
+):
+    file = min((REFERENCE_DATA / "h100" / "vidur_profiling").rglob(BUNDLE_META_FILE))
+    what = "of the layers alone the farthest off is host, by -30.0 %"
+    failed = QualityCheck(passed=False, value=-31.2, bound=15.0, what=what)
+    bundle = read_metadata(file, BundleMeta).model_copy(update={"quality": {check: failed}})
+    result = bundle_check_result(bundle)
+    assert not result.passed
+    assert result.severity == severity
+    assert result.description == f"{check}: {what}"
+    assert result.metadata[check].value == "-31.2"
 
 
 def test_every_outcome_of_the_comparison_has_a_described_check():

@@ -1,0 +1,168 @@
+"""`vidur-profile --repeat`: how far the predictions of bundles of one target lie apart. The bursts
+are played on an engine made by formula.
+"""
+
+import asyncio
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpu_timing_assets.config.experiment import ExperimentConfig, compose
+from gpu_timing_assets.core.bundle import BUNDLE_META_FILE, BundleMeta, host_dir
+from gpu_timing_assets.core.engine_params import EngineParams
+from gpu_timing_assets.core.errors import EngineError, PresetError, ProfilingBundleError
+from gpu_timing_assets.core.files import read_metadata, write_json
+from gpu_timing_assets.core.tables.schemas import BURST_STEPS
+from gpu_timing_assets.engine_loop.bundle import Bundle, read_bundle
+from gpu_timing_assets.measure.profiling import run_repeatedly
+from gpu_timing_assets.measure.profiling.burst_process import BurstRecorder, play_all
+from gpu_timing_assets.measure.profiling.measure_bundle import installed_engine
+from gpu_timing_assets.measure.profiling.repeat_bundle import repeat_roots, repeatability
+from gpu_timing_assets_tests.unit.measure.profiling.formula_engine import FormulaEngine
+from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import engine_params, write_bundle
+
+TARGET = (
+    *("hardware=cpu", "model=qwen3-tiny", "backend=vllm", "backend.max_model_len=512"),
+    *("backend.warmup_requests=2", "profiling=quick", "profiling.burst_repeats=2"),
+    *("profiling.burst_decode_batch_sizes=[1,2,4]", "profiling.burst_context_tokens=[16]"),
+    *("profiling.burst_decode_tokens=8", "profiling.burst_background_sizes=[0,2]"),
+    *("profiling.burst_prefill_tokens=[8,16,32,48,64]", "profiling.storm_rates_per_s=[40]"),
+    "profiling.storm_requests=8",
+)
+SHOWN = {"ITL p50", "TPOT mean", "E2E p50", "TTFT p50", "TTFT p90"}
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[EngineParams, Path]:
+    """A synchronous engine, and the tables of the bursts that were played on it."""
+    config, scratch = compose([*TARGET]), tmp_path_factory.mktemp("bursts")
+    here = installed_engine(config)  # a bundle of another engine would be measured anew
+    params = engine_params(
+        config,
+        engine_version=here.version or "0.26.0",
+        native_library=here.native_library,
+        async_scheduling=False,
+        num_kv_blocks=1000,
+        graph_mode="NONE",
+        graph_capture_sizes=(),
+    )
+
+    async def play() -> BurstRecorder:
+        engine = FormulaEngine(params, scratch, step_ms=2.0, token_ms=0.02)
+        recorder = BurstRecorder(engine, config, lambda _: None)
+        await play_all(recorder, config)
+        return recorder
+
+    asyncio.run(play()).write_tables(scratch, seed=0)
+    return params, scratch
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> ExperimentConfig:
+    return compose([*TARGET, f"data_root={tmp_path}"])
+
+
+@pytest.fixture
+def root(config: ExperimentConfig) -> Path:
+    return config.profiling_root
+
+
+@pytest.fixture
+def write(config: ExperimentConfig, played: tuple[EngineParams, Path]) -> Callable[..., Path]:
+    """`write(root, **changes)`: a bundle of the played bursts, with changes in its metadata."""
+    params, bursts = played
+
+    def write_one(root: Path, **changes: Any) -> Path:
+        write_bundle(root, config, params)
+        for file in bursts.glob("burst_*.csv*"):
+            shutil.copy(file, host_dir(root))
+        meta = read_metadata(root / BUNDLE_META_FILE, BundleMeta)
+        write_json(root / BUNDLE_META_FILE, meta.model_copy(update=changes))
+        return root
+
+    return write_one
+
+
+class Started(EngineError):
+    """An engine was about to be started."""
+
+
+def launch(command: Sequence[str], env: Mapping[str, str]) -> int:
+    raise Started(Path(command[3]).parent.name)
+
+
+def slower(bundle: Bundle, factor: float) -> Bundle:
+    """The same bundle of an engine whose steps take `factor` times as long."""
+    steps = bundle.frames[BURST_STEPS]
+    times = [name for name in steps.columns if name.endswith("_ns")]
+    scaled = steps.assign(**{name: steps[name] * factor for name in times})
+    return replace(bundle, frames={**bundle.frames, BURST_STEPS: scaled})
+
+
+def test_the_same_measurements_predict_the_same(config, root, write) -> None:
+    bundle = read_bundle(write(root), config)
+    found = repeatability([bundle, bundle])
+    assert found.spread_pct == dict.fromkeys(SHOWN, 0.0)
+    assert found.measured_at == (bundle.meta.measured_at,) * 2
+
+
+def test_bundles_that_time_a_step_otherwise_lie_apart_by_so_much(config, root, write) -> None:
+    bundle = read_bundle(write(root), config)
+    found = repeatability([bundle, slower(bundle, 1.2)])
+    # (1.2 − 1) / 1.1, of which the client's part, which is as quick in both, takes a little
+    assert found.spread_pct["ITL p50"] == pytest.approx(18.2, abs=6)
+    of_three = repeatability([bundle, slower(bundle, 1.1), slower(bundle, 1.2)])
+    assert of_three.spread_pct["ITL p50"] == pytest.approx(found.spread_pct["ITL p50"], abs=2)
+
+
+def test_valid_bundles_are_reused_and_the_first_says_how_far_they_lie_apart(
+    config, root, write
+) -> None:
+    first, second = (write(one) for one in repeat_roots(root, 2))
+    assert second.name == f"{first.name}--repeat-2"
+    before = {one: one.read_bytes() for one in first.rglob("*.csv")}
+    found = run_repeatedly(config, root, 2, launch=launch)
+    assert read_bundle(first, config).meta.repeatability == found
+    assert read_bundle(second, config).meta.repeatability is None
+    assert {one: one.read_bytes() for one in first.rglob("*.csv")} == before
+
+
+def test_a_repeat_that_is_not_there_is_measured_beside_the_first(config, root, write) -> None:
+    write(root)
+    with pytest.raises(Started, match=f"{root.name}--repeat-2"):
+        run_repeatedly(config, root, 2, launch=launch)
+
+
+def test_force_begins_with_the_first(config, root, write) -> None:
+    for one in repeat_roots(root, 2):
+        write(one)
+    with pytest.raises(Started, match=rf"{root.name}-[0-9a-f]"):
+        run_repeatedly(config, root, 2, launch=launch, force=True)
+
+
+@pytest.mark.parametrize("times", [1, 0, -3])
+def test_fewer_than_two_times_is_no_repeat(config, root, times) -> None:
+    with pytest.raises(PresetError, match=f"--repeat {times} repeats nothing: give 2 or more"):
+        run_repeatedly(config, root, times, launch=launch)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"engine_version": "0.1.0"}, {"device_name": "another GPU"}, {"bundle_config_sha256": "0"}],
+)
+def test_bundles_of_different_things_are_both_named(config, root, write, changes) -> None:
+    first, second = repeat_roots(root, 2)
+    bundles = [read_bundle(write(first), config), read_bundle(write(second, **changes), config)]
+    [(name, value)] = changes.items()
+    with pytest.raises(ProfilingBundleError) as raised:
+        repeatability(bundles)
+    said = str(raised.value)
+    assert re.search(f"{re.escape(str(first))} and {re.escape(str(second))} were not", said)
+    assert f"{name}: " in said
+    assert f"and {value})" in said
+    assert "vidur-profile --repeat 2 --force" in said
