@@ -17,6 +17,7 @@ from pydantic import Field
 
 from gpu_timing_assets.core.engine_params import ModelDimensions
 from gpu_timing_assets.core.files import Metadata
+from gpu_timing_assets.core.host_probe import HostProbe
 from gpu_timing_assets.core.tables.schemas import (
     ALL_REDUCE,
     ATTENTION,
@@ -76,7 +77,7 @@ class BundleMeta(Metadata):
     """What a bundle measured, how well, and how long that took (`bundle_meta.json`).
 
     `quality`: the checks by name. `fitted_error_pct`: by operator, and by the host's fits. `fits`:
-    the parts of the time model by name.
+    the parts of the time model by name. `host_probes`: the host's speed while it was measured.
     """
 
     schema_version: Literal[1] = 1
@@ -98,6 +99,7 @@ class BundleMeta(Metadata):
     fitted_error_pct: dict[str, FitError] = Field(default_factory=dict)
     fits: dict[str, TimeFit] = Field(default_factory=dict)
     self_test: SelfTest | None = None
+    host_probes: tuple[HostProbe, ...] = ()
 
     @property
     def failed_checks(self) -> list[str]:
