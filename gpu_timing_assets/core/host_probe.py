@@ -28,7 +28,7 @@ def host_ratio(probes: Sequence[HostProbe], profiled: Sequence[HostProbe]) -> fl
     """
 
     def typical(name: str, found: Sequence[HostProbe]) -> float:
-        return median(getattr(probe, name) for probe in found)
+        return float(median(getattr(probe, name) for probe in found))
 
     kinds = ("decode_1_ms", "decode_8_ms", "mixed_ms")
     return geometric_mean(typical(kind, probes) / typical(kind, profiled) for kind in kinds)

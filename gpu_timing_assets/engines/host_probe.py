@@ -1,7 +1,8 @@
 """A fixed probe of the host's speed: one to three seconds through the engine, no workload.
 
-In each of a few rounds a request decodes alone, then eight together, into which prompts are sent one
-by one. The steps are observed, so that the host's own time in them is known whatever the GPU does.
+In each of a few rounds a request decodes alone, then eight together, into which prompts are sent
+one by one. The steps are observed, so that the host's own time in them is known whatever the GPU
+does.
 """
 
 from collections.abc import Iterator

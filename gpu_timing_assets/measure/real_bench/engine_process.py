@@ -91,7 +91,8 @@ async def _replay_all(
 ) -> list[Replayed]:
     await warm_up(engine, config.backend)
     await engine.observe_steps(config.backend.observe_steps)
-    probe, replays = await _probe(engine, config, 0), []
+    replays: list[Replayed] = []
+    probe = await _probe(engine, config, 0)
     workloads = [Workload.read(directory) for directory in directories]
     # repeats outermost: a machine that drifts then shows as noise between a workload's repeats
     repeats = range(config.hardware.repeats)

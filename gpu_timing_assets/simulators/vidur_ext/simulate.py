@@ -65,7 +65,7 @@ def simulate(
     model = _time_model(config, preset, bundle, real_run_dir)
     client = ClientLatency(model.client, np.random.default_rng([preset.seed, 1]))
     num_prefill_tokens = work.lengths["num_prefill_tokens"].to_numpy()
-    visible_s = work.arrival_time_ns / 1e9 + client.request_in_s(num_prefill_tokens)
+    visible_s = client.visible_s(work.arrival_time_ns / 1e9, num_prefill_tokens)
     recorded = None
     if preset.substitution == "recorded_batches":
         assert real_run_dir is not None
