@@ -89,6 +89,8 @@ def _parser(name: str) -> argparse.ArgumentParser:
         small = "measure small grids (the same as profiling=quick)"
         add("--quick", action="store_true", help=small)
         add("--force", action="store_true", help="measure again even if a valid bundle is there")
+        repeat = "measure the target N times and say how far the bundles' predictions lie apart"
+        add("--repeat", type=int, metavar="N", help=repeat)
     return parser
 
 
@@ -126,8 +128,16 @@ def _vidur_profile(config: ExperimentConfig, arguments: argparse.Namespace) -> l
     """Measure the profiling bundle of a target, or reuse a valid one."""
     from gpu_timing_assets.measure import profiling
 
-    profiling.run(config, config.profiling_root, force=arguments.force)
-    return [f"profiling root: {config.profiling_root}"]
+    root = config.profiling_root
+    if arguments.repeat is None:
+        profiling.run(config, root, force=arguments.force)
+        return [f"profiling root: {root}"]
+    found = profiling.run_repeatedly(config, root, arguments.repeat, force=arguments.force)
+    spread = ", ".join(f"{name} {pct:.2f} %" for name, pct in found.spread_pct.items())
+    return [
+        f"{arguments.repeat} bundles predict the same bursts within: {spread}",
+        f"profiling root: {root}",
+    ]
 
 
 def _vidur_sim(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:

@@ -9,6 +9,7 @@ from gpu_timing_assets.compare.explain.host_speed import HOST_SPEED, host_note
 from gpu_timing_assets.compare.findings import Findings
 from gpu_timing_assets.compare.gate.admission import Admission
 from gpu_timing_assets.compare.gate.align import Aligned
+from gpu_timing_assets.compare.show.text import signed_pct, unsigned_pct
 from gpu_timing_assets.config.comparison import ComparisonPreset
 from gpu_timing_assets.core.comparison import VerdictRow
 from gpu_timing_assets.core.run import SimRunMeta
@@ -40,6 +41,7 @@ def caveats(
         *([host] if host else []),
         *_about_requests(aligned),
         *_about_simulations(aligned, findings.metrics),
+        *_about_bundles(aligned),
         *_about_repeats(aligned),
     )
     return Caveats(tuple(overridden), tuple(admission.listed), notes)
@@ -85,6 +87,27 @@ def _about_simulations(aligned: Aligned, metrics: Sequence[Metric]) -> Iterator[
                 f"{simulation.label} gives no times between a request's first and last token: "
                 f"{', '.join(missing)} of it is undefined"
             )
+
+
+def _about_bundles(aligned: Aligned) -> Iterator[str]:
+    metas = [simulation.run.meta for simulation in aligned.simulated]
+    yield from dict.fromkeys(
+        _about_bundle(meta.bundle_measured_at, meta.self_test_error_pct, meta.prediction_spread_pct)
+        for meta in metas
+        if isinstance(meta, SimRunMeta) and meta.self_test_error_pct
+    )
+
+
+def _about_bundle(
+    measured_at: str | None, error_pct: dict[str, float], spread_pct: dict[str, float] | None
+) -> str:
+    errors = ", ".join(f"{name} {signed_pct(error)}" for name, error in error_pct.items())
+    spread = ", ".join(f"{name} {unsigned_pct(pct)}" for name, pct in (spread_pct or {}).items())
+    return (
+        f"the bundle simulates bursts that it was not fitted on with errors of {errors} (measured "
+        f"at {measured_at or 'an unknown time'})"
+        + (f"; two bundles of this machine predict these bursts within {spread}" if spread else "")
+    )
 
 
 def _about_repeats(aligned: Aligned) -> Iterator[str]:

@@ -44,7 +44,7 @@ CURRENT, STALE, MISSING, REFUSED = "current", "stale", "missing", "refused"
 COUNTED = {"passed": PASS, "below_noise": BELOW_NOISE, "warned": WARN, "failed": FAIL}
 ERROR_COLUMNS = (
     *("comparison_id", "simulation", "metric", "statistic", "error_pct", "low_pct", "high_pct"),
-    *("noise_pct", "verdict", "mean_running_requests"),
+    *("noise_pct", "prediction_noise_pct", "verdict", "mean_running_requests"),
 )
 
 

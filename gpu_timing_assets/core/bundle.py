@@ -73,11 +73,23 @@ class SelfTest(Metadata):
     layers_pct: dict[str, float]
 
 
+class Repeatability(Metadata):
+    """How far bundles of one target, measured one after another at `measured_at`, lie apart.
+
+    `spread_pct`: by statistic (`ITL p50`), 100 · (largest − smallest) / mean of what each predicts
+    of the same bursts.
+    """
+
+    measured_at: tuple[str, ...]
+    spread_pct: dict[str, float]
+
+
 class BundleMeta(Metadata):
     """What a bundle measured, how well, and how long that took (`bundle_meta.json`).
 
-    `quality`: the checks by name. `fitted_error_pct`: by operator, and by the host's fits. `fits`:
-    the parts of the time model by name. `host_probes`: the host's speed while it was measured.
+    `quality`: the checks by name. `fitted_error_pct`: by operator. `fits`: the parts of the time
+    model by name. `host_probes`: the host's speed while it was measured. `repeatability`: of this
+    bundle and those measured after it, if there are any.
     """
 
     schema_version: Literal[1] = 1
@@ -100,6 +112,7 @@ class BundleMeta(Metadata):
     fits: dict[str, TimeFit] = Field(default_factory=dict)
     self_test: SelfTest | None = None
     host_probes: tuple[HostProbe, ...] = ()
+    repeatability: Repeatability | None = None
 
     @property
     def failed_checks(self) -> list[str]:

@@ -3,7 +3,7 @@
 import csv
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ REPORT_FILE = "report.html"
 SUMMARY_FILE = "summary.md"
 TIMELINE_FILE = "timeline.json"
 VERDICT_TABLE = "verdict.csv"
+# columns of `VERDICT_TABLE` that older comparisons lack
+ADDED_COLUMNS = {"prediction_noise_pct"}
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,10 @@ class VerdictRow:
     """One statistic of one metric, real and simulated, in `unit`.
 
     `error_pct` is signed: 100 · (simulated − real) / real; `low_pct` and `high_pct` bound its
-    bootstrap interval; `noise_pct` is how far two real runs lie apart by the same statistic. `None`
-    where a figure is not defined: no interval from one request, no noise from one run, no error of
-    a real value of zero. A real or simulated value that is not defined is NaN.
+    bootstrap interval; `noise_pct` is how far two real runs lie apart by the same statistic,
+    `prediction_noise_pct` how far the predictions of two bundles do, of the bundle's own bursts.
+    `None` where a figure is not defined: no interval from one request, no noise from one run or
+    bundle, no error of a real value of zero. A real or simulated value that is not defined is NaN.
     """
 
     simulation: str
@@ -47,6 +50,7 @@ class VerdictRow:
     low_pct: float | None
     high_pct: float | None
     noise_pct: float | None
+    prediction_noise_pct: float | None = field(default=None, kw_only=True)
     verdict: str
 
 
@@ -124,15 +128,15 @@ def read_verdicts(path: Path) -> list[VerdictRow]:
         raise ArtifactError(f"{path} is missing: run compare-runs again")
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        if list(reader.fieldnames or ()) != list(kinds):
+        found = list(reader.fieldnames or ())
+        if found != [name for name in kinds if name in found or name not in ADDED_COLUMNS]:
             raise ArtifactError(
-                f"{path}: columns are {reader.fieldnames}, expected {list(kinds)}: run "
-                "compare-runs again"
+                f"{path}: columns are {found}, expected {list(kinds)}: run compare-runs again"
             )
         rows = []
         for number, cells in enumerate(reader, start=2):
             try:
-                rows.append(VerdictRow(**{name: _cell(cells[name], kinds[name]) for name in kinds}))
+                rows.append(VerdictRow(**{name: _cell(cells[name], kinds[name]) for name in found}))
             except ValueError as error:
                 raise ArtifactError(f"{path}, row {number}: {error}") from None
     return rows

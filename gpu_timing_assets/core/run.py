@@ -103,6 +103,9 @@ class SimRunMeta(WorkloadRunMeta):
     `simulated_settings`: the fields of `params` that it takes account of, null for all of them; a
     difference in another one is listed and refuses nothing. `host_ratio`: by how much the host's
     times were corrected for its speed in the real runs; null: it is as fast as in the profile.
+    `self_test_error_pct`, `prediction_spread_pct`: by statistic (`ITL p50`), the errors of the
+    bundle's self-test and how far bundles of the same target lie apart (`core.bundle`), where the
+    simulation rests on the time model that was tested.
     """
 
     run_type: Literal["simulated"] = "simulated"
@@ -123,6 +126,8 @@ class SimRunMeta(WorkloadRunMeta):
     simulated_s: float
     bundle_config_sha256: str | None = None
     bundle_measured_at: str | None = None
+    self_test_error_pct: dict[str, float] | None = None
+    prediction_spread_pct: dict[str, float] | None = None
 
     @property
     def label(self) -> str:

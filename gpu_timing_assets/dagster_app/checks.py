@@ -51,8 +51,9 @@ def bundle_check_specs() -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(
             BUNDLE_QUALITY,
             asset="profiling_bundle",
-            description="Timings repeat, the fits hold on points that were left out of them, and "
-            "no kernel was missed.",
+            description="Timings repeat, the fits hold on points that were left out of them, no "
+            "kernel was missed, and bursts that no fit has seen are simulated within the preset's "
+            "bound: an error if they are not, since nothing may be simulated then.",
         )
     ]
 
@@ -62,7 +63,7 @@ def bundle_check_result(meta: "BundleMeta") -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=BUNDLE_QUALITY,
         passed=not failed,
-        severity=dg.AssetCheckSeverity.WARN,
+        severity=dg.AssetCheckSeverity.ERROR if meta.refusal else dg.AssetCheckSeverity.WARN,
         description="; ".join(failed)
         or f"{len(meta.quality)} of {len(meta.quality)} quality checks passed",
         metadata={name: str(check.value) for name, check in meta.quality.items()},

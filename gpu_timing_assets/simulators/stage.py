@@ -32,6 +32,9 @@ from gpu_timing_assets.engine_loop.bundle import read_bundle
 from gpu_timing_assets.metrics.run_latencies import latencies_ms
 from gpu_timing_assets.simulators.base import SimInputs, SimulatedRun, Simulator, Work
 
+# whose time model a bundle's self-test has tried: the other predictors take nothing of its fits
+TESTED_PREDICTOR = "engine_loop"
+
 
 def run(config: ExperimentConfig, inputs: SimInputs, out: Path) -> SimRunMeta:
     """Simulate the workload with the configured simulator into `out`, which is replaced.
@@ -49,6 +52,7 @@ def run(config: ExperimentConfig, inputs: SimInputs, out: Path) -> SimRunMeta:
     work = _read_work(inputs.workload_dir, real_run_dir)
     simulated = simulator.simulate(work, config, bundle, real_run_dir)
     _check(simulator, work, simulated)
+    tested = bundle.meta if bundle and simulated.predictor == TESTED_PREDICTOR else None
     commit, dirty = git_state()
     completion_ns = simulated.requests["completion_time_ns"]
     meta = SimRunMeta(
@@ -82,6 +86,10 @@ def run(config: ExperimentConfig, inputs: SimInputs, out: Path) -> SimRunMeta:
         simulated_s=float(completion_ns.max()) / 1e9,
         bundle_config_sha256=bundle.meta.bundle_config_sha256 if bundle else None,
         bundle_measured_at=bundle.meta.measured_at if bundle else None,
+        self_test_error_pct=tested.self_test.error_pct if tested and tested.self_test else None,
+        prediction_spread_pct=tested.repeatability.spread_pct
+        if tested and tested.repeatability
+        else None,
     )
     _file(out, config, meta, simulated)
     return meta

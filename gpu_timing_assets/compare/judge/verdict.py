@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from gpu_timing_assets.compare.gate.align import Aligned
+from gpu_timing_assets.compare.gate.align import Aligned, AlignedRun
 from gpu_timing_assets.compare.judge.bootstrap import error_intervals
 from gpu_timing_assets.compare.judge.statistics import error_pct, noise_pct, run_statistics
 from gpu_timing_assets.compare.result_table import ERROR_PCT, OF_STATISTIC, Column, table
 from gpu_timing_assets.config.comparison import ComparisonPreset
 from gpu_timing_assets.core.comparison import BELOW_NOISE, FAIL, PASS, UNDEFINED, WARN, VerdictRow
+from gpu_timing_assets.core.run import SimRunMeta
 from gpu_timing_assets.metrics.metric import Metric, Objective
 
 VERDICT = table(
@@ -20,6 +21,12 @@ VERDICT = table(
     Column("low_pct", "lower end of the error's bootstrap interval", "%"),
     Column("high_pct", "upper end of the error's bootstrap interval", "%"),
     Column("noise_pct", "largest difference between two real runs, of their mean", "%"),
+    Column(
+        "prediction_noise_pct",
+        "largest difference between what bundles of this target, measured one after another, "
+        "predict of the same bursts, of its mean",
+        "%",
+    ),
     Column("verdict", "below noise, pass, warn, fail, or undefined without an error"),
 )
 
@@ -48,6 +55,7 @@ def judge(
     rows = []
     for simulation in aligned.simulated:
         simulated = run_statistics(simulation, metrics, objective)
+        spread_pct = _prediction_spread_pct(simulation)
         for metric in metrics:
             for name in metric.statistics:
                 key = (metric.name, name)
@@ -67,7 +75,13 @@ def judge(
                         low_pct=low,
                         high_pct=high,
                         noise_pct=noise,
+                        prediction_noise_pct=spread_pct.get(f"{metric.name} {name}"),
                         verdict=verdict(error, noise, preset),
                     )
                 )
     return rows
+
+
+def _prediction_spread_pct(simulation: AlignedRun) -> dict[str, float]:
+    meta = simulation.run.meta
+    return (isinstance(meta, SimRunMeta) and meta.prediction_spread_pct) or {}

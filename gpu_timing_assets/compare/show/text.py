@@ -35,14 +35,14 @@ def error_table_markdown(result: ComparisonResult) -> str:
 def verdict_markdown(verdicts: Iterable[VerdictRow], confidence_pct: float) -> str:
     lines = [
         "| simulation | metric | statistic | real | simulated | error | "
-        f"{confidence_pct:g} % interval | noise | verdict |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |",
+        f"{confidence_pct:g} % interval | noise | prediction noise | verdict |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     lines += [
         f"| {row.simulation} | {row.metric} | {row.statistic} "
         f"| {figure_text(row.real)} {row.unit} | {figure_text(row.simulated)} {row.unit} "
         f"| {signed_pct(row.error_pct)} | {interval_text(row)} | {unsigned_pct(row.noise_pct)} "
-        f"| {row.verdict} |"
+        f"| {unsigned_pct(row.prediction_noise_pct)} | {row.verdict} |"
         for row in verdicts
     ]
     return "\n".join(lines) + "\n"

@@ -47,6 +47,7 @@ def _verdict(row: VerdictRow) -> dict[str, str]:
         "verdict": row.verdict,
         "error": signed_pct(row.error_pct),
         "noise": unsigned_pct(row.noise_pct),
+        "prediction noise": unsigned_pct(row.prediction_noise_pct),
         "real": f"{figure_text(row.real)} {row.unit}",
         "simulated": f"{figure_text(row.simulated)} {row.unit}",
         "interval": interval_text(row),
