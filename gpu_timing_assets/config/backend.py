@@ -52,6 +52,10 @@ class BackendPreset(Preset):
     """Observe when each step of a replay ran on the host and on the GPU, by CUDA events in the
     engine's worker; profiling always does."""
 
+    probe_host: bool = True
+    """Measure the host's speed by a fixed probe of one to three seconds before and after each
+    replay, where the engine records its steps."""
+
     warmup_requests: int = Field(default=8, ge=0)
     """Number of requests before the first replay, which count nowhere."""
 

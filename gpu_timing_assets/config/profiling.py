@@ -85,6 +85,6 @@ class ProfilingPreset(Preset):
     """Median spread in per cent (standard deviation / median) of a kernel's timings, above which
     the bundle's quality check fails."""
 
-    max_self_test_error_pct: float = Field(default=15.0, gt=0)
+    max_self_test_error_pct: float = Field(default=25.0, gt=0)
     """Largest error in per cent of a simulation of the bursts that no fit has seen, above which the
     bundle is refused."""

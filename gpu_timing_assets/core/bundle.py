@@ -17,6 +17,7 @@ from pydantic import Field
 
 from gpu_timing_assets.core.engine_params import ModelDimensions
 from gpu_timing_assets.core.files import Metadata
+from gpu_timing_assets.core.host_probe import HostProbe
 from gpu_timing_assets.core.tables.schemas import (
     ALL_REDUCE,
     ATTENTION,
@@ -87,7 +88,8 @@ class BundleMeta(Metadata):
     """What a bundle measured, how well, and how long that took (`bundle_meta.json`).
 
     `quality`: the checks by name. `fitted_error_pct`: by operator. `fits`: the parts of the time
-    model by name. `repeatability`: of this bundle and those measured after it, if there are any.
+    model by name. `host_probes`: the host's speed while it was measured. `repeatability`: of this
+    bundle and those measured after it, if there are any.
     """
 
     schema_version: Literal[1] = 1
@@ -109,6 +111,7 @@ class BundleMeta(Metadata):
     fitted_error_pct: dict[str, FitError] = Field(default_factory=dict)
     fits: dict[str, TimeFit] = Field(default_factory=dict)
     self_test: SelfTest | None = None
+    host_probes: tuple[HostProbe, ...] = ()
     repeatability: Repeatability | None = None
 
     @property

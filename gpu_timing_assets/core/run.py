@@ -8,6 +8,7 @@ from pydantic import Field
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import ArtifactError, UnfinishedArtifactError
 from gpu_timing_assets.core.files import CONFIG_FILE, Metadata, read_json, read_metadata
+from gpu_timing_assets.core.host_probe import HostProbe
 from gpu_timing_assets.core.target import Target
 from gpu_timing_assets.core.upgrade import upgrade_run_meta
 
@@ -73,7 +74,10 @@ class RunStatistics(Metadata):
 
 
 class RealRunMeta(WorkloadRunMeta, RunStatistics):
-    """One replay of a workload on a real engine: repeat number `repeat` of one engine start."""
+    """One replay of a workload on a real engine: repeat number `repeat` of one engine start.
+
+    `probe_before`, `probe_after`: the host's speed right beside it.
+    """
 
     run_type: Literal["real"] = "real"
     session: str
@@ -86,6 +90,8 @@ class RealRunMeta(WorkloadRunMeta, RunStatistics):
     replay_s: float
     client_cpu_share: float
     times_rounded_to_ns: int | None = None
+    probe_before: HostProbe | None = None
+    probe_after: HostProbe | None = None
 
 
 class SimRunMeta(WorkloadRunMeta):
@@ -95,7 +101,8 @@ class SimRunMeta(WorkloadRunMeta):
     real run in place of a layer of the simulation (`real_run_dir`), to attribute an error.
     `gives`: what its tables hold beyond the times of the first and last token.
     `simulated_settings`: the fields of `params` that it takes account of, null for all of them; a
-    difference in another one is listed and refuses nothing.
+    difference in another one is listed and refuses nothing. `host_ratio`: by how much the host's
+    times were corrected for its speed in the real runs; null: it is as fast as in the profile.
     `self_test_error_pct`, `prediction_spread_pct`: by statistic (`ITL p50`), the errors of the
     bundle's self-test and how far bundles of the same target lie apart (`core.bundle`), where the
     simulation rests on the time model that was tested.
@@ -110,6 +117,7 @@ class SimRunMeta(WorkloadRunMeta):
     profiling_root: str | None = None
     real_run_dir: str | None = None
     seed: int | None = None
+    host_ratio: float | None = None
     extrapolated: bool = False
     wall_s: float
     event_loop_s: float | None = None
@@ -124,10 +132,14 @@ class SimRunMeta(WorkloadRunMeta):
     @property
     def label(self) -> str:
         """How a report calls it: `engine_loop`, `engine_loop + recorded batches`."""
-        name = self.predictor or self.simulator
-        if self.substitution is None:
-            return name
-        return f"{name} + {self.substitution.replace('_', ' ')}"
+        corrected = " at the runs' host speed" if self.host_ratio is not None else ""
+        substituted = f" + {self.substitution.replace('_', ' ')}" if self.substitution else ""
+        return f"{self.model_name}{corrected}{substituted}"
+
+    @property
+    def model_name(self) -> str:
+        """Its time model's name, or the simulator's that has one."""
+        return self.predictor or self.simulator
 
 
 class ProfileRunMeta(RunMeta):

@@ -1,4 +1,6 @@
-"""Client latency: from the client into the engine, and from a step's result back to it."""
+"""Client latency: from the client through the front end into the engine, and from a step's result
+back to it.
+"""
 
 from dataclasses import dataclass
 
@@ -9,12 +11,14 @@ from gpu_timing_assets.engine_loop.fitted_time import FittedTime
 
 @dataclass(frozen=True)
 class ClientTiming:
-    """`request_in`: planned arrival → the engine can schedule the request, by prompt tokens.
+    """By prompt tokens: `front_end` is what the engine's front end takes for a request, one after
+    the other; `request_in` from there on until the engine can schedule it.
 
     By requests with a token in the step: `first_token_out` is its result → the first of them at the
     client (`…_after_idle`: one that slept), `token_spread` from there → the last.
     """
 
+    front_end: FittedTime
     request_in: FittedTime
     first_token_out: FittedTime
     first_token_out_after_idle: FittedTime
@@ -24,7 +28,7 @@ class ClientTiming:
     def none(cls) -> "ClientTiming":
         """Of a client inside the engine."""
         nothing = FittedTime(("anything",), (0.0, 0.0), np.ones(1), 0)
-        return cls(nothing, nothing, nothing, nothing)
+        return cls(nothing, nothing, nothing, nothing, nothing)
 
 
 class ClientLatency:
@@ -33,12 +37,20 @@ class ClientLatency:
     def __init__(self, timing: ClientTiming, rng: np.random.Generator) -> None:
         self._timing, self._rng = timing, rng
 
-    def request_in_s(self, num_prompt_tokens: np.ndarray) -> np.ndarray:
-        """Shape (requests,)."""
-        fitted = self._timing.request_in
-        level = fitted.coefficients[0] + fitted.coefficients[1] * num_prompt_tokens
-        delay_s: np.ndarray = level * self._ratios(fitted, len(level)) / 1e3
-        return delay_s
+    def visible_s(self, arrival_s: np.ndarray, num_prompt_tokens: np.ndarray) -> np.ndarray:
+        """When the engine can schedule each request that arrives then; shapes (requests,), in any
+        order.
+        """
+        order = np.argsort(arrival_s, kind="stable")
+        busy_s = self._by_prompt_s(self._timing.front_end, num_prompt_tokens)[order]
+        done_s = np.cumsum(busy_s)
+        # the front end begins with a request when it has come and the one before it is through
+        through_s = np.empty(len(order))
+        through_s[order] = done_s + np.maximum.accumulate(arrival_s[order] - (done_s - busy_s))
+        visible_s: np.ndarray = through_s + self._by_prompt_s(
+            self._timing.request_in, num_prompt_tokens
+        )
+        return visible_s
 
     def token_out_s(
         self, num_outputs: np.ndarray, position: np.ndarray, after_idle: np.ndarray
@@ -56,6 +68,11 @@ class ClientLatency:
         asleep = self._by_step(self._timing.first_token_out_after_idle, num_outputs, step)
         delay_s: np.ndarray = (np.where(after_idle, asleep, running) + share * spread) / 1e3
         return delay_s
+
+    def _by_prompt_s(self, fitted: FittedTime, num_prompt_tokens: np.ndarray) -> np.ndarray:
+        level = fitted.coefficients[0] + fitted.coefficients[1] * num_prompt_tokens
+        time_s: np.ndarray = level * self._ratios(fitted, len(level)) / 1e3
+        return time_s
 
     def _by_step(self, fitted: FittedTime, num_outputs: np.ndarray, step: np.ndarray) -> np.ndarray:
         level = fitted.coefficients[0] + fitted.coefficients[1] * num_outputs

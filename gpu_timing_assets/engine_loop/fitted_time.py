@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-DRAWN_AT_ONCE = 4096
+STRATA = 64
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,11 @@ class FittedTime:
 
 
 class DrawnRatio:
-    """Each call returns the next draw from a sample of ratios; drawn in blocks."""
+    """Each call returns the next draw from a sorted sample of ratios.
+
+    Of each `STRATA` draws there is one from each part of the sample, in random order: few draws
+    then show its whole distribution.
+    """
 
     __slots__ = ("_block", "_ratios", "_rng")
 
@@ -47,8 +51,8 @@ class DrawnRatio:
 
     def __call__(self) -> float:
         if not self._block:
-            drawn = self._rng.integers(0, len(self._ratios), DRAWN_AT_ONCE)
-            self._block = self._ratios[drawn].tolist()
+            drawn = (self._rng.permutation(STRATA) + self._rng.random(STRATA)) / STRATA
+            self._block = self._ratios[(drawn * len(self._ratios)).astype(int)].tolist()
         return self._block.pop()
 
 

@@ -14,7 +14,7 @@ from gpu_timing_assets.engine_loop.fitted_time import FittedTime
 
 WINDOW_S = 0.1
 BLOCK_WINDOWS = 10
-DRAWN_BLOCKS = 64
+GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -58,16 +58,24 @@ class HostTiming:
 
 
 class DrawnPace:
-    """A `HostPace` drawn in time: blocks of recorded windows, one after the other."""
+    """A `HostPace` drawn in time: blocks of recorded windows, one after the other.
+
+    Slow and quick blocks are drawn in turn (an additive recurrence on the blocks by their mean), so
+    that a run of some seconds meets about as many slow ones as were recorded: it is what is to be
+    expected, not one throw of the dice.
+    """
 
     def __init__(self, pace: HostPace, rng: np.random.Generator) -> None:
-        self._windows, self._rng = pace.windows, rng
+        size = min(BLOCK_WINDOWS, len(pace.windows))
+        blocks = pace.windows[: len(pace.windows) // size * size].reshape(-1, size)
+        self._blocks = blocks[np.argsort(blocks.mean(axis=1), kind="stable")]
+        self._position = float(rng.random())
         self._drawn: list[float] = []
 
     def __call__(self, now_s: float) -> float:
         window = int(now_s / WINDOW_S)
         while window >= len(self._drawn):
-            begins = self._rng.integers(0, len(self._windows), DRAWN_BLOCKS)
-            block = begins[:, None] + np.arange(BLOCK_WINDOWS)
-            self._drawn.extend(self._windows[block.ravel() % len(self._windows)].tolist())
+            self._position = (self._position + GOLDEN_RATIO) % 1.0
+            block = self._blocks[int(self._position * len(self._blocks))]
+            self._drawn.extend(block.tolist())
         return self._drawn[window]

@@ -3,14 +3,16 @@
 import asyncio
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from gpu_timing_assets.core.errors import GpuTimingError
 from gpu_timing_assets.engines.base import Engine
+from gpu_timing_assets.engines.sender import Sender
 
 # so that what is due at once is not late already
 START_DELAY_NS = 20_000_000
@@ -52,14 +54,16 @@ class ReplayResult:
     """What the client saw; all times in ns since the replay's start, which was `start_ns` on the
     monotonic clock.
 
-    `arrival_ns`: shape (requests,), when each request was due; `submit_ns`: when it was sent, −1 if
-    never. `token_request`, `token_ns`: shape (tokens,), in the order the tokens came. `errors`:
+    `arrival_ns`: shape (requests,), when each request was due; `submit_ns`: when it was handed
+    over, `front_end_ns`: how long the engine's front end was busy with it then; −1 if never.
+    `token_request`, `token_ns`: shape (tokens,), in the order the tokens came. `errors`:
     request → (type, message).
     """
 
     start_ns: int
     arrival_ns: np.ndarray
     submit_ns: np.ndarray
+    front_end_ns: np.ndarray
     token_request: np.ndarray
     token_ns: np.ndarray
     client_cpu_share: float
@@ -111,23 +115,27 @@ class _Client:
                 self._followers.setdefault(request.after, []).append(index)
         self._arrival_ns = np.array([request.arrival_ns for request in planned], dtype=np.int64)
         self._submit_ns = np.full(len(planned), -1, dtype=np.int64)
+        self._front_end_ns = self._submit_ns.copy()
         self._token_request: list[int] = []
         self._token_ns: list[int] = []
         self._errors: dict[int, tuple[str, str]] = {}
         self._requests_done = self._wall_ns = 0
         self._loop = asyncio.get_running_loop()
-        self._group = asyncio.TaskGroup()
+        self._group, self._sender = asyncio.TaskGroup(), Sender(self._hand_over)
+        self._left, self._all_sent = len(planned), asyncio.Event()
         self._cpu_begin_ns = time.process_time_ns()
         self._start_ns = time.monotonic_ns() + START_DELAY_NS
-        self._loop_offset_s = self._loop.time() - time.monotonic()
 
     async def serve_all(self) -> None:
-        first = [index for index, request in enumerate(self._planned) if request.after is None]
+        for index, request in enumerate(self._planned):
+            if request.after is None:
+                self._sender.send_at(self._start_ns + request.arrival_ns, index)
         try:
-            async with self._group:
-                for index in sorted(first, key=lambda index: self._planned[index].arrival_ns):
-                    await self._until_due(index)
-                    self._group.create_task(self._serve(index))
+            with self._sender.running():
+                async with self._group:
+                    # the group must not end before the last request was taken up
+                    if self._planned:
+                        await self._all_sent.wait()
         except* Exception as died:
             raise died.exceptions[0] from None
         self._wall_ns = self._now_ns()
@@ -142,6 +150,7 @@ class _Client:
             start_ns=self._start_ns,
             arrival_ns=self._arrival_ns,
             submit_ns=self._submit_ns,
+            front_end_ns=self._front_end_ns,
             token_request=np.asarray(self._token_request, dtype=np.int64),
             token_ns=np.asarray(self._token_ns, dtype=np.int64),
             client_cpu_share=cpu_ns / max(self._wall_ns, 1),
@@ -152,17 +161,18 @@ class _Client:
     def _now_ns(self) -> int:
         return time.monotonic_ns() - self._start_ns
 
-    async def _until_due(self, index: int) -> None:
-        due_s = (self._start_ns + int(self._arrival_ns[index])) / 1e9 + self._loop_offset_s
-        if (delay := due_s - self._loop.time()) > 0:
-            await asyncio.sleep(delay)
+    def _hand_over(self, index: int) -> None:
+        """In the sender's thread."""
+        self._submit_ns[index] = self._now_ns()
+        self._loop.call_soon_threadsafe(self._take_up, index)
 
-    async def _serve_when_due(self, index: int) -> None:
-        await self._until_due(index)
-        await self._serve(index)
+    def _take_up(self, index: int) -> None:
+        self._group.create_task(self._serve(index))
+        self._left -= 1
+        if not self._left:
+            self._all_sent.set()
 
     async def _serve(self, index: int) -> None:
-        self._submit_ns[index] = self._now_ns()
         try:
             async with asyncio.timeout(self._request_timeout_s):
                 await self._receive(index)
@@ -176,17 +186,54 @@ class _Client:
         ended_ns = self._now_ns()
         for follower in self._followers.get(index, ()):
             self._arrival_ns[follower] += ended_ns
-            self._group.create_task(self._serve_when_due(follower))
+            self._sender.send_at(self._start_ns + int(self._arrival_ns[follower]), follower)
 
     async def _receive(self, index: int) -> None:
         request = self._planned[index]
-        async for new_tokens in self._engine.stream(
+        stream = self._engine.stream(
             request.name, request.prompt_token_ids, request.num_tokens, stop_early=self._stop_early
-        ):
-            now_ns = self._now_ns()
-            for _ in range(new_tokens):
-                self._token_request.append(index)
-                self._token_ns.append(now_ns)
+        )
+        first = _TimedStart(_next_or_0(stream))
+        self._note(index, await first)
+        self._front_end_ns[index] = first.busy_ns
+        async for new_tokens in stream:
+            self._note(index, new_tokens)
+
+    def _note(self, index: int, new_tokens: int) -> None:
+        now_ns = self._now_ns()
+        for _ in range(new_tokens):
+            self._token_request.append(index)
+            self._token_ns.append(now_ns)
+
+
+class _TimedStart(Generator[Any, Any, int]):
+    """Awaits `answer`; `busy_ns`: how long it computed before it first waited for something.
+
+    That is what the engine's front end does with a request in the event loop: as long, nobody else
+    is served there.
+    """
+
+    def __init__(self, answer: Coroutine[Any, Any, int]) -> None:
+        self._steps, self.busy_ns = answer, -1
+
+    def __await__(self) -> Generator[Any, Any, int]:
+        return self
+
+    def send(self, value: Any) -> Any:
+        if self.busy_ns >= 0:
+            return self._steps.send(value)
+        begin_ns = time.monotonic_ns()
+        try:
+            return self._steps.send(value)
+        finally:
+            self.busy_ns = time.monotonic_ns() - begin_ns
+
+    def throw(self, *error: Any) -> Any:
+        return self._steps.throw(*error)
+
+
+async def _next_or_0(stream: AsyncIterator[int]) -> int:
+    return await anext(stream, 0)
 
 
 async def _report(

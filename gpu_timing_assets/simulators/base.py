@@ -49,7 +49,8 @@ class SimulatedRun:
     """What a simulator gives back: the run's tables (see `core.tables.schemas`), and facts.
 
     `tokens` is None if it has no time for each token. `params` are the engine's settings that it
-    simulated. `predictor`, `substitution`, `seed`, `extrapolated`: see `core.run.SimRunMeta`.
+    simulated. `predictor`, `substitution`, `seed`, `host_ratio`, `extrapolated`: see
+    `core.run.SimRunMeta`.
     `event_loop_s`: how long the simulation itself took, without its preparation.
     """
 
@@ -61,6 +62,7 @@ class SimulatedRun:
     predictor: str | None = None
     substitution: str | None = None
     seed: int | None = None
+    host_ratio: float | None = None
     extrapolated: bool = False
     event_loop_s: float | None = None
 

@@ -77,6 +77,7 @@ def run(config: ExperimentConfig, inputs: SimInputs, out: Path) -> SimRunMeta:
         profiling_root=relative_to_data_root(bundle.root, out) if bundle else None,
         real_run_dir=relative_to_data_root(real_run_dir, out) if real_run_dir else None,
         seed=simulated.seed,
+        host_ratio=simulated.host_ratio,
         extrapolated=simulated.extrapolated,
         wall_s=time.monotonic() - begin,
         event_loop_s=simulated.event_loop_s,

@@ -201,6 +201,7 @@ BURST_REQUESTS = Table(
         Column("num_prefill_tokens"),
         Column("num_decode_tokens"),
         Column("num_in_flight"),
+        Column("front_end_ns", minimum=1),
     ),
     key=("burst", "request_id"),
 )

@@ -62,7 +62,7 @@ def _fit_full(steps: pd.DataFrame) -> tuple[Curve, float, np.ndarray, dict[str, 
     for _ in range(4):
         ratios = own_ms / (other_ms + attention * attention_ms)
         level = drawn_to(1.0, ratios)
-        by_size = {int(size): drawn_to(level, ratios[sizes == size]) for size in np.unique(sizes)}
+        by_size = _by_size(ratios, sizes, level)
         factors = np.array([by_size[int(size)] for size in sizes])
         # of the attention: by as much as it weighs in its step
         left = (own_ms / factors - other_ms) / np.maximum(attention_ms, 1e-9)
@@ -77,6 +77,20 @@ def _fit_full(steps: pd.DataFrame) -> tuple[Curve, float, np.ndarray, dict[str, 
     }
     fits["attention in full graphs"] = _fitted(attention, ratios, sizes > 0, steps["burst"])
     return curve, attention, _spread(ratios), fits
+
+
+def _by_size(ratios: np.ndarray, sizes: np.ndarray, level: float) -> dict[int, float]:
+    """A factor for each size, drawn to its neighbours' as far as they are known, to `level` else."""
+    of_size = {int(size): ratios[sizes == size] for size in np.unique(sizes)}
+    alone = [drawn_to(level, found) for found in of_size.values()]
+    counts = [len(found) for found in of_size.values()]
+    factors = {}
+    for at, (size, found) in enumerate(of_size.items()):
+        beside = [other for other in (at - 1, at + 1) if 0 <= other < len(alone)]
+        known = PRIOR_STEPS + sum(counts[other] for other in beside)
+        around = sum(counts[other] * alone[other] for other in beside)
+        factors[size] = drawn_to((PRIOR_STEPS * level + around) / known, found)
+    return factors
 
 
 def _fit_mixed(

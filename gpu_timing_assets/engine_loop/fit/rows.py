@@ -31,7 +31,8 @@ def fit_rows(durations: pd.DataFrame, requests: pd.DataFrame) -> dict[str, FitRo
     seen = with_client_delays(durations[durations["num_outputs"] > 0])
     several = seen[(seen["num_outputs"] > 1) & (seen["out_spread_ms"] > 0)]
     alone = requests[(requests["kind"] == "idle") & (requests["num_in_flight"] == 0)]
-    in_ms = (alone["first_schedule_begin_ns"] - alone["arrival_ns"]) / 1e6
+    through_ns = alone["arrival_ns"] + alone["front_end_ns"]
+    in_ms = (alone["first_schedule_begin_ns"] - through_ns) / 1e6
     at_once = durations[durations["kind"].isin(NEVER_IDLE) & durations["gap_ms"].notna()]
     mixed = durations[with_prompt & (durations["num_decode_requests"] > 0)]
     first_seen = "first steps of an idle engine whose token the client saw"

@@ -10,6 +10,7 @@ import numpy as np
 
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.core.errors import EngineError, ProfilingBundleError
+from gpu_timing_assets.core.host_probe import HostProbe
 from gpu_timing_assets.core.tables.schemas import (
     BURST_BATCHES,
     BURST_REQUESTS,
@@ -19,6 +20,7 @@ from gpu_timing_assets.core.tables.schemas import (
 from gpu_timing_assets.engine_loop.fit.durations import step_durations
 from gpu_timing_assets.engine_loop.fit.rows import HELD_OUT, fit_rows
 from gpu_timing_assets.engines.base import Engine, Report
+from gpu_timing_assets.engines.host_probe import probe_host
 from gpu_timing_assets.engines.replay import replay
 from gpu_timing_assets.measure.profiling.burst_plan import Burst, held_out
 from gpu_timing_assets.measure.profiling.burst_tables import BurstTables, PlayedBurst, burst_tables
@@ -36,7 +38,8 @@ class BurstRecorder:
         if engine.recording is None:
             fault = "profiling needs the engine's steps recorded: set backend.record_steps=true"
             raise ProfilingBundleError(fault)
-        self.engine, self.played = engine, list[PlayedBurst]()
+        self.engine = engine
+        self.played, self.probes = list[PlayedBurst](), list[HostProbe]()
         self._recording, self._report = engine.recording, report
         self._request_timeout_s = config.backend.request_timeout_s
         self._numbers, self._reported = itertools.count(), time.monotonic()
@@ -52,6 +55,13 @@ class BurstRecorder:
         if time.monotonic() - self._reported > REPORT_INTERVAL_S:
             self._reported = time.monotonic()
             self._report(f"{len(self.played)} bursts played, the last of kind {burst.kind}")
+
+    async def probe_host(self) -> None:
+        """Play the probe of the host's speed, whose steps are no burst."""
+        tag = f"probe{len(self.probes)}"
+        timeout_s = self._request_timeout_s
+        if (found := await probe_host(self.engine, tag, timeout_s, observe_on=True)) is not None:
+            self.probes.append(found)
 
     async def play_kind(self, needed_rows: int, plan: Callable[[int], Sequence[Burst]]) -> None:
         """Play `plan(0)`, and `plan(1)`, `plan(2)` as long as a fit that rests on this kind has

@@ -54,6 +54,7 @@ def burst_tables(
         steps, requests, tokens = (
             _from(origin_ns, frame).assign(burst=number, kind=one.burst.kind) for frame in of_burst
         )
+        requests["front_end_ns"] = one.result.front_end_ns
         frames.append(BurstTables(steps, requests, batches.assign(burst=number), tokens))
     return BurstTables(
         **{

@@ -40,9 +40,11 @@ from gpu_timing_assets.measure.profiling.parts import (
     HEADS,
     LINEARS,
     LOGITS_GATHERS,
+    PROBES_FILE,
     AttentionTime,
     KernelTime,
     LinearTime,
+    Probes,
 )
 from gpu_timing_assets.measure.profiling.quality import judge_bundle
 
@@ -75,6 +77,7 @@ def write_bundle(config: ExperimentConfig, parts: Path, out: Path, started_at: s
         fitted_error_pct=judgement.fitted_error_pct,
         fits=judgement.fits,
         self_test=judgement.self_test,
+        host_probes=read_metadata(parts / BURSTS_DIR / PROBES_FILE, Probes).played,
     )
     commit, dirty = git_state()
     run_meta = ProfileRunMeta(

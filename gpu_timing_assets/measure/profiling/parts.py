@@ -6,10 +6,17 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from gpu_timing_assets.core.files import Metadata, read_metadata, write_json
+from gpu_timing_assets.core.host_probe import HostProbe
 
-BURSTS_DIR = "bursts"
+BURSTS_DIR, PROBES_FILE = "bursts", "host_probes.json"
 # parts that another release wrote otherwise are not gone on with
-FORMAT = 2
+FORMAT = 3
+
+
+class Probes(Metadata):
+    """The probes of the host's speed, in the order they were played."""
+
+    played: tuple[HostProbe, ...]
 
 
 class KernelTime(Metadata):

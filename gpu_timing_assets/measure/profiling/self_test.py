@@ -93,7 +93,7 @@ def _simulated(
     client = ClientLatency(timing.client, np.random.default_rng([SEED, 1]))
     origin_ns = int(requests["arrival_ns"].min())
     arrival_s = (requests["arrival_ns"].to_numpy() - origin_ns) / 1e9
-    visible_s = arrival_s + client.request_in_s(requests["num_prefill_tokens"].to_numpy())
+    visible_s = client.visible_s(arrival_s, requests["num_prefill_tokens"].to_numpy())
     loop = serve(requests, visible_s, params, LoopTiming(params, kernels, timing, SEED))
     request, time_ns = token_times(loop.steps, client)
     order = np.argsort(request, kind="stable")

@@ -12,6 +12,7 @@ import pandas as pd
 from gpu_timing_assets.config.experiment import ExperimentConfig, validate
 from gpu_timing_assets.core.closed_loop import read_closed_loop
 from gpu_timing_assets.core.files import write_json
+from gpu_timing_assets.core.host_probe import HostProbe
 from gpu_timing_assets.core.prompts import read_prompt_token_ids
 from gpu_timing_assets.core.provenance import utc_now
 from gpu_timing_assets.core.tables.invariants import read_workload_tables
@@ -24,6 +25,7 @@ from gpu_timing_assets.core.tables.schemas import (
 )
 from gpu_timing_assets.engines.base import Engine, Report
 from gpu_timing_assets.engines.child_process import engine_process_main
+from gpu_timing_assets.engines.host_probe import probe_host
 from gpu_timing_assets.engines.recorded_steps import RecordedSteps, describe_steps
 from gpu_timing_assets.engines.replay import PlannedRequest, ReplayResult, replay
 from gpu_timing_assets.engines.session import engine_session
@@ -89,7 +91,8 @@ async def _replay_all(
 ) -> list[Replayed]:
     await warm_up(engine, config.backend)
     await engine.observe_steps(config.backend.observe_steps)
-    replays = []
+    replays: list[Replayed] = []
+    probe = await _probe(engine, config, 0)
     workloads = [Workload.read(directory) for directory in directories]
     # repeats outermost: a machine that drifts then shows as noise between a workload's repeats
     repeats = range(config.hardware.repeats)
@@ -107,6 +110,7 @@ async def _replay_all(
                 request_timeout_s=config.backend.request_timeout_s,
                 on_progress=on_progress,
             )
+        probe_before, probe = probe, await _probe(engine, config, len(replays) + 1)
         out.mkdir(parents=True)
         _write_run_tables(result, workload.lengths, out)
         facts = ReplayFacts(
@@ -114,11 +118,22 @@ async def _replay_all(
             ended_at=utc_now(),
             replay_s=result.wall_s,
             client_cpu_share=result.client_cpu_share,
+            probe_before=probe_before,
+            probe_after=probe,
         )
         write_json(out / REPLAY_FILE, facts)
         replays.append(Replayed(tag, out, workload, result))
     await engine.flush_recording()
     return replays
+
+
+async def _probe(engine: Engine, config: ExperimentConfig, number: int) -> HostProbe | None:
+    """The host's speed right now: behind one replay and before the next."""
+    backend = config.backend
+    if not backend.probe_host:
+        return None
+    tag, timeout_s = f"probe{number}", backend.request_timeout_s
+    return await probe_host(engine, tag, timeout_s, observe_on=backend.observe_steps)
 
 
 def _write_run_tables(result: ReplayResult, lengths: pd.DataFrame, out: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gpu_timing_assets.core.directories import LOCK_PREFIX, SCRATCH_PREFIX
 from gpu_timing_assets.core.files import Metadata
+from gpu_timing_assets.core.host_probe import HostProbe
 
 REPLAY_FILE = "replay.json"
 
@@ -20,6 +21,8 @@ class ReplayFacts(Metadata):
     ended_at: str
     replay_s: float
     client_cpu_share: float
+    probe_before: HostProbe | None = None
+    probe_after: HostProbe | None = None
 
 
 def replay_dir(scratch: Path, workload_id: str, repeat: int) -> Path:

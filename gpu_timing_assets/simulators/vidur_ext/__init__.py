@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gpu_timing_assets.config.simulator import SimulatorPreset
 from gpu_timing_assets.simulators.base import SimulatedRun, Simulator, Work
@@ -28,6 +28,10 @@ class VidurPreset(SimulatorPreset):
     the real engine's batches through the time model, `recorded_step_times` gives the simulated
     scheduler the real engine's step times."""
 
+    host_speed: Literal["profiled", "probed"] = "profiled"
+    """Speed of the host: as it was when the target was profiled, or as the probes beside the real
+    runs found it."""
+
     seed: int = 0
     """Seed of the draws from the bundle's distributions."""
 
@@ -37,12 +41,21 @@ class VidurPreset(SimulatorPreset):
 
     @property
     def run_label(self) -> str:
-        parts = (self.predictor, *([self.substitution] if self.substitution else []))
+        speed = "probed_host" if self.host_speed == "probed" else None
+        parts = (part for part in (self.predictor, speed, self.substitution) if part)
         return "--".join(part.replace("_", "-") for part in parts)
 
     @property
     def needs_real_run(self) -> bool:
-        return self.substitution is not None
+        return self.substitution is not None or self.host_speed == "probed"
+
+    @model_validator(mode="after")
+    def _has_host(self) -> "VidurPreset":
+        if self.host_speed == "probed" and self.predictor != "engine_loop":
+            raise ValueError(
+                f"host_speed=probed is for predictor engine_loop: {self.predictor} has no host"
+            )
+        return self
 
 
 def _simulate(

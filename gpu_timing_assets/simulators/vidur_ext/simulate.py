@@ -33,6 +33,7 @@ from gpu_timing_assets.engine_loop.vllm_v1_scheduler import VllmV1Scheduler
 from gpu_timing_assets.simulators.base import SimulatedRun, Work
 from gpu_timing_assets.simulators.vidur_ext import VidurPreset
 from gpu_timing_assets.simulators.vidur_ext.event_loop import run_event_loop
+from gpu_timing_assets.simulators.vidur_ext.host_ratio import probed_host_ratio
 from gpu_timing_assets.simulators.vidur_ext.random_forest import RandomForestConfig
 from gpu_timing_assets.simulators.vidur_ext.replica_scheduler import LoopSchedulerConfig
 from gpu_timing_assets.simulators.vidur_ext.step_predictor import StepPredictorConfig
@@ -45,6 +46,7 @@ class _TimeModel:
     predictor: BaseExecutionTimePredictorConfig
     asynchronous: bool
     client: ClientTiming
+    host_ratio: float | None = None
 
 
 def simulate(
@@ -63,7 +65,7 @@ def simulate(
     model = _time_model(config, preset, bundle, real_run_dir)
     client = ClientLatency(model.client, np.random.default_rng([preset.seed, 1]))
     num_prefill_tokens = work.lengths["num_prefill_tokens"].to_numpy()
-    visible_s = work.arrival_time_ns / 1e9 + client.request_in_s(num_prefill_tokens)
+    visible_s = client.visible_s(work.arrival_time_ns / 1e9, num_prefill_tokens)
     recorded = None
     if preset.substitution == "recorded_batches":
         assert real_run_dir is not None
@@ -101,6 +103,7 @@ def simulate(
         predictor=preset.predictor,
         substitution=preset.substitution,
         seed=preset.seed,
+        host_ratio=model.host_ratio,
         extrapolated=extrapolated,
         event_loop_s=event_loop_s,
     )
@@ -111,7 +114,7 @@ def _time_model(
 ) -> _TimeModel:
     if preset.predictor == "random_forest":
         return _TimeModel(_random_forest(config, bundle), False, ClientTiming.none())
-    kernels, client = bundle.kernel_times(), ClientTiming.none()
+    kernels, client, host_ratio = bundle.kernel_times(), ClientTiming.none(), None
     timing: StepTiming
     if preset.predictor == "kernels_only":
         timing = KernelsOnly(bundle.params, kernels)
@@ -121,13 +124,18 @@ def _time_model(
             bursts = bundle.frames[BURST_STEPS], bundle.frames[BURST_REQUESTS]
             fitted = fit_engine_timing(*bursts, bundle.params, kernels)
         client = fitted.client
+        if preset.host_speed == "probed":
+            assert real_run_dir is not None
+            host_ratio = probed_host_ratio(bundle, real_run_dir)
+            fitted = fitted.at_host_speed(host_ratio)
         if preset.substitution == "recorded_step_times":
             assert real_run_dir is not None
             recorded = ENGINE_STEPS.read(real_run_dir)
             timing = RecordedStepTimes(bundle.params, kernels, recorded)
         else:
             timing = LoopTiming(bundle.params, kernels, fitted, preset.seed)
-    return _TimeModel(StepPredictorConfig(timing=timing), timing.asynchronous, client)
+    predictor = StepPredictorConfig(timing=timing)
+    return _TimeModel(predictor, timing.asynchronous, client, host_ratio)
 
 
 def _random_forest(config: ExperimentConfig, bundle: Bundle) -> RandomForestConfig:
