@@ -80,7 +80,7 @@ def _fit_full(steps: pd.DataFrame) -> tuple[Curve, float, np.ndarray, dict[str, 
 
 
 def _by_size(ratios: np.ndarray, sizes: np.ndarray, level: float) -> dict[int, float]:
-    """A factor for each size, drawn to its neighbours' as far as they are known, to `level` else."""
+    """A factor for each size, drawn to its neighbours' as far as known, to `level` else."""
     of_size = {int(size): ratios[sizes == size] for size in np.unique(sizes)}
     alone = [drawn_to(level, found) for found in of_size.values()]
     counts = [len(found) for found in of_size.values()]
