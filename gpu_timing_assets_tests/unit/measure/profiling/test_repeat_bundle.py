@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gpu_timing_assets.cli import run_command
 from gpu_timing_assets.config.experiment import ExperimentConfig, compose
 from gpu_timing_assets.core.bundle import BUNDLE_META_FILE, BundleMeta, host_dir
 from gpu_timing_assets.core.engine_params import EngineParams
@@ -130,6 +131,18 @@ def test_valid_bundles_are_reused_and_the_first_says_how_far_they_lie_apart(
     assert read_bundle(first, config).meta.repeatability == found
     assert read_bundle(second, config).meta.repeatability is None
     assert {one: one.read_bytes() for one in first.rglob("*.csv")} == before
+
+
+def test_the_command_prints_how_far_they_lie_apart(
+    root, write, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.delenv("GPU_TIMING_TARGET", raising=False)
+    for one in repeat_roots(root, 2):
+        write(one)
+    assert run_command("vidur-profile", [*TARGET, f"data_root={tmp_path}", "--repeat", "2"]) == 0
+    spread, where = capsys.readouterr().out.splitlines()
+    assert spread.startswith("2 bundles predict the same bursts within: ITL p50 0.00 %, TPOT mean ")
+    assert where == f"profiling root: {root}"
 
 
 def test_a_repeat_that_is_not_there_is_measured_beside_the_first(config, root, write) -> None:
