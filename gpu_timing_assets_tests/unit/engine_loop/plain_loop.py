@@ -1,6 +1,5 @@
-"""An `EngineLoop` under the plainest clock there is, and what came of it."""
+"""What came of an `EngineLoop` that served a few requests."""
 
-from collections import deque
 from collections.abc import Sequence as Requests
 from dataclasses import dataclass
 
@@ -10,9 +9,8 @@ import pandas as pd
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.engine_loop.client import ClientLatency, ClientTiming
 from gpu_timing_assets.engine_loop.loop import EngineLoop, StepTiming
-from gpu_timing_assets.engine_loop.sequence import Sequence
+from gpu_timing_assets.engine_loop.serve import serve as serve_loop
 from gpu_timing_assets.engine_loop.step_tables import engine_batches, engine_steps, token_times
-from gpu_timing_assets.engine_loop.vllm_v1_scheduler import VllmV1Scheduler
 
 
 @dataclass(frozen=True)
@@ -45,26 +43,9 @@ def serve(
     requests: Requests[tuple[int, int, float]], params: EngineParams, timing: StepTiming
 ) -> Served:
     """`requests` are `(prompt tokens, output tokens, arrival_ms)`."""
-    loop = EngineLoop(VllmV1Scheduler(params), asynchronous=timing.asynchronous)
-    arriving = deque(
-        sorted(
-            (arrival_ms / 1e3, number, prompt, outputs)
-            for number, (prompt, outputs, arrival_ms) in enumerate(requests)
-        )
-    )
-    now = 0.0
-    while arriving or not loop.is_idle:
-        while arriving and arriving[0][0] <= now:
-            _, number, prompt, outputs = arriving.popleft()
-            loop.scheduler.add(Sequence(number, prompt, outputs))
-        step = loop.next_step()
-        if step is None:
-            now = arriving[0][0]
-            continue
-        step.schedule_begin_s = now
-        now += timing.duration_s(step)
-        loop.finish(step)
-    return served(params, loop)
+    prompts, outputs, arrival_ms = (np.array(column) for column in zip(*requests, strict=True))
+    lengths = pd.DataFrame({"num_prefill_tokens": prompts, "num_decode_tokens": outputs})
+    return served(params, serve_loop(lengths, arrival_ms / 1e3, params, timing))
 
 
 def served(params: EngineParams, loop: EngineLoop) -> Served:

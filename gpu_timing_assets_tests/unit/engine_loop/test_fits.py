@@ -4,21 +4,24 @@ judged elsewhere.
 
 import dataclasses
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gpu_timing_assets.core.errors import ProfilingBundleError
-from gpu_timing_assets.engine_loop.fit.engine import fit_engine_timing
+from gpu_timing_assets.engine_loop.fit.engine import fit_engine_timing, fit_with_report
 from gpu_timing_assets.engine_loop.fit.fit_time import fit_time
+from gpu_timing_assets.engine_loop.fit.gpu import HIGHEST, LOWEST, PRIOR_STEPS, drawn_to
+from gpu_timing_assets.engine_loop.fit.rows import HELD_OUT
 from gpu_timing_assets.engine_loop.interpolation import Curve, Surface
 from gpu_timing_assets.engine_loop.step import Step
+from gpu_timing_assets_tests.unit.simulators.planted_engine import LOOP, Loop, record_bursts
 from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import (
     KERNEL_MS,
-    LOOP,
-    Loop,
-    burst_tables,
     engine_params,
     kernel_times,
     target_config,
@@ -33,7 +36,8 @@ def params(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="module")
 def timing(params):
     kernels = kernel_times(params)
-    return fit_engine_timing(*burst_tables(params, kernels)[:2], params, kernels)
+    recorded = record_bursts(params, kernels)
+    return fit_engine_timing(recorded.steps, recorded.requests, params, kernels)
 
 
 def decodes(num_requests: int, kv_tokens: int, padded_tokens: int | None = None) -> Step:
@@ -129,6 +133,7 @@ class TestFit:
     def test_coefficients_of_noiseless_measurements_are_found(self) -> None:
         rng = np.random.default_rng(1)
         rows = pd.DataFrame({"a": rng.integers(1, 50, 200), "b": rng.integers(1, 9, 200)})
+        rows["burst"] = 0
         rows["ms"] = 0.5 + 0.02 * rows["a"] + 0.3 * rows["b"]
         fitted = fit_time(rows, ("a", "b"), "ms")
         assert fitted.coefficients == pytest.approx((0.5, 0.02, 0.3), rel=1e-3)
@@ -137,7 +142,7 @@ class TestFit:
 
     def test_outliers_do_not_move_the_fit_but_stay_in_the_sample(self) -> None:
         rng = np.random.default_rng(2)
-        rows = pd.DataFrame({"a": rng.integers(1, 50, 300)})
+        rows = pd.DataFrame({"a": rng.integers(1, 50, 300), "burst": 0})
         rows["ms"] = (1.0 + 0.1 * rows["a"]) * rng.uniform(0.98, 1.02, 300)
         rows.loc[::20, "ms"] *= 8
         fitted = fit_time(rows, ("a",), "ms")
@@ -146,11 +151,12 @@ class TestFit:
         assert np.median(fitted.ratios) == pytest.approx(1.0, rel=0.03)
 
     def test_more_work_is_never_quicker(self) -> None:
-        rows = pd.DataFrame({"a": np.arange(1, 41), "ms": np.linspace(5, 1, 40)})
+        rows = pd.DataFrame({"a": np.arange(1, 41), "ms": np.linspace(5, 1, 40), "burst": 0})
         assert min(fit_time(rows, ("a",), "ms").coefficients) >= 0
 
     def test_a_feature_that_does_not_vary_has_no_part(self) -> None:
-        rows = pd.DataFrame({"a": np.arange(1, 41), "b": 7, "ms": np.arange(1, 41) * 2.0})
+        counts = np.arange(1, 41)
+        rows = pd.DataFrame({"a": counts, "b": 7, "ms": counts * 2.0, "burst": 0})
         assert fit_time(rows, ("a", "b"), "ms").coefficients[2] == 0
 
     def test_too_few_measurements_are_refused(self) -> None:
@@ -158,73 +164,179 @@ class TestFit:
             fit_time(pd.DataFrame({"a": [1, 2], "ms": [1.0, 2.0]}), ("a",), "ms")
 
 
-class TestEngineTiming:
+def fitted(params, loop: Loop = LOOP, kernel_factor: float = 1.0, attention_factor: float = 1.0):
+    """`(timing, factors)` of what the planted engine records."""
+    kernels = kernel_times(params, kernel_factor, attention_factor)
+    recorded = record_bursts(params, kernels, loop)
+    return fit_with_report(recorded.steps, recorded.requests, params, kernels)
+
+
+def at(part: tuple[float, float], requests: int) -> float:
+    return part[0] + part[1] * requests
+
+
+class TestHost:
     @pytest.mark.parametrize(
         ("name", "features", "expected"),
         [
-            ("host.schedule", (4, 0), LOOP.schedule[0] + 4 * LOOP.schedule[1]),
-            ("host.schedule", (4, 1), LOOP.schedule[0] + 5 * LOOP.schedule[1]),
-            ("host.update", (8, 0), LOOP.update[0] + 8 * LOOP.update[1]),
-            ("host.gap", (4,), LOOP.gap[0] + 4 * LOOP.gap[1]),
-            ("client.request_in", (32,), LOOP.client_in[0] + 32 * LOOP.client_in[1]),
-            ("client.first_token_out", (4,), LOOP.client_out[0] + 4 * LOOP.client_out[1]),
+            ("host.schedule", (4, 0), at(LOOP.schedule, 4)),
+            ("host.schedule", (4, 1), at(LOOP.schedule, 5)),
+            ("host.dispatch", (4,), at(LOOP.dispatch, 4)),
+            ("host.sample", (4,), at(LOOP.sample, 4)),
+            ("host.result", (4,), at(LOOP.result, 4)),
+            ("host.update", (8, 0), at(LOOP.update, 8)),
+            ("host.gap", (4,), at(LOOP.gap, 4)),
+            ("client.front_end", (32,), LOOP.front_end),
+            ("client.request_in", (32,), at(LOOP.client_in, 32)),
+            ("client.first_token_out", (4,), at(LOOP.client_out, 4)),
         ],
     )
     def test_each_part_of_the_loop_is_found(self, timing, name, features, expected) -> None:
-        fitted = attrgetter(name)(timing)
-        assert fitted(*features[: len(fitted.features)]) == pytest.approx(expected, rel=0.1)
+        found = attrgetter(name)(timing)
+        assert found(*features[: len(found.features)]) == pytest.approx(expected, rel=0.05)
 
     @pytest.mark.parametrize(
         ("mode", "tokens", "requests"), [("full", 4, 4), ("piecewise", 20, 4), ("eager", 50, 3)]
     )
-    def test_the_launch_of_each_graph_mode_is_found(self, timing, mode, tokens, requests) -> None:
-        assert timing.host.launch[mode](tokens, requests) == pytest.approx(
-            LOOP.launch_ms(mode, requests), rel=0.15
-        )
+    def test_the_execution_in_each_graph_mode_is_found(
+        self, timing, mode, tokens, requests
+    ) -> None:
+        expected = LOOP.execute_ms(mode, requests)
+        assert timing.host.execute[mode](tokens, requests) == pytest.approx(expected, rel=0.05)
 
-    def test_a_slow_host_does_not_make_the_gpu_look_slow(self, timing) -> None:
-        assert timing.gpu.full(4, 20) <= 1.0
+    def test_a_host_of_two_paces_is_told_from_its_steps(self, params) -> None:
+        # the same engine, now as planted, now 1.5 times as slow
+        timing, _ = fitted(params, dataclasses.replace(LOOP, paces=(1.0, 1.5)))
+        slow, quick = np.quantile(timing.host.pace.windows, (0.9, 0.1))
+        # a window may hold the change from one to the other
+        assert slow / quick == pytest.approx(1.5, rel=0.1)
+        # what is left of a part when the pace is divided out is its own jitter of 3 %
+        low, high = np.quantile(timing.host.schedule.ratios, (0.1, 0.9))
+        assert high / low < 1.2
+
+    def test_the_level_of_a_host_of_two_paces_is_between_them(self, params) -> None:
+        timing, _ = fitted(params, dataclasses.replace(LOOP, paces=(1.0, 1.5)))
+        mean = timing.host.pace.windows.mean() * timing.host.schedule(4, 0)
+        assert at(LOOP.schedule, 4) < mean < 1.5 * at(LOOP.schedule, 4)
 
     def test_a_synchronous_engine_is_fitted_too(self, params) -> None:
         synchronous = params.model_copy(update={"async_scheduling": False})
-        kernels = kernel_times(synchronous)
-        timing = fit_engine_timing(*burst_tables(synchronous, kernels)[:2], synchronous, kernels)
-        kernel_ms = kernels.step_ms(decodes(4, 4 * 40))
-        expected = 0.5 + 1.2 * kernel_ms + 4 * LOOP.launch_per_request
-        assert timing.host.launch["full"](kernel_ms, 4) == pytest.approx(expected, rel=0.05)
+        timing, factors = fitted(synchronous)
+        kernel_ms = kernel_times(synchronous).step_ms(decodes(4, 4 * 40))
+        expected = 0.5 + 1.2 * kernel_ms + 4 * LOOP.execute_per_request
+        assert timing.host.execute["full"](kernel_ms, 4) == pytest.approx(expected, rel=0.05)
+        assert not factors
+
+    def test_every_fit_says_what_it_rests_on(self, timing) -> None:
+        found = timing.host.schedule
+        assert found.num_rows > 100
+        assert 0 < found.residual_pct < 3
+        assert 0 < found.interval_pct < 1
 
     def test_bursts_too_few_to_fit_say_what_to_do(self, params) -> None:
         kernels = kernel_times(params)
-        steps, requests, _ = burst_tables(params, kernels)
+        recorded = record_bursts(params, kernels)
+        first = recorded.steps[recorded.steps["burst"] == 0]
         with pytest.raises(ProfilingBundleError, match="profile again.*larger burst grid"):
-            fit_engine_timing(steps[steps["burst"] == 0], requests, params, kernels)
+            fit_engine_timing(first, recorded.requests, params, kernels)
+
+    def test_bursts_that_are_held_out_are_fitted_by_nothing(self, params) -> None:
+        kernels = kernel_times(params)
+        recorded = record_bursts(params, kernels)
+        kept = [frame[frame["kind"] != HELD_OUT] for frame in (recorded.steps, recorded.requests)]
+        whole, without = (
+            fit_with_report(steps, requests, params, kernels)
+            for steps, requests in ((recorded.steps, recorded.requests), kept)
+        )
+        assert whole[1] == without[1]
+        assert whole[0].host.schedule.coefficients == without[0].host.schedule.coefficients
+        assert (whole[0].host.pace.windows == without[0].host.pace.windows).all()
 
 
-class TestGpuTimes:
-    """Of an engine whose every step outlasts its launch."""
+class TestGpu:
+    """Kernels a hundred times as long as the tables': every step outlasts its launches."""
 
-    quick_host = Loop(launch=(("full", 0.5), ("piecewise", 1.0), ("eager", 1.0)))
+    def scale(self, params, factor: float = 100, **of_loop: Any):
+        return fitted(params, dataclasses.replace(LOOP, **of_loop), factor, attention_factor=8)
 
-    def fitted_gpu(self, params, factor=100, **of_loop):
-        kernels = kernel_times(params, factor, decode_attention_factor=8)
-        loop = dataclasses.replace(self.quick_host, **of_loop)
-        return fit_engine_timing(*burst_tables(params, kernels, loop)[:2], params, kernels).gpu
+    def test_kernels_as_they_were_timed_need_no_correction(self, params) -> None:
+        timing, factors = self.scale(params)
+        assert timing.gpu.full.y == pytest.approx([1.0] * len(timing.gpu.full.y), abs=0.003)
+        assert timing.gpu.mixed(0) == pytest.approx(1.0, abs=0.01)
+        assert {name for name, found in factors.items() if found.num_rows}
 
-    def test_the_kernels_of_a_mixed_step_and_its_decode_attention_are_told_apart(
-        self, params
-    ) -> None:
-        gpu = self.fitted_gpu(params, mixed_scale=0.9, mixed_decode_attention=1.8)
-        assert gpu.mixed(0) == pytest.approx(0.9, rel=0.06)
-        assert gpu.mixed_decode_attention == pytest.approx(1.8, rel=0.1)
-        assert gpu.full(4, 20) == pytest.approx(1.0, rel=0.02)
+    def test_a_graph_that_is_quicker_than_its_kernels_is_found(self, params) -> None:
+        gpu = self.scale(params, full_scale=0.95)[0].gpu
+        assert gpu.full(4) == pytest.approx(0.95, rel=0.01)
+        assert gpu.mixed(0) == pytest.approx(1.0, abs=0.01)
+
+    def test_attention_of_uneven_contexts_is_told_from_the_rest_of_a_graph(self, params) -> None:
+        gpu = self.scale(params, full_attention=1.2)[0].gpu
+        kernel_ms, attention_ms = 10.0, 4.0
+        expected = kernel_ms + 0.2 * attention_ms
+        assert gpu.full_ms(4, kernel_ms, attention_ms) == pytest.approx(expected, rel=0.03)
+
+    def test_mixed_steps_have_a_factor_of_their_own(self, params) -> None:
+        gpu = self.scale(params, mixed_scale=0.9)[0].gpu
+        assert gpu.mixed(0) == pytest.approx(0.9, rel=0.02)
+        assert gpu.full(4) == pytest.approx(1.0, rel=0.01)
 
     def test_prefill_that_goes_on_slows_down_as_measured_and_no_further(self, params) -> None:
-        gpu = self.fitted_gpu(params, factor=40, throttle_per_s=1.0)
-        assert gpu.mixed(0) == pytest.approx(1.0, rel=0.06)
-        assert gpu.mixed(150) == pytest.approx(1.15, rel=0.06)
-        assert gpu.mixed(1e6) == gpu.mixed(max(gpu.mixed.x))
+        timing, factors = self.scale(params, throttle_per_s=2.0)
+        curve = timing.gpu.mixed
+        rows = [found.num_rows for name, found in factors.items() if "mixed" in name]
+        known = [
+            at_ms for at_ms, count in zip(curve.x, rows, strict=True) if count > 2 * PRIOR_STEPS
+        ]
+        assert max(known) > 100
+        for at_ms in known:
+            assert curve(at_ms) == pytest.approx(min(1 + 2.0 * at_ms / 1e3, HIGHEST), rel=0.05)
+        assert curve(1e6) == curve(max(curve.x))
 
-    def test_a_mixed_step_on_a_free_gpu_starts_when_its_inputs_are_prepared(self, params) -> None:
-        assert self.fitted_gpu(params, mixed_start=5.0).mixed_start_ms == pytest.approx(
-            5.0, abs=1.5
-        )
+    def test_where_the_first_kernel_of_a_mixed_step_is_launched_is_found(self, params) -> None:
+        quick = (("full", 0.3), ("piecewise", 20.0), ("eager", 20.0))
+        for share in (0.2, 0.6):
+            gpu = self.scale(params, execute=quick, mixed_start_share=share)[0].gpu
+            assert gpu.mixed_start_share == pytest.approx(share, abs=0.1)
+
+    def test_launches_that_hide_the_kernels_leave_their_factor_at_exactly_1(self, params) -> None:
+        # every mixed step ends with its last launch, whatever its kernels take
+        timing, factors = fitted(params, dataclasses.replace(LOOP, mixed_scale=1.3))
+        assert set(timing.gpu.mixed.y) == {1.0}
+        assert all(not found.num_rows for name, found in factors.items() if "mixed" in name)
+
+    def test_the_factor_moves_smoothly_as_launches_come_to_hide_the_kernels(self, params) -> None:
+        # no threshold sorts steps: as the host gets slower the factor goes from planted to 1
+        found = []
+        for piecewise_ms in np.linspace(2, 60, 12):
+            execute = (("full", 0.3), ("piecewise", piecewise_ms), ("eager", 2 * piecewise_ms))
+            found.append(self.scale(params, 40, execute=execute, mixed_scale=0.9)[0].gpu.mixed(0))
+        assert found[0] == pytest.approx(0.9, rel=0.02)
+        assert found[-1] == 1.0
+        assert (np.diff(found) >= 0).all()
+        assert any(0.9 < factor < 1.0 for factor in found)
+
+
+class TestPrior:
+    @given(prior=st.floats(0.8, 1.2), ratios=st.lists(st.floats(0.2, 3.0), min_size=0, max_size=40))
+    def test_a_factor_lies_between_what_is_known_and_what_was_seen_and_within_bounds(
+        self, prior, ratios
+    ) -> None:
+        found = drawn_to(prior, ratios)
+        assert LOWEST <= found <= HIGHEST
+        seen = [*ratios, prior]
+        assert min(seen) <= found or found == LOWEST
+        assert found <= max(seen) or found == HIGHEST
+
+    @given(ratios=st.lists(st.floats(0.8, 1.3), max_size=PRIOR_STEPS - 1))
+    def test_few_steps_move_nothing(self, ratios) -> None:
+        assert drawn_to(1.0, ratios) == 1.0
+
+    def test_many_steps_are_believed(self) -> None:
+        ratios = np.random.default_rng(3).normal(1.08, 0.01, 400)
+        assert drawn_to(1.0, ratios) == pytest.approx(1.08, abs=0.003)
+
+    @given(ratios=st.lists(st.floats(0.7, 1.5), min_size=1, max_size=40), shift=st.floats(0, 0.2))
+    def test_slower_steps_make_no_smaller_factor(self, ratios, shift) -> None:
+        slower = [ratio + shift for ratio in ratios]
+        assert drawn_to(1.0, slower) >= drawn_to(1.0, ratios)

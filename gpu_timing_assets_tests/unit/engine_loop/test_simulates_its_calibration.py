@@ -5,18 +5,14 @@ and client together.
 import numpy as np
 import pytest
 
-from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import (
-    LOOP,
-    burst_tables,
-    engine_params,
-    kernel_times,
-)
+from gpu_timing_assets_tests.unit.simulators.planted_engine import LOOP, record_bursts
+from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import engine_params, kernel_times
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 8])
 def test_decode_steps_follow_at_the_pace_of_the_bursts(simulated, config, batch_size) -> None:
     params = engine_params(config)
-    steps, _, _ = burst_tables(params, kernel_times(params))
+    steps = record_bursts(params, kernel_times(params)).steps
     decode_steps = steps[
         (steps["kind"] == "decode")
         & (steps["num_decode_requests"] == batch_size)
@@ -31,21 +27,24 @@ def test_decode_steps_follow_at_the_pace_of_the_bursts(simulated, config, batch_
 
 
 @pytest.mark.parametrize(("length", "mode"), [(24, "piecewise"), (60, "eager")])
-def test_a_prompt_on_an_idle_engine_takes_its_launch(simulated, length, mode) -> None:
-    # nothing hides a launch when there is no step before it
+def test_a_prompt_on_an_idle_engine_takes_as_long_as_it_did(
+    simulated, config, length, mode
+) -> None:
+    params = engine_params(config)
+    steps = record_bursts(params, kernel_times(params)).steps
+    prompts = steps[(steps["kind"] == "idle") & (steps["graph_mode"] == mode)]
+    measured_ms = (prompts["update_end_ns"] - prompts["schedule_begin_ns"]).median() / 1e6
     run = simulated([(length, 3, 100 * k) for k in range(20)], "engine_loop")
     first = run.steps[run.steps["num_prefill_requests"] == 1]
     duration_ms = (first["result_ns"] - first["schedule_begin_ns"]).median() / 1e6
-    assert duration_ms > LOOP.launch_ms(mode, 1)
-    assert duration_ms == pytest.approx(
-        LOOP.launch_ms(mode, 1) + LOOP.schedule[0] + LOOP.update[0], rel=0.35
-    )
+    assert duration_ms == pytest.approx(measured_ms, rel=0.03)
+    assert duration_ms > LOOP.execute_ms(mode, 1)
 
 
-def test_a_launch_delays_the_results_of_the_step_before_it(simulated) -> None:
+def test_an_execution_delays_the_results_of_the_step_before_it(simulated) -> None:
     # request 0 decodes alone at its pace; the arrival's prompt is launched while its result waits
     run = simulated([(8, 60, 0), (60, 2, 25)], "engine_loop")
     tokens_of_first = run.token_ns[run.token_request == 0]
     gaps_ms = np.diff(tokens_of_first) / 1e6
-    assert gaps_ms.max() > 0.9 * LOOP.launch_ms("eager", 2)
+    assert gaps_ms.max() > 0.9 * LOOP.execute_ms("eager", 2)
     assert np.median(gaps_ms) < 0.5 * gaps_ms.max()

@@ -1,13 +1,8 @@
 """A profiling bundle and a workload on disk, made by formula: what a fit of them must find is
-known.
-
-The engine of the bundle is `LOOP`: an asynchronous vLLM loop whose every part takes a linear time.
-The bursts are what such an engine records when it is driven as `burst_plan` drives a real
-one.
+known. The engine of the bundle is `planted_engine.LOOP`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +27,7 @@ from gpu_timing_assets.core.tables.schemas import (
     BURST_BATCHES,
     BURST_REQUESTS,
     BURST_STEPS,
+    BURST_TOKENS,
     HEAD,
     LAYER_OPERATORS,
     MLP,
@@ -39,9 +35,8 @@ from gpu_timing_assets.core.tables.schemas import (
     TRACE_LENGTHS,
 )
 from gpu_timing_assets.core.workload import WORKLOAD_META_FILE, WorkloadMeta, workload_sha256
-from gpu_timing_assets.engine_loop.cuda_graphs import graph_modes, padded_tokens
 from gpu_timing_assets.engine_loop.kernels import KernelTimes
-from gpu_timing_assets.engine_loop.step import Step
+from gpu_timing_assets_tests.unit.simulators.planted_engine import MS, BurstFrames, record_bursts
 
 TARGET = (
     "model=qwen3-tiny",
@@ -52,7 +47,6 @@ TARGET = (
     "backend.max_num_batched_tokens=64",
     "backend.max_model_len=512",
 )
-MS = 1_000_000
 KERNEL_MS = {
     "attn_pre_proj": 0.010,
     "attn_post_proj": 0.008,
@@ -67,32 +61,6 @@ KERNEL_MS = {
     "qk_norm": 0.002,
     "embedding": 0.003,
 }
-
-
-@dataclass(frozen=True)
-class Loop:
-    """The parts of the synthetic engine's loop, in ms: each is `fixed + slope · count`."""
-
-    schedule: tuple[float, float] = (0.05, 0.002)
-    launch: tuple[tuple[str, float], ...] = (("full", 0.4), ("piecewise", 3.0), ("eager", 6.0))
-    launch_per_request: float = 0.004
-    update: tuple[float, float] = (0.04, 0.003)
-    gap: tuple[float, float] = (0.03, 0.001)
-    mixed_start: float = 1.0
-    # factors on a mixed step's kernels: without and of its decode attention, and by the seconds of
-    # mixed kernels right before
-    mixed_scale: float = 1.0
-    mixed_decode_attention: float = 1.0
-    throttle_per_s: float = 0.0
-    client_in: tuple[float, float] = (0.3, 0.002)
-    client_out: tuple[float, float] = (0.1, 0.005)
-    client_spread: float = 0.01
-
-    def launch_ms(self, mode: str, num_requests: int) -> float:
-        return dict(self.launch)[mode] + self.launch_per_request * num_requests
-
-
-LOOP = Loop()
 
 
 def target_config(data_root: Path, *overrides: str) -> ExperimentConfig:
@@ -218,246 +186,19 @@ def _stats(times: dict[str, float | None]) -> dict[str, float | None]:
     }
 
 
-@dataclass(frozen=True)
-class _Step:
-    """What is in a step: prompt chunks as `(request, tokens, context)` and the context of each
-    decoding request.
-    """
-
-    chunks: tuple[tuple[int, int, int], ...]
-    decodes: tuple[tuple[int, int], ...]
-    not_before_ns: int = 0
-
-
-def burst_tables(
-    params: EngineParams, kernels: KernelTimes, loop: Loop = LOOP
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """`(burst_steps, burst_requests, burst_batches)` of bursts of each kind."""
-    bursts: list[tuple[str, list[_Step], dict[int, tuple[int, int, int]]]] = []
-    for context in (16, 32, 48):
-        for batch in (1, 2, 4, 8):
-            # the prompts are one chunk each, a step apiece, so that the budget holds
-            steps = [
-                _Step(((r, context, 0),), tuple((q, context + r - q) for q in range(r)))
-                for r in range(batch)
-            ]
-            steps += [
-                _Step((), tuple((r, context + batch - r + k) for r in range(batch)))
-                for k in range(16)
-            ]
-            bursts.append(
-                ("decode", steps, {r: (0, context, 16 + batch - r) for r in range(batch)})
-            )
-    for repeat in range(4):
-        steps, requests, at = [], {}, 0
-        for r, length in enumerate((8, 16, 24, 32, 48, 64)):
-            at += (150 + 7 * r + repeat) * MS
-            steps += [
-                _Step(((r, length, 0),), (), at),
-                _Step((), ((r, length + 1),)),
-                _Step((), ((r, length + 2),)),
-            ]
-            requests[r] = (at, length, 3)
-        bursts.append(("idle", steps, requests))
-    for background in (2, 4, 6):
-        steps = [
-            _Step(((r, 8, 0),), tuple((q, 8 + r - q) for q in range(r))) for r in range(background)
-        ]
-        requests = {r: (0, 8, 99) for r in range(background)}
-        context, r = 8 + background, background
-        for length in (8, 16, 32, 48, 8, 16, 32, 48):
-            alone = tuple((q, context) for q in range(background))
-            steps += [_Step((), alone)] * 4 + [_Step(((r, length, 0),), alone)]
-            steps += [_Step((), (*alone, (r, length + 1))), _Step((), (*alone, (r, length + 2)))]
-            requests[r] = (0, length, 3)
-            context, r = context + 7, r + 1
-        bursts.append(("inject", steps, requests))
-    rng = np.random.default_rng(7)
-    steps, requests = [], {}
-    for r in range(24):
-        length, decoding = int(rng.integers(8, 56)), int(rng.integers(0, 7))
-        alone = tuple((q, 100) for q in range(max(0, r - decoding), r))
-        steps += [_Step(((r, length, 0),), alone), *[_Step((), (*alone, (r, length + 1)))] * 3]
-        requests[r] = (0, length, 4)
-    bursts.append(("storm", steps, requests))
-
-    tables: tuple[list[pd.DataFrame], list[pd.DataFrame], list[pd.DataFrame]] = ([], [], [])
-    clock, number = 0, 0
-    for burst, (kind, steps, requests) in enumerate(bursts):
-        rows, request_rows, batch_rows, clock, number = _play(
-            steps, requests, params, kernels, loop, clock, number, rng
-        )
-        tables[0].append(pd.DataFrame(rows).assign(burst=burst, kind=kind))
-        tables[1].append(pd.DataFrame(request_rows).assign(burst=burst, kind=kind))
-        tables[2].append(pd.DataFrame(batch_rows).assign(burst=burst, kind=kind))
-    whole, asked, batches = (pd.concat(frames, ignore_index=True) for frames in tables)
-    return whole, asked, batches[batches["kind"] == "storm"]
-
-
-def _play(
-    steps: list[_Step],
-    requests: dict[int, tuple[int, int, int]],
-    params: EngineParams,
-    kernels: KernelTimes,
-    loop: Loop,
-    clock: int,
-    number: int,
-    rng: np.random.Generator,
-) -> tuple[list[Any], list[Any], list[Any], int, int]:
-    """Run the steps through the loop: the picture in `engine_loop.loop_timing`, in ns from
-    `clock`.
-    """
-    origin, now, gpu_free, mixed_row_ms = clock, float(clock), 0.0, 0.0
-    rows: list[dict[str, Any]] = []
-    batches: list[dict[str, Any]] = []
-    previous: tuple[dict[str, Any], float] | None = None
-
-    def jittered(ms: float) -> float:
-        return ms * MS * float(rng.uniform(0.97, 1.03))
-
-    def finish(row: dict[str, Any], ready: float, at: float) -> float:
-        row["update_begin_ns"] = round(max(at, ready))
-        fixed, slope = loop.update
-        row["update_end_ns"] = round(
-            row["update_begin_ns"]
-            + jittered(fixed + slope * (row["num_decode_requests"] + row["num_prefill_requests"]))
-        )
-        if row["num_outputs"]:
-            row["client_first_ns"] = round(
-                row["update_end_ns"]
-                + jittered(loop.client_out[0] + loop.client_out[1] * row["num_outputs"])
-            )
-            row["client_last_ns"] = row["client_first_ns"] + round(
-                loop.client_spread * MS * (row["num_outputs"] - 1)
-            )
-        return float(row["update_end_ns"])
-
-    for step in steps:
-        visible = (
-            origin
-            + step.not_before_ns
-            + loop.client_in[0] * MS
-            + loop.client_in[1] * MS * sum(n for _, n, _ in step.chunks)
-        )
-        if step.not_before_ns and previous is not None:
-            now = finish(*previous, now)
-            previous = None
-        if step.not_before_ns:
-            now = max(now, visible)
-        tokens, num_prefills, num_decodes = (
-            sum(n for _, n, _ in step.chunks),
-            len(step.chunks),
-            len(step.decodes),
-        )
-        total, count = tokens + num_decodes, num_prefills + num_decodes
-        pairs = sum(n * c + n * (n + 1) // 2 for _, n, c in step.chunks)
-        mode = str(
-            graph_modes(
-                np.array([tokens]),
-                np.array([num_decodes]),
-                params.graph_mode,
-                params.graph_capture_sizes,
-            )[0]
-        )
-        kernel_ms = kernels.step_ms(
-            Step(
-                num_prefill_tokens=tokens,
-                num_prefill_requests=num_prefills,
-                prefill_attention_pairs=pairs,
-                num_decode_requests=num_decodes,
-                decode_kv_tokens=sum(c for _, c in step.decodes),
-                num_outputs=count,
-                padded_tokens=padded_tokens(total, params.graph_capture_sizes, mode),
-            )
-        )
-        begin = now
-        scheduled = begin + jittered(loop.schedule[0] + loop.schedule[1] * count)
-        row: dict[str, Any] = {
-            "step": number,
-            "schedule_begin_ns": round(begin),
-            "schedule_end_ns": round(scheduled),
-            "num_prefill_tokens": tokens,
-            "num_prefill_requests": num_prefills,
-            "num_decode_requests": num_decodes,
-            "kv_tokens": sum(n + c for _, n, c in step.chunks) + sum(c for _, c in step.decodes),
-            "prefill_attention_pairs": pairs,
-            "graph_mode": mode,
-            "num_outputs": count,
-            "client_first_ns": None,
-            "client_last_ns": None,
-        }
-        batches += [
-            {"step": number, "request_id": r, "num_scheduled_tokens": n, "num_computed_tokens": c}
-            for r, n, c in step.chunks
-        ]
-        batches += [
-            {
-                "step": number,
-                "request_id": r,
-                "num_scheduled_tokens": 1,
-                "num_computed_tokens": c - 1,
-            }
-            for r, c in step.decodes
-        ]
-        number += 1
-        if params.async_scheduling:
-            launched = scheduled + jittered(loop.launch_ms(mode, count))
-            if mode == "full":
-                ready = max(gpu_free, launched) + jittered(kernel_ms)
-                mixed_row_ms = 0.0
-            else:
-                attention_ms = kernels.decode_attention_ms(
-                    num_decodes, sum(c for _, c in step.decodes)
-                )
-                scale = loop.mixed_scale + loop.throttle_per_s * mixed_row_ms / 1e3
-                mixed_ms = (
-                    scale * (kernel_ms - attention_ms) + loop.mixed_decode_attention * attention_ms
-                )
-                ready = max(
-                    launched, max(gpu_free, scheduled + loop.mixed_start * MS) + jittered(mixed_ms)
-                )
-                mixed_row_ms += kernel_ms
-            gpu_free = ready
-            now = finish(*previous, launched) if previous is not None else launched
-            previous = (row, ready)
-        else:
-            now = finish(
-                row,
-                scheduled + jittered(0.5 + 1.2 * kernel_ms + loop.launch_per_request * count),
-                scheduled,
-            )
-        rows.append(row)
-        now += jittered(loop.gap[0] + loop.gap[1] * count)
-    if previous is not None:
-        now = finish(*previous, now)
-    by_number = {row["step"]: row for row in rows}
-    asked = []
-    for request, (arrival, prompt, outputs) in requests.items():
-        first = by_number[min(batch["step"] for batch in batches if batch["request_id"] == request)]
-        asked.append(
-            {
-                "request_id": request,
-                "arrival_ns": origin + arrival,
-                "submit_ns": origin + arrival + MS // 100,
-                "first_schedule_begin_ns": first["schedule_begin_ns"],
-                "first_update_end_ns": first["update_end_ns"],
-                "first_token_ns": first["client_first_ns"],
-                "num_prefill_tokens": prompt,
-                "num_decode_tokens": outputs,
-                "num_in_flight": 0,
-            }
-        )
-    return rows, asked, batches, round(now) + 50 * MS, number + 5
-
-
-def write_bundle(root: Path, config: ExperimentConfig, params: EngineParams | None = None) -> Path:
+def write_bundle(
+    root: Path,
+    config: ExperimentConfig,
+    params: EngineParams | None = None,
+    recorded: BurstFrames | None = None,
+) -> Path:
     """The whole bundle of `config`'s target in `root`."""
     params = params or engine_params(config)
     kernels_dir = compute_dir(root, config.hardware.name, config.model.name)
     kernels_dir.mkdir(parents=True)
     host_dir(root).mkdir()
     mlp, attention, head = kernel_tables(params)
-    steps, requests, batches = burst_tables(params, kernel_times(params))
+    recorded = recorded or record_bursts(params, kernel_times(params))
     for table, frame, directory in (
         (MLP, mlp, kernels_dir),
         (ATTENTION, attention, kernels_dir),
@@ -467,11 +208,12 @@ def write_bundle(root: Path, config: ExperimentConfig, params: EngineParams | No
     if (all_reduce := all_reduce_table(params)) is not None:
         ALL_REDUCE.write(all_reduce, root)
     for table, frame in (
-        (BURST_STEPS, steps),
-        (BURST_REQUESTS, requests),
-        (BURST_BATCHES, batches),
+        (BURST_STEPS, recorded.steps),
+        (BURST_REQUESTS, recorded.requests),
+        (BURST_BATCHES, recorded.batches),
+        (BURST_TOKENS, recorded.tokens),
     ):
-        table.write(_integers(frame), host_dir(root))
+        table.write(frame, host_dir(root))
     write_json(root / ENGINE_FILE, params)
     write_json(root / CONFIG_FILE, config)
     write_json(
@@ -494,10 +236,6 @@ def write_bundle(root: Path, config: ExperimentConfig, params: EngineParams | No
         ),
     )
     return root
-
-
-def _integers(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.astype({name: "Int64" for name in frame.columns if name.endswith("_ns")})
 
 
 def write_workload(
