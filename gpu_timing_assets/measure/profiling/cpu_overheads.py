@@ -16,16 +16,13 @@ from gpu_timing_assets.config.experiment import ExperimentConfig
 def write_cpu_overheads(
     steps: pd.DataFrame, head: pd.DataFrame, config: ExperimentConfig, out: Path
 ) -> None:
-    """From the decode bursts; `prepare_inputs_e2e` holds the launch."""
+    """From the decode bursts; `prepare_inputs_e2e` is the worker's `execute_model`."""
     decode = steps[(steps["kind"] == "decode") & (steps["num_prefill_tokens"] == 0)]
-    decode = decode.sort_values(["burst", "step"])
-    previous = decode.groupby("burst")["update_begin_ns"].shift(1)
-    launched = previous.where(previous >= decode["schedule_end_ns"], decode["update_begin_ns"])
     measured = pd.DataFrame(
         {
             "batch_size": decode["num_decode_requests"],
             "schedule": (decode["schedule_end_ns"] - decode["schedule_begin_ns"]) / 1e6,
-            "prepare_inputs_e2e": (launched - decode["schedule_end_ns"]) / 1e6,
+            "prepare_inputs_e2e": (decode["execute_end_ns"] - decode["execute_begin_ns"]) / 1e6,
             "process_model_outputs": (decode["update_end_ns"] - decode["update_begin_ns"]) / 1e6,
         }
     )

@@ -40,8 +40,8 @@ from gpu_timing_assets.simulators.vidur_ext.event_loop import run_event_loop
 from gpu_timing_assets.simulators.vidur_ext.replica_scheduler import LoopSchedulerConfig
 from gpu_timing_assets.simulators.vidur_ext.step_predictor import StepPredictorConfig
 from gpu_timing_assets_tests.unit.engine_loop.plain_loop import serve
+from gpu_timing_assets_tests.unit.simulators.planted_engine import LOOP
 from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import (
-    LOOP,
     target_config,
     write_bundle,
     write_workload,

@@ -27,5 +27,9 @@ def planned_bursts(grid: ProfilingPreset, params: EngineParams, seed: int) -> li
             for burst in injection_bursts(grid, params, decode_step_ms, seed, repeat)
         ),
         *prefill_bursts(grid, params, prefill_ms),
-        *storm_bursts(grid, params, decode_step_ms, prefill_ms, seed),
+        *(
+            burst
+            for repeat in repeats
+            for burst in storm_bursts(grid, params, decode_step_ms, prefill_ms, seed, repeat)
+        ),
     ]

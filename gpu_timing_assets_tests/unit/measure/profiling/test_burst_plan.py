@@ -4,9 +4,12 @@ need.
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gpu_timing_assets.config.experiment import compose
 from gpu_timing_assets.measure.profiling.burst_plan import (
+    held_out,
     idle_burst,
     injection_bursts,
     prefill_bursts,
@@ -164,7 +167,7 @@ def test_a_storm_asks_for_no_more_than_was_served(grid, params, times_slower) ->
     prefill_ms = {
         length: times_slower * (5.0 + length / 100) for length in grid.burst_prefill_tokens
     }
-    for burst in storm_bursts(grid, params, step_ms, prefill_ms, SEED):
+    for burst in storm_bursts(grid, params, step_ms, prefill_ms, SEED, repeat=0):
         asked_s = burst.requests[-1].arrival_ns / 1e9
         prompt_tokens = [len(request.prompt_token_ids) for request in burst.requests]
         prefill_s = (
@@ -177,6 +180,34 @@ def test_a_storm_asks_for_no_more_than_was_served(grid, params, times_slower) ->
         )
         # the draws of a few dozen arrivals and lengths spread by that much
         assert asked_s > 0.6 * (prefill_s + decode_s)
+
+
+def test_each_repeat_plays_storms_of_its_own(grid, params) -> None:
+    storms = [one for one in planned_bursts(grid, params, SEED) if one.kind == "storm"]
+    assert len(storms) == grid.burst_repeats * len(grid.storm_rates_per_s)
+    assert len({tuple(r.arrival_ns for r in one.requests) for one in storms}) == len(storms)
+
+
+class TestHeldOut:
+    """Bursts that no fit may see."""
+
+    @given(
+        kinds=st.lists(st.sampled_from(["decode", "idle", "inject", "prefill", "storm"])),
+        seed=st.integers(0, 1000),
+    )
+    def test_a_fifth_of_injections_and_of_storms_that_were_played_twice(self, kinds, seed) -> None:
+        chosen = held_out(kinds, seed)
+        assert chosen == held_out(kinds, seed)
+        for kind in ("inject", "storm"):
+            of_kind = {index for index, one in enumerate(kinds) if one == kind}
+            wanted = -(-len(of_kind) // 5) if len(of_kind) > 1 else 0
+            assert len(chosen & of_kind) == wanted
+            chosen -= of_kind
+        assert not chosen
+
+    def test_another_seed_chooses_others(self) -> None:
+        kinds = ["inject"] * 20 + ["storm"] * 20
+        assert len({held_out(kinds, seed) for seed in range(10)}) > 5
 
 
 def test_prompts_of_a_burst_share_no_prefix(grid, params) -> None:

@@ -67,7 +67,7 @@ def played(
         await play_all(recorder, config)
         return recorder
 
-    asyncio.run(play()).write_tables(scratch)
+    asyncio.run(play()).write_tables(scratch, seed=0)
     return BURST_STEPS.read(scratch), BURST_REQUESTS.read(scratch), reports
 
 

@@ -7,11 +7,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from gpu_timing_assets.config.experiment import ExperimentConfig, compose
+from gpu_timing_assets.core.bundle import host_dir
 from gpu_timing_assets.core.errors import (
     ArtifactError,
     DeviceError,
@@ -21,14 +23,17 @@ from gpu_timing_assets.core.errors import (
     ProfilingBundleError,
 )
 from gpu_timing_assets.core.files import read_json, write_json
+from gpu_timing_assets.core.host_probe import HostProbe
 from gpu_timing_assets.core.machine import NATIVE_LIBRARIES, cpu_instruction_set
 from gpu_timing_assets.core.tables.schemas import (
     ALL_REDUCE,
     BURST_BATCHES,
     BURST_REQUESTS,
     BURST_STEPS,
+    BURST_TOKENS,
     HEAD,
     LAYER_OPERATORS,
+    OBSERVED,
 )
 from gpu_timing_assets.engines.base import engine_plugin
 from gpu_timing_assets.engines.session import SESSION_FILE, Session
@@ -42,16 +47,17 @@ from gpu_timing_assets.measure.profiling.parts import (
     HEADS,
     LINEARS,
     LOGITS_GATHERS,
+    PROBES_FILE,
     AttentionTime,
     HeadTime,
     KernelTime,
     LinearTime,
+    Probes,
     parts_dir,
 )
+from gpu_timing_assets_tests.unit.simulators.planted_engine import BurstFrames, record_bursts
 from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import (
-    _integers,
     all_reduce_table,
-    burst_tables,
     engine_params,
     kernel_tables,
     kernel_times,
@@ -105,11 +111,21 @@ class Measurement:
     def _bursts(self, parts: Path) -> None:
         directory = parts / BURSTS_DIR
         directory.mkdir()
-        tables = burst_tables(self._params, kernel_times(self._params))
-        for table, frame in zip((BURST_STEPS, BURST_REQUESTS, BURST_BATCHES), tables, strict=True):
-            table.write(_integers(frame), directory)
+        recorded = self._recorded()
+        for table, frame in (
+            (BURST_STEPS, recorded.steps),
+            (BURST_REQUESTS, recorded.requests),
+            (BURST_BATCHES, recorded.batches),
+            (BURST_TOKENS, recorded.tokens),
+        ):
+            table.write(frame, directory)
+        probe = HostProbe(decode_1_ms=1.0, decode_8_ms=1.1, mixed_ms=9.0, num_mixed_steps=9)
+        write_json(directory / PROBES_FILE, Probes(played=(probe, probe)))
         session = Session(params=self._params, env={}, engine_start_s=1.0, work_s=2.0)
         write_json(parts / SESSION_FILE, session)
+
+    def _recorded(self) -> BurstFrames:
+        return record_bursts(self._params, kernel_times(self._params))
 
     def _kernels(self, parts: Path) -> None:
         mlp, attention, head = kernel_tables(self._params)
@@ -222,6 +238,80 @@ def test_a_profile_becomes_a_bundle_that_its_readers_accept(config, out) -> None
         "engine.json",
         "cpu_overheads.csv",
     }
+
+
+class TestSelfTest:
+    """A bundle simulates bursts that no fit has seen, and is used only if it does that well."""
+
+    class Slower(Measurement):
+        """An engine whose GPU takes twice as long in the held-out bursts as in the others."""
+
+        def _recorded(self) -> BurstFrames:
+            # kernels as long as a real model's, so that the GPU sets the pace
+            kernels = kernel_times(self._params, 100)
+            return record_bursts(self._params, kernels, held_out_scale=2.0)
+
+        def _kernels(self, parts: Path) -> None:
+            super()._kernels(parts)
+            for file in (LINEARS, HEADS, ATTENTION_CASES):
+                _multiply_times(parts / file.file, 100)
+
+    def test_a_sound_bundle_predicts_what_it_was_not_fitted_on(self, config, out) -> None:
+        tested = run(config, out, launch=Measurement(config)).self_test
+        assert (tested.bursts, tested.requests) == (2, 56)
+        assert set(tested.error_pct) == {"ITL p50", "TPOT mean", "E2E p50", "TTFT p50", "TTFT p90"}
+        assert abs(tested.error_pct["ITL p50"]) < 2
+        assert abs(tested.error_pct["TPOT mean"]) < 3
+        assert all(abs(error) < 2 for error in tested.layers_pct.values())
+
+    def test_every_fit_stands_in_the_bundle_with_what_it_rests_on(self, config, out) -> None:
+        fits = run(config, out, launch=Measurement(config)).fits
+        assert {"schedule", "execute full", "client request in", "factor: full graph of 4"} <= set(
+            fits
+        )
+        assert all(fit.rows >= 0 and fit.interval_pct >= 0 for fit in fits.values())
+        assert fits["factor: full graph of 4"].factor == pytest.approx(1.0, abs=0.01)
+        assert fits["schedule"].factor is None
+
+    def test_a_bundle_that_fails_it_is_filed_refused_and_names_the_layer(self, config, out) -> None:
+        meta = run(config, out, launch=self.Slower(config))
+        check = meta.quality["self_test"]
+        assert not check.passed
+        assert check.value < -25
+        with pytest.raises(ProfilingBundleError, match="failed its self-test.*GPU.*vidur-profile"):
+            validate_profiling_root(out, config)
+
+    def test_a_bundle_that_was_refused_is_measured_anew(self, config, out) -> None:
+        run(config, out, launch=self.Slower(config))
+        again = Measurement(config)
+        run(config, out, launch=again)
+        assert again.started == ["burst_process", "kernel_process"]
+        assert validate_profiling_root(out, config).self_test is not None
+
+    def test_a_bundle_whose_steps_were_not_observed_is_refused_with_the_reason(
+        self, config, out
+    ) -> None:
+        run(config, out, launch=Measurement(config))
+        steps = BURST_STEPS.read(host_dir(out)).drop(columns=list(OBSERVED))
+        BURST_STEPS.write(steps, host_dir(out))
+        with pytest.raises(ProfilingBundleError, match="were not observed.*vidur-profile"):
+            validate_profiling_root(out, config)
+
+
+def _multiply_times(file: Path, factor: float) -> None:
+    """Of a part on disk, every statistic of a kernel's time."""
+
+    def multiplied(value: Any) -> Any:
+        if isinstance(value, list):
+            return [multiplied(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        return {
+            name: one * factor if name in STATISTICS else multiplied(one)
+            for name, one in value.items()
+        }
+
+    file.write_text(json.dumps(multiplied(read_json(file))))
 
 
 def test_linear_kernels_are_predicted_on_points_that_the_fit_did_not_see(config, out) -> None:
@@ -398,8 +488,8 @@ def test_an_engine_that_dies_leaves_no_bundle(config, out) -> None:
 
 def test_cpu_overheads_have_the_columns_of_vidurs_profiler(config, tmp_path) -> None:
     params = engine_params(config)
-    steps, _, _ = burst_tables(params, kernel_times(params))
-    write_cpu_overheads(_integers(steps), kernel_tables(params)[2], config, tmp_path)
+    steps = record_bursts(params, kernel_times(params)).steps
+    write_cpu_overheads(steps, kernel_tables(params)[2], config, tmp_path)
     table = pd.read_csv(tmp_path / "cpu_overheads.csv")
     names = [
         f"{name}_{statistic}"
