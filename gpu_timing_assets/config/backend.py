@@ -53,8 +53,8 @@ class BackendPreset(Preset):
     engine's worker; profiling always does."""
 
     probe_host: bool = True
-    """Measure the host's speed by a fixed probe of one to three seconds before and after each
-    replay, where the engine records its steps."""
+    """Measure the host's speed by a fixed probe of one to three seconds, before and after each
+    replay and in a profile, where the engine records its steps."""
 
     warmup_requests: int = Field(default=8, ge=0)
     """Number of requests before the first replay, which count nowhere."""

@@ -17,6 +17,7 @@ from gpu_timing_assets.core.tables.invariants import check_context, check_measur
 from gpu_timing_assets.core.tables.schemas import (
     ALL_REDUCE,
     ATTENTION,
+    BURST_REQUESTS,
     BURST_STEPS,
     BURST_TOKENS,
     HEAD,
@@ -105,7 +106,11 @@ def read_measurements(root: Path, config: ExperimentConfig) -> Frames:
     for table, directory in bundle_tables(root, *target).items():
         if table is BURST_TOKENS:
             _check_observed(frames[BURST_STEPS], directory)
+            if not table.is_in(directory):
+                continue  # measured before bursts were held out: it was tested on none
         frames[table] = table.read(directory)
+        if table is BURST_REQUESTS and "front_end_ns" not in frames[table]:
+            frames[table]["front_end_ns"] = 0
         check_measurements(table, directory, frames[table])
     if ALL_REDUCE in frames and LOGITS_GATHER_MEDIAN not in frames[HEAD].columns:
         file = HEAD.find(root)

@@ -172,7 +172,8 @@ class LoopTiming:
             step.gpu_end_s = max(self._gpu_free_s, executed_s) + gpu_s
         else:
             first_kernel_s = begin_s + self._gpu.mixed_start_share * execute_s
-            if self._gpu_free_s < first_kernel_s:
+            # waiting for the first launch is no pause: the fit counts such steps as in a row
+            if self._gpu_free_s < begin_s:
                 self._mixed_row_s = 0.0
             gpu_s = self._gpu.mixed(self._mixed_row_s * 1e3) * kernel_s * self._mixed_ratio()
             self._mixed_row_s += kernel_s

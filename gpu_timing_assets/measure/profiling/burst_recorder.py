@@ -42,6 +42,7 @@ class BurstRecorder:
         self.played, self.probes = list[PlayedBurst](), list[HostProbe]()
         self._recording, self._report = engine.recording, report
         self._request_timeout_s = config.backend.request_timeout_s
+        self._probes_host = config.backend.probe_host
         self._numbers, self._reported = itertools.count(), time.monotonic()
 
     async def play(self, burst: Burst) -> None:
@@ -58,6 +59,8 @@ class BurstRecorder:
 
     async def probe_host(self) -> None:
         """Play the probe of the host's speed, whose steps are no burst."""
+        if not self._probes_host:
+            return
         tag = f"probe{len(self.probes)}"
         timeout_s = self._request_timeout_s
         if (found := await probe_host(self.engine, tag, timeout_s, observe_on=True)) is not None:

@@ -79,6 +79,7 @@ def test_older_names_laid_over_a_preset_compose_too(caplog: pytest.LogCaptureFix
         "name": "vidur",
         "predictor": "kernels_only",
         "substitution": "recorded_step_times",
+        "host_speed": "profiled",
         "seed": 4,
         "max_extrapolation": 1.0,
     }

@@ -3,6 +3,7 @@ computes nothing.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -120,6 +121,29 @@ def test_a_request_may_end_early_only_where_the_preset_says_so(
     result = play(troubled(tmp_path), [(0, 3, 5)], stop_early=stop_early)
     assert len(result.token_ns) == tokens
     assert not result.errors
+
+
+class BusyFrontEnd(NullEngine):
+    """Keeps the event loop busy for 2 ms with each request before it waits for anything."""
+
+    async def stream(
+        self, request_id: str, prompt_token_ids: Sequence[int], num_tokens: int, *, stop_early: bool
+    ) -> AsyncIterator[int]:
+        end_ns = time.monotonic_ns() + 2 * MS
+        while time.monotonic_ns() < end_ns:
+            pass
+        await asyncio.sleep(0)
+        for _ in range(num_tokens):
+            yield 1
+
+
+def test_a_burst_waits_for_the_front_end_and_is_not_sent_late(tmp_path) -> None:
+    engine = BusyFrontEnd(compose(["backend=null_engine"]), tmp_path, "a CPU")
+    result = play(engine, [(0, 0, 1)] * 100)
+    assert (result.front_end_ns >= 2 * MS).all()
+    # 100 requests keep the front end busy for 200 ms; they were handed over while it was
+    assert result.token_ns.max() > 150 * MS
+    assert np.median(result.submit_ns - result.arrival_ns) < 50 * MS
 
 
 def test_progress_ends_at_all_requests_and_tokens(tmp_path) -> None:

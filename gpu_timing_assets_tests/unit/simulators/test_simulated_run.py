@@ -22,6 +22,7 @@ from gpu_timing_assets.core.run import (
 )
 from gpu_timing_assets.core.tables.invariants import read_run_tables
 from gpu_timing_assets.core.tables.schemas import (
+    ALL_REDUCE,
     BURST_REQUESTS,
     BURST_STEPS,
     CLOSED_LOOP,
@@ -132,17 +133,20 @@ def test_each_predictor_writes_a_whole_run(simulate_with, predictor) -> None:
 
 @pytest.mark.parametrize("predictor", ["random_forest", "kernels_only", "engine_loop"])
 def test_each_predictor_knows_what_two_devices_exchange(tmp_path, predictor) -> None:
-    def e2e_ns(devices: int) -> float:
-        overrides = (f"backend.tensor_parallel_size={devices}", f"simulator={predictor}")
-        config = target_config(tmp_path / str(devices), *overrides)
+    def e2e_ns(all_reduce_factor: float) -> float:
+        overrides = ("backend.tensor_parallel_size=2", f"simulator={predictor}")
+        config = target_config(tmp_path / str(all_reduce_factor), *overrides)
         root = write_bundle(config.data.profiling_root("h100", "qwen3-tiny"), config)
+        all_reduce = ALL_REDUCE.read(root)
+        times = [name for name in all_reduce.columns if name.startswith("time_stats.")]
+        ALL_REDUCE.write(all_reduce.assign(**(all_reduce[times] * all_reduce_factor)), root)
         work = write_workload(config.data.workload_dir("tiny"), PREFILL, DECODE, ARRIVAL_MS)
         out = config.data.sim_run_dir(config.sim_run_id)
         run(config, SimInputs(work, root), out)
         requests = read_run_tables(out)[0]
         return float((requests["completion_time_ns"] - requests["arrival_time_ns"]).sum())
 
-    assert e2e_ns(2) > e2e_ns(1)
+    assert e2e_ns(100) > 1.2 * e2e_ns(1)
 
 
 def test_the_same_seed_gives_the_same_bytes(simulate_with) -> None:

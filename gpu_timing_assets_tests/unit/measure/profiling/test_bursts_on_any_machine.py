@@ -34,6 +34,7 @@ SMALL = (
         "profiling.storm_rates_per_s=[40]",
         "profiling.storm_requests=8",
         "backend.warmup_requests=2",
+        "backend.probe_host=false",
     ),
 )
 

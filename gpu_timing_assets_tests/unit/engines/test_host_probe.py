@@ -1,0 +1,79 @@
+"""The probe of the host's speed: what it plays, what it finds, and when it says that it cannot."""
+
+import asyncio
+
+import pandas as pd
+import pytest
+
+from gpu_timing_assets.config.experiment import compose
+from gpu_timing_assets.core.errors import EngineError
+from gpu_timing_assets.core.host_probe import HostProbe, host_ratio
+from gpu_timing_assets.core.tables.schemas import OBSERVED
+from gpu_timing_assets.engines.host_probe import host_probe, probe_host
+from gpu_timing_assets.engines.null.engine import NullEngine
+from gpu_timing_assets_tests.unit.measure.profiling.formula_engine import FormulaEngine
+from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import engine_params, target_config
+
+MS = 1_000_000
+
+
+def steps(
+    decodes: int, prompt_tokens: int, parts_ms: tuple[float, ...], count: int
+) -> pd.DataFrame:
+    """`count` steps of which schedule, execute, sample and update take so long."""
+    row = {
+        "num_decode_requests": decodes,
+        "num_prefill_requests": int(prompt_tokens > 0),
+        "num_prefill_tokens": prompt_tokens,
+        **dict.fromkeys(OBSERVED, 0),
+    }
+    for part, ms in zip(("schedule", "execute", "sample", "update"), parts_ms, strict=True):
+        row |= {f"{part}_begin_ns": 0, f"{part}_end_ns": round(ms * MS)}
+    return pd.DataFrame([row] * count)
+
+
+def observed(mixed: int = 9) -> pd.DataFrame:
+    return pd.concat(
+        [
+            steps(1, 0, (0.1, 1.0, 0.3, 0.1), 20),
+            steps(8, 0, (0.2, 1.5, 0.3, 0.2), 30),
+            steps(8, 256, (0.3, 10.0, 0.4, 0.3), mixed),
+        ]
+    )
+
+
+def test_the_hosts_time_of_a_step_is_that_of_its_own_parts() -> None:
+    found = host_probe(observed())
+    assert found.decode_1_ms == pytest.approx(1.5)
+    assert found.decode_8_ms == pytest.approx(2.2)
+    assert found.mixed_ms == pytest.approx(11.0)
+    assert found.num_mixed_steps == 9
+
+
+def test_too_few_steps_are_refused_with_a_remedy() -> None:
+    with pytest.raises(EngineError, match=r"2 for mixed_ms; 5 are needed.*probe_host=false"):
+        host_probe(observed(mixed=2))
+
+
+def test_the_ratio_is_that_of_the_typical_steps() -> None:
+    profiled = [HostProbe(decode_1_ms=1, decode_8_ms=2, mixed_ms=10, num_mixed_steps=9)] * 3
+    slow = HostProbe(decode_1_ms=1.2, decode_8_ms=2.4, mixed_ms=12, num_mixed_steps=9)
+    odd = HostProbe(decode_1_ms=9, decode_8_ms=9, mixed_ms=90, num_mixed_steps=9)
+    assert host_ratio([slow, slow, odd], profiled) == pytest.approx(1.2)
+    assert host_ratio(profiled, profiled) == 1.0
+
+
+def test_an_engine_that_records_its_steps_is_probed(tmp_path) -> None:
+    params = engine_params(target_config(tmp_path), max_model_len=2048, num_kv_blocks=1000)
+    engine = FormulaEngine(params, tmp_path, step_ms=1.0, token_ms=0.02)
+    found = asyncio.run(probe_host(engine, "probe0", 60.0, observe_on=False))
+    assert found is not None
+    # a step of 256 prompt tokens takes 6 ms by the formula, of one token 1 ms
+    assert found.decode_1_ms >= 1.0
+    assert found.mixed_ms > found.decode_8_ms
+    assert found.num_mixed_steps >= 5
+
+
+def test_one_that_records_none_is_not(tmp_path) -> None:
+    engine = NullEngine(compose(["backend=null_engine"]), tmp_path, "a CPU")
+    assert asyncio.run(probe_host(engine, "probe0", 60.0, observe_on=False)) is None
