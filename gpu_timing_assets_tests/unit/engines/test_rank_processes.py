@@ -18,7 +18,9 @@ def run_ranks(scratch, *do: str, timeout_s: float = 60):
 
 def assert_none_left(scratch) -> None:
     for directory in scratch.iterdir():
-        assert_gone(directory)
+        # one that was ended before it began its work had told of no process
+        if (directory / "pids.json").is_file():
+            assert_gone(directory)
 
 
 def test_ranks_that_succeed_leave_their_results_and_no_process(tmp_path) -> None:
