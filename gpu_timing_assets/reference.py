@@ -27,7 +27,8 @@ SIMULATIONS = (
     ("engine_loop", "recorded_batches"),
     ("engine_loop", "recorded_step_times"),
 )
-SHOWN_PREDICTORS = ("random_forest", "kernels_only", "engine_loop")
+CORRECTED = "engine_loop at the runs' host speed"
+SHOWN_PREDICTORS = ("random_forest", "kernels_only", "engine_loop", CORRECTED)
 SHOWN = (
     ("ITL", "p50"),
     ("ITL", "p99"),
@@ -50,13 +51,25 @@ class ReferenceCase:
     bundles: str
 
     def config(
-        self, predictor: str = "engine_loop", substitution: str | None = None
+        self,
+        predictor: str = "engine_loop",
+        substitution: str | None = None,
+        host_speed: str = "profiled",
     ) -> ExperimentConfig:
         chosen = [f"workload={self.workload_id}", f"simulator={predictor}"]
         chosen += [f"model={self.model}", f"hardware={self.hardware}"]
         # the bundles cover 4,096 tokens of context, code completion asks for up to 7,180
         chosen += ["backend=vllm", "profiling=standard", "simulator.max_extrapolation=2"]
+        chosen += [f"simulator.host_speed={host_speed}"]
         return compose([*chosen, f"simulator.substitution={substitution or 'null'}"])
+
+    @property
+    def simulations(self) -> tuple[ExperimentConfig, ...]:
+        """One more where the host's speed was probed beside the real runs."""
+        chosen = tuple(self.config(*simulation) for simulation in SIMULATIONS)
+        if read_complete_run(self.real_run_dirs[-1], RealRunMeta).probe_after is None:
+            return chosen
+        return (*chosen, self.config(host_speed="probed"))
 
     @property
     def profiling_root(self) -> Path:
@@ -84,8 +97,7 @@ def run_case(case: ReferenceCase) -> comparison.ComparisonResult:
     directory = config.data.workload_dir(case.workload_id)
     workload.run(config, directory)
     simulated = []
-    for predictor, substitution in SIMULATIONS:
-        chosen = case.config(predictor, substitution)
+    for chosen in case.simulations:
         out = chosen.data.sim_run_dir(chosen.sim_run_id)
         inputs = simulators.SimInputs(directory, case.profiling_root, case.real_run_dirs[-1])
         simulators.run(chosen, inputs, out)
@@ -98,9 +110,9 @@ def table_rows(case: ReferenceCase, result: comparison.ComparisonResult) -> Iter
     """A Markdown row each: the real value, the noise of the real runs, each predictor's error."""
     by_key = {(row.simulation, row.metric, row.statistic): row for row in result.verdicts}
     for metric, statistic in SHOWN:
-        rows = {name: by_key[name, metric, statistic] for name in SHOWN_PREDICTORS}
-        engine = rows["engine_loop"]
-        found = (row.error_pct for row in rows.values())
+        rows = [by_key.get((name, metric, statistic)) for name in SHOWN_PREDICTORS]
+        engine = by_key["engine_loop", metric, statistic]
+        found = (None if row is None else row.error_pct for row in rows)
         errors = " | ".join("–" if error is None else f"{error:+.1f}" for error in found)
         noise = "–" if engine.noise_pct is None else f"{engine.noise_pct:.1f}"
         yield (
@@ -123,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     errors = "".join(f"{name}, % | " for name in SHOWN_PREDICTORS)
     rows = [
         f"| target | workload | statistic | real, ms | noise, % | {errors}engine_loop |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     begin = time.monotonic()
     try:

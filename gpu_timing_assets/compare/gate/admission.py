@@ -72,8 +72,8 @@ def check_settings(
 
 
 def judged_simulation(simulated: list[SimRunMeta], label: str) -> int:
-    """The position of the simulation that is judged: of the plain ones of that time model the one
-    that is corrected for the host's speed in the real runs, or else that label's, or the first.
+    """The position of the simulation that is judged: the plain one of that label, otherwise the
+    first plain one.
 
     Raises `IncomparableRunsError` if there is no plain one.
     """
@@ -83,10 +83,4 @@ def judged_simulation(simulated: list[SimRunMeta], label: str) -> int:
             "every simulation given has a part of the real run substituted, which judges nothing: "
             "add a plain one (`vidur-sim` with simulator.substitution=null)"
         )
-    corrected = (
-        at
-        for at in plain
-        if simulated[at].model_name == label and simulated[at].host_ratio is not None
-    )
-    of_label = (at for at in plain if simulated[at].label == label)
-    return [*corrected, *of_label, plain[0]][0]
+    return next((at for at in plain if simulated[at].label == label), plain[0])
