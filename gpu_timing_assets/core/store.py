@@ -88,16 +88,17 @@ class Store:
     def sim_runs_of(self, workload_id: str, target: Target) -> tuple[Path, ...]:
         """The complete simulations of the workload as it is now, on that target, by name.
 
-        Every simulator, predictor and substitution; of one that is there several times the newest.
+        Of each that reports call by a name of its own (predictor, substitution, host's speed) the
+        newest.
         """
         current = self.workload_sha256(workload_id)
-        newest: dict[tuple[str, str | None, str | None], Filed[SimRunMeta]] = {}
+        newest: dict[tuple[str, str], Filed[SimRunMeta]] = {}
         for run in sorted(self.sim_runs, key=lambda run: (run.meta.started_at, run.meta.run_id)):
             meta = run.meta
             if (meta.workload_id, meta.workload_sha256) == (workload_id, current) and (
                 meta.target == target
             ):
-                newest[meta.simulator, meta.predictor, meta.substitution] = run
+                newest[meta.simulator, meta.label] = run
         return tuple(sorted(run.directory for run in newest.values()))
 
 

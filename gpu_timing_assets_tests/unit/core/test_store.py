@@ -176,6 +176,12 @@ def test_of_a_simulation_that_is_there_twice_the_newest_counts(data) -> None:
     assert names(Store(data).sim_runs_of(*WORK)) == ["new", "other-simulator"]
 
 
+def test_a_simulation_at_the_runs_host_speed_stands_beside_the_one_as_profiled(data) -> None:
+    put_simulated(data, "as-profiled", predictor="engine_loop")
+    put_simulated(data, "at-the-runs-speed", predictor="engine_loop", host_ratio=1.1)
+    assert names(Store(data).sim_runs_of(*WORK)) == ["as-profiled", "at-the-runs-speed"]
+
+
 def test_what_is_filed_after_the_first_look_belongs_to_the_next_store(data) -> None:
     store = Store(data)
     assert store.real_runs_of(*WORK) == store.sim_runs_of(*WORK) == ()
