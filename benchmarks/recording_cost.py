@@ -1,11 +1,11 @@
-"""What recording the engine's steps costs: the real CPU engine with `record_steps` on and off,
-alternating.
+"""What recording the engine's steps costs, or observing when they ran (`--setting observe_steps`):
+the real CPU engine with the setting on and off, alternating.
 
-`python benchmarks/recording_cost.py [--repeats 3] [key=value …]`
+`python benchmarks/recording_cost.py [--setting observe_steps] [--repeats 3] [key=value …]`
 
 Takes about a minute a repeat on two cores. Overrides choose another target (`hardware=h100
-backend=vllm model=qwen3-0.6b`). Prints the ratio of the ITL's median, recorded over not recorded,
-and beside it what was measured on an H100 and ships.
+backend=vllm model=qwen3-0.6b`). Prints the ratio of the ITL's median, on over off, and beside it
+what recording cost on an H100 (measured, and ships).
 """
 
 import argparse
@@ -22,14 +22,18 @@ from gpu_timing_assets.core.run import RealRunMeta, read_complete_run
 from gpu_timing_assets.core.tables.invariants import read_run_tables
 from gpu_timing_assets.measure import real_bench
 
+SETTINGS = ("record_steps", "observe_steps")
 
-def itl_p50_ms(data_root: Path, overrides: list[str], *, record: bool) -> list[float]:
-    """The median ITL of each replay of one engine start."""
+
+def itl_p50_ms(data_root: Path, overrides: list[str], setting: str, *, on: bool) -> list[float]:
+    """The median ITL of each replay of one engine start, its `setting` on or off."""
     config = compose(
         [
             "workload=chat_poisson",
             f"data_root={data_root}",
-            f"backend.record_steps={str(record).lower()}",
+            f"backend.{setting}={str(on).lower()}",
+            # the probe of the host needs the recording
+            "backend.probe_host=false",
             "hardware.max_lateness_p99_ms=1000",
             *overrides,
         ]
@@ -50,7 +54,7 @@ def reference_rows() -> list[str]:
     same target.
     """
     found: dict[tuple[str, str], dict[bool, list[float]]] = {}
-    for path in sorted(REFERENCE_DATA.glob("*/real_runs*/*/run_meta.json")):
+    for path in sorted(REFERENCE_DATA.glob("*/recording_cost/*/*/run_meta.json")):
         meta = read_complete_run(path.parent, RealRunMeta)
         recorded = bool(read_json(path.parent / "config.json")["backend"]["record_steps"])
         runs = found.setdefault((meta.model, meta.workload_id), {})
@@ -71,27 +75,24 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--repeats", type=int, default=3, help="engine starts with and without")
+    parser.add_argument("--setting", choices=SETTINGS, default=SETTINGS[0])
     asked, overrides = parser.parse_known_args()
     times: dict[bool, list[float]] = {True: [], False: []}
     ratios = []
     with tempfile.TemporaryDirectory() as root:
-        for _, record in itertools.product(range(asked.repeats), (False, True)):
-            times[record].append(
-                statistics.median(itl_p50_ms(Path(root), overrides, record=record))
+        for _, on in itertools.product(range(asked.repeats), (False, True)):
+            times[on].append(
+                statistics.median(itl_p50_ms(Path(root), overrides, asked.setting, on=on))
             )
-            if record:
+            if on:
                 ratios.append(times[True][-1] / times[False][-1])
-    off, on = statistics.median(times[False]), statistics.median(times[True])
+    without, with_it = statistics.median(times[False]), statistics.median(times[True])
     print(
-        f"ITL p50 without recording {off:.3f} ms, with {on:.3f} ms; "
+        f"ITL p50 without {asked.setting} {without:.3f} ms, with it {with_it:.3f} ms; "
         f"ratio of pairs {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
     )
-    rows = reference_rows()
-    print(
-        "\n".join(["measured on a GPU:", *rows])
-        if rows
-        else "the reference data holds no replay without a recording"
-    )
+    if asked.setting == "record_steps":
+        print("\n".join(["recording, measured on a GPU:", *reference_rows()]))
 
 
 if __name__ == "__main__":

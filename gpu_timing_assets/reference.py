@@ -7,7 +7,7 @@ Everything is made below the data root; `data/reference/<hardware>/` is only rea
 import argparse
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +19,9 @@ from gpu_timing_assets.core.data_root import REFERENCE_DATA
 from gpu_timing_assets.core.errors import GpuTimingError
 from gpu_timing_assets.core.run import RealRunMeta, read_complete_run
 
-# predictor and substitution; substitutions attribute the error of `engine_loop`
-SIMULATIONS = (
-    ("random_forest", None),
-    ("kernels_only", None),
-    ("engine_loop", None),
-    ("engine_loop", "recorded_batches"),
-    ("engine_loop", "recorded_step_times"),
-)
+PREDICTORS = ("random_forest", "kernels_only", "engine_loop")
+# they attribute the error of `engine_loop`
+SUBSTITUTIONS = ("recorded_batches", "recorded_step_times")
 CORRECTED = "engine_loop at the runs' host speed"
 SHOWN_PREDICTORS = ("random_forest", "kernels_only", "engine_loop", CORRECTED)
 SHOWN = (
@@ -38,6 +33,14 @@ SHOWN = (
     ("TTFT", "p50"),
     ("TTFT", "p90"),
 )
+# what was asked of the time model before it was measured, in per cent
+BOUNDS_PCT = {
+    ("ITL", "p50"): 2.0,
+    ("TPOT", "mean"): 2.0,
+    ("E2E", "p50"): 2.0,
+    ("TTFT", "p50"): 5.0,
+    ("TTFT", "p90"): 8.0,
+}
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,14 @@ class ReferenceCase:
 
     hardware: str
     model: str
+    tensor_parallel_size: int
     workload_id: str
     real_run_dirs: tuple[Path, ...]
-    bundles: str
+
+    @property
+    def target(self) -> str:
+        devices = f" on {self.tensor_parallel_size} GPUs" if self.tensor_parallel_size > 1 else ""
+        return f"{self.hardware} {self.model}{devices}"
 
     def config(
         self,
@@ -61,28 +69,34 @@ class ReferenceCase:
         # the bundles cover 4,096 tokens of context, code completion asks for up to 7,180
         chosen += ["backend=vllm", "profiling=standard", "simulator.max_extrapolation=2"]
         chosen += [f"simulator.host_speed={host_speed}"]
+        chosen += [f"backend.tensor_parallel_size={self.tensor_parallel_size}"]
         return compose([*chosen, f"simulator.substitution={substitution or 'null'}"])
 
     @property
     def simulations(self) -> tuple[ExperimentConfig, ...]:
-        """One more where the host's speed was probed beside the real runs."""
-        chosen = tuple(self.config(*simulation) for simulation in SIMULATIONS)
-        if read_complete_run(self.real_run_dirs[-1], RealRunMeta).probe_after is None:
-            return chosen
-        return (*chosen, self.config(host_speed="probed"))
+        """Every predictor, and `engine_loop` at the runs' host speed where that was probed."""
+        predicted = [self.config(predictor) for predictor in PREDICTORS]
+        speed = "profiled"
+        if read_complete_run(self.real_run_dirs[-1], RealRunMeta).probe_after is not None:
+            speed = "probed"
+            predicted.append(self.config(host_speed=speed))
+        substituted = [self.config("engine_loop", name, speed) for name in SUBSTITUTIONS]
+        return (*predicted, *substituted)
 
     @property
     def profiling_root(self) -> Path:
-        return REFERENCE_DATA / self.hardware / self.bundles / self.hardware / self.model
+        return REFERENCE_DATA / self.hardware / "vidur_profiling" / self.hardware / self.model
 
 
-def find_cases(bundles: str) -> list[ReferenceCase]:
-    """Every workload with real runs and a bundle below `bundles`, by target and request rate."""
-    found: dict[tuple[str, str, str], list[Path]] = defaultdict(list)
+def find_cases() -> list[ReferenceCase]:
+    """Every workload with real runs and a bundle, by target and request rate."""
+    found: dict[tuple[str, str, int, str], list[Path]] = defaultdict(list)
     for meta_file in sorted(REFERENCE_DATA.glob("*/real_runs/*/run_meta.json")):
         meta = read_complete_run(meta_file.parent, RealRunMeta)
-        found[meta.hardware, meta.model, str(meta.workload_id)].append(meta_file.parent)
-    cases = [ReferenceCase(*key, tuple(runs), bundles) for key, runs in found.items()]
+        devices = meta.params.tensor_parallel_size
+        case = (meta.hardware, meta.model, devices, str(meta.workload_id))
+        found[case].append(meta_file.parent)
+    cases = [ReferenceCase(*key, tuple(runs)) for key, runs in found.items()]
     profiled = [case for case in cases if case.profiling_root.is_dir()]
     return sorted(profiled, key=lambda case: (case.hardware, case.model, _rate(case)))
 
@@ -107,17 +121,39 @@ def run_case(case: ReferenceCase) -> comparison.ComparisonResult:
 
 
 def table_rows(case: ReferenceCase, result: comparison.ComparisonResult) -> Iterator[str]:
-    """A Markdown row each: the real value, the noise of the real runs, each predictor's error."""
+    """A Markdown row each: the real value, the noise of the real runs, each predictor's error, and
+    the verdict on the judged one.
+    """
     by_key = {(row.simulation, row.metric, row.statistic): row for row in result.verdicts}
     for metric, statistic in SHOWN:
         rows = [by_key.get((name, metric, statistic)) for name in SHOWN_PREDICTORS]
-        engine = by_key["engine_loop", metric, statistic]
+        judged = by_key[result.primary_simulation, metric, statistic]
         found = (None if row is None else row.error_pct for row in rows)
         errors = " | ".join("–" if error is None else f"{error:+.1f}" for error in found)
-        noise = "–" if engine.noise_pct is None else f"{engine.noise_pct:.1f}"
+        noise = "–" if judged.noise_pct is None else f"{judged.noise_pct:.1f}"
         yield (
-            f"| {case.hardware} {case.model} | {case.workload_id} | {metric} {statistic} | "
-            f"{engine.real:.2f} | {noise} | {errors} | {engine.verdict} |"
+            f"| {case.target} | {case.workload_id} | {metric} {statistic} | "
+            f"{judged.real:.2f} | {noise} | {errors} | {judged.verdict} |"
+        )
+
+
+def claims(results: Sequence[tuple[ReferenceCase, comparison.ComparisonResult]]) -> Iterator[str]:
+    """A sentence for each target and simulation with a host: how many of all its figures with a
+    bound lie within it, how many more within the noise, and how many beyond both.
+    """
+    counted: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for case, result in results:
+        for row in result.verdicts:
+            bound = BOUNDS_PCT.get((row.metric, row.statistic))
+            if bound is None or row.simulation not in ("engine_loop", CORRECTED):
+                continue
+            error, noise = abs(row.error_pct or 0.0), row.noise_pct or 0.0
+            place = "within" if error <= bound else "noise" if error <= noise else "beyond"
+            counted[case.target, row.simulation][place] += 1
+    for (target, simulation), places in sorted(counted.items()):
+        yield (
+            f"{target}, {simulation}: of {places.total()} figures {places['within']} within their "
+            f"bound, {places['noise']} more within the noise, {places['beyond']} beyond"
         )
 
 
@@ -125,29 +161,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hardware", help="only this GPU")
     parser.add_argument("--model", help="only this model")
-    parser.add_argument(
-        "--bundles",
-        default="vidur_profiling",
-        help="the folder of the bundles to simulate from; vidur_profiling_after holds one that "
-        "was measured after the real runs",
-    )
     chosen = parser.parse_args(arguments)
     errors = "".join(f"{name}, % | " for name in SHOWN_PREDICTORS)
     rows = [
-        f"| target | workload | statistic | real, ms | noise, % | {errors}engine_loop |",
+        f"| target | workload | statistic | real, ms | noise, % | {errors}verdict |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     begin = time.monotonic()
     try:
         cases = [
             case
-            for case in find_cases(chosen.bundles)
+            for case in find_cases()
             if chosen.model in (None, case.model) and chosen.hardware in (None, case.hardware)
         ]
+        results = []
         for case in cases:
             result = run_case(case)
+            results.append((case, result))
             rows.extend(table_rows(case, result))
-            _say(f"{case.hardware} {case.model} {case.workload_id}: {result.report}")
+            _say(f"{case.target} {case.workload_id}: {result.report}")
         if cases:
             data = cases[0].config().data
             matrix = comparison.build_fidelity_matrix(data, data.fidelity_matrix_dir)
@@ -155,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GpuTimingError as error:
         sys.stderr.write(f"reference: {error}\n")
         return error.exit_code
-    sys.stdout.write("\n".join(rows) + "\n")
+    sys.stdout.write("\n".join((*rows, "", *claims(results))) + "\n")
     _say(f"{len(cases)} workloads in {time.monotonic() - begin:.0f} s")
     return 0
 

@@ -13,8 +13,8 @@ class ComparisonPreset(Preset):
     """
 
     judged: str = "engine_loop"
-    """Label of the simulation that is judged, its predictor or simulator; without one of that label
-    the first simulation that has nothing substituted."""
+    """Simulation that is judged, by its predictor or simulator; the one corrected for the host's
+    speed where there is one. Without one of that name the first that has nothing substituted."""
 
     pass_pct: float = Field(default=5.0, gt=0)
     """Largest absolute error of a statistic that passes, in percent of the real value."""

@@ -34,8 +34,8 @@ ATTRIBUTION = table(
 
 
 def attribute(aligned: Aligned, metrics: Sequence[Metric], objective: Objective) -> pd.DataFrame:
-    """One row for each simulation that has a substituted sibling (same predictor), statistic and
-    layer.
+    """One row for each simulation that has a substituted sibling (same predictor and host speed),
+    statistic and layer.
 
     With one of the two substitutions missing, what it would have told apart is `not separated`.
     """
@@ -90,9 +90,11 @@ def _substituted(aligned: Aligned, simulation: AlignedRun) -> dict[str, AlignedR
     }
 
 
-def _time_model(run: AlignedRun) -> tuple[str, str | None] | None:
+def _time_model(run: AlignedRun) -> tuple[str, str | None, bool] | None:
     meta = run.run.meta
-    return (meta.simulator, meta.predictor) if isinstance(meta, SimRunMeta) else None
+    if not isinstance(meta, SimRunMeta):
+        return None
+    return meta.simulator, meta.predictor, meta.host_ratio is not None
 
 
 def layer_sentence(shares: pd.DataFrame, metrics: Iterable[Metric]) -> str | None:

@@ -71,9 +71,9 @@ def check_settings(
     return overridden, [difference.text for difference in found if not difference.refuses]
 
 
-def judged_simulation(simulated: list[SimRunMeta], label: str) -> int:
-    """The position of the simulation that is judged: the plain one of that label, otherwise the
-    first plain one.
+def judged_simulation(simulated: list[SimRunMeta], name: str) -> int:
+    """The position of the simulation that is judged: of the plain ones of that time model the one
+    at the runs' host speed, if it is there; otherwise the first plain one.
 
     Raises `IncomparableRunsError` if there is no plain one.
     """
@@ -83,4 +83,6 @@ def judged_simulation(simulated: list[SimRunMeta], label: str) -> int:
             "every simulation given has a part of the real run substituted, which judges nothing: "
             "add a plain one (`vidur-sim` with simulator.substitution=null)"
         )
-    return next((at for at in plain if simulated[at].label == label), plain[0])
+    named = [at for at in plain if simulated[at].model_name == name]
+    corrected = [at for at in named if simulated[at].host_ratio is not None]
+    return (corrected or named or plain)[0]

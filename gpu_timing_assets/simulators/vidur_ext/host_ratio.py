@@ -4,26 +4,18 @@ from pathlib import Path
 
 from gpu_timing_assets.core.bundle import BUNDLE_META_FILE
 from gpu_timing_assets.core.errors import SimulationError
-from gpu_timing_assets.core.host_probe import host_ratio
+from gpu_timing_assets.core.host_probe import HostProbe, host_ratio
 from gpu_timing_assets.core.run import RUN_META_FILE, RealRunMeta, read_complete_run
 from gpu_timing_assets.engine_loop.bundle import Bundle
 
 
 def probed_host_ratio(bundle: Bundle, real_run_dir: Path) -> float:
-    """From the probes beside every repeat of the session that `real_run_dir` is of, and the
+    """From the probes beside every replay of the engine start that `real_run_dir` is of, and the
     bundle's.
 
     Raises `SimulationError` where one side has none.
     """
-    own = read_complete_run(real_run_dir, RealRunMeta, allow_invalid=True)
-    siblings = real_run_dir.parent.glob(f"{own.run_id.removesuffix(f'-r{own.repeat}')}-r*")
-    repeats = [
-        read_complete_run(directory, RealRunMeta, allow_invalid=True)
-        for directory in sorted(siblings)
-        if (directory / RUN_META_FILE).is_file()
-    ]
-    beside = (probe for run in repeats for probe in (run.probe_before, run.probe_after))
-    probes = [probe for probe in beside if probe is not None]
+    probes = probes_of_session(real_run_dir)
     if not probes:
         raise SimulationError(
             f"{real_run_dir / RUN_META_FILE} has no probe of the host's speed, by which "
@@ -36,3 +28,19 @@ def probed_host_ratio(bundle: Bundle, real_run_dir: Path) -> float:
             "simulator.host_speed=probed corrects: profile again (`vidur-profile --force`)"
         )
     return host_ratio(probes, bundle.meta.host_probes)
+
+
+def probes_of_session(real_run_dir: Path) -> list[HostProbe]:
+    """Those beside every replay of one engine start, whatever its workload, each once.
+
+    One probe says little: the host's speed changes by a third from one replay to the next.
+    """
+    session = read_complete_run(real_run_dir, RealRunMeta, allow_invalid=True).session
+    replays = [
+        read_complete_run(directory, RealRunMeta, allow_invalid=True)
+        for directory in sorted(real_run_dir.parent.glob(f"*--{session}-r*"))
+        if (directory / RUN_META_FILE).is_file()
+    ]
+    beside = (probe for run in replays for probe in (run.probe_before, run.probe_after))
+    # the probe behind a replay is the one before the next
+    return [*dict.fromkeys(probe for probe in beside if probe is not None)]

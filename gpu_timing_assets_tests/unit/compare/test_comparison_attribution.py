@@ -107,6 +107,26 @@ def test_a_substitution_belongs_to_its_own_predictor() -> None:
     assert set(table["simulation"]) == {"engine_loop"}
 
 
+def test_a_substitution_belongs_to_its_own_host_speed() -> None:
+    real = run_in_memory("real", ARRIVALS, token_times(100, 10))
+    simulated = [
+        run_in_memory("as-profiled", ARRIVALS, token_times(50, 5), run_type="simulated"),
+        run_in_memory(
+            "corrected", ARRIVALS, token_times(110, 10), run_type="simulated", host_ratio=1.1
+        ),
+        run_in_memory(
+            "substituted",
+            ARRIVALS,
+            token_times(100, 10),
+            run_type="simulated",
+            substitution="recorded_batches",
+            host_ratio=1.1,
+        ),
+    ]
+    table = attribute(align([real], simulated), all_metrics(), Objective(200, 50))
+    assert set(table["simulation"]) == {"corrected"}
+
+
 def test_the_largest_layer_is_found_by_size_not_sign() -> None:
     table = attributed(
         engine_loop=(95, 10), recorded_batches=(105, 10), recorded_step_times=(98, 10)

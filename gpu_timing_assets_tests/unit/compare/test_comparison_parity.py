@@ -161,6 +161,13 @@ def test_the_preset_says_which_simulation_is_judged() -> None:
     assert judged_simulation([sim_meta("a", simulator="native", predictor=None)], "native") == 0
 
 
+def test_of_a_time_model_the_simulation_at_the_runs_host_speed_is_judged() -> None:
+    corrected = sim_meta("corrected", host_ratio=1.1)
+    substituted = sim_meta("batches", host_ratio=1.1, substitution="recorded_batches")
+    assert judged_simulation([*sims(), substituted, corrected], "engine_loop") == 5
+    assert judged_simulation([*sims(), corrected], "kernels_only") == 1
+
+
 def test_without_it_the_first_plain_one_is_judged_and_must_be_comparable() -> None:
     assert judged_simulation(sims()[:3], "engine_loop") == 0
     with pytest.raises(IncomparableRunsError, match="8 in old-forest"):

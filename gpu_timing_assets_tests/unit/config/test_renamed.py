@@ -104,7 +104,7 @@ def test_a_command_says_it_on_stderr(tmp_path: Path):
 
 def snapshot(folder: Path, **changes: Any) -> Path:
     """A directory made under schema version 1: a measured run's configuration with changes."""
-    measured = next((MEASURED.path / "real_runs_without_recording").iterdir())
+    measured = next((MEASURED.path / "recording_cost" / "not_recorded").iterdir())
     config = json.loads((measured / CONFIG_FILE).read_text())
     assert "schema_version" not in config
     (folder / CONFIG_FILE).write_text(json.dumps({**config, **changes}))

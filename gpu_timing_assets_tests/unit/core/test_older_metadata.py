@@ -23,7 +23,9 @@ from gpu_timing_assets.core.target import Target
 from gpu_timing_assets.core.upgrade import upgrade_run_meta
 from gpu_timing_assets.core.workload import WORKLOAD_META_FILE, read_workload_meta
 
-REAL_RUN_METAS = sorted(REFERENCE_DATA.glob("*/real_runs*/*/run_meta.json"))
+REAL_RUN_METAS = sorted(
+    path for path in REFERENCE_DATA.rglob(RUN_META_FILE) if "vidur_profiling" not in str(path)
+)
 BUNDLE_METAS = sorted(REFERENCE_DATA.glob("*/vidur_profiling*/*/*/bundle_meta.json"))
 
 

@@ -20,7 +20,7 @@ from gpu_timing_assets.dagster_app.descriptions.bundle import describe_bundle
 from gpu_timing_assets.dagster_app.descriptions.run import describe_real_runs, latency_entries
 from gpu_timing_assets.dagster_app.execution.stage import StageClock
 
-RUN = min((REFERENCE_DATA / "h100" / "real_runs").glob("mix_rate_40--qwen3-0.6b--*-r0"))
+RUN = min((REFERENCE_DATA / "h100" / "real_runs").glob("steady_12--qwen3-0.6b--*-r0"))
 BUNDLE = min((REFERENCE_DATA / "h100" / "vidur_profiling").rglob(BUNDLE_META_FILE))
 
 
@@ -80,7 +80,7 @@ def test_each_part_of_a_bundles_time_model_shows_what_it_rests_on():
 
 
 def test_an_older_bundle_shows_what_it_has():
-    shown = shown_of_a_bundle()
+    shown = shown_of_a_bundle(self_test=None, repeatability=None)
     assert not {"self_test", "prediction_spread"} & shown.keys()
     medians = [
         error.median for error in read_metadata(BUNDLE, BundleMeta).fitted_error_pct.values()
