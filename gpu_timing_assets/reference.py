@@ -5,16 +5,18 @@ Everything is made below the data root; `data/reference/<hardware>/` is only rea
 """
 
 import argparse
+import math
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gpu_timing_assets import compare as comparison
 from gpu_timing_assets import simulators, workload
 from gpu_timing_assets.config.experiment import ExperimentConfig, compose
+from gpu_timing_assets.core.comparison import VerdictRow
 from gpu_timing_assets.core.data_root import REFERENCE_DATA
 from gpu_timing_assets.core.errors import GpuTimingError
 from gpu_timing_assets.core.run import RealRunMeta, read_complete_run
@@ -137,19 +139,33 @@ def table_rows(case: ReferenceCase, result: comparison.ComparisonResult) -> Iter
         )
 
 
-def claims(results: Sequence[tuple[ReferenceCase, comparison.ComparisonResult]]) -> Iterator[str]:
+def judged_row(case: ReferenceCase, result: comparison.ComparisonResult) -> str:
+    """A Markdown row: the judged simulation's error in each figure that has a bound, and the real
+    runs' noise behind it.
+    """
+    by_key = {(row.metric, row.statistic): row for row in result.judged_rows}
+    cells = [case.target, case.workload_id]
+    for key in BOUNDS_PCT:
+        error, noise = by_key[key].error_pct, by_key[key].noise_pct
+        cells.append("–" if error is None or noise is None else f"{error:+.1f} ({noise:.1f})")
+    return f"| {' | '.join(cells)} |"
+
+
+def claims(rows: Iterable[tuple[str, VerdictRow]]) -> Iterator[str]:
     """A sentence for each target and simulation with a host: how many of all its figures with a
     bound lie within it, how many more within the noise, and how many beyond both.
+
+    `rows`: every target's verdicts, of all its workloads.
     """
     counted: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    for case, result in results:
-        for row in result.verdicts:
-            bound = BOUNDS_PCT.get((row.metric, row.statistic))
-            if bound is None or row.simulation not in ("engine_loop", CORRECTED):
-                continue
-            error, noise = abs(row.error_pct or 0.0), row.noise_pct or 0.0
-            place = "within" if error <= bound else "noise" if error <= noise else "beyond"
-            counted[case.target, row.simulation][place] += 1
+    for target, row in rows:
+        bound = BOUNDS_PCT.get((row.metric, row.statistic))
+        if bound is None or row.simulation not in ("engine_loop", CORRECTED):
+            continue
+        error = math.inf if row.error_pct is None else abs(row.error_pct)
+        noise = row.noise_pct or 0.0
+        place = "within" if error <= bound else "noise" if error <= noise else "beyond"
+        counted[target, row.simulation][place] += 1
     for (target, simulation), places in sorted(counted.items()):
         yield (
             f"{target}, {simulation}: of {places.total()} figures {places['within']} within their "
@@ -187,7 +203,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GpuTimingError as error:
         sys.stderr.write(f"reference: {error}\n")
         return error.exit_code
-    sys.stdout.write("\n".join((*rows, "", *claims(results))) + "\n")
+    figures = " | ".join(f"{metric} {statistic}, %" for metric, statistic in BOUNDS_PCT)
+    rows += [
+        "",
+        f"| target | workload | {figures} |",
+        f"| --- | --- |{' ---: |' * len(BOUNDS_PCT)}",
+    ]
+    rows += [judged_row(case, result) for case, result in results]
+    verdicts = [(case.target, row) for case, result in results for row in result.verdicts]
+    sys.stdout.write("\n".join((*rows, "", *claims(verdicts))) + "\n")
     _say(f"{len(cases)} workloads in {time.monotonic() - begin:.0f} s")
     return 0
 

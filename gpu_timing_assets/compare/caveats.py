@@ -81,6 +81,12 @@ def _about_simulations(aligned: Aligned, metrics: Sequence[Metric]) -> Iterator[
                 f"{simulation.label} reached beyond what its profiling bundle measured: its times "
                 "there are extrapolated"
             )
+        if isinstance(meta, SimRunMeta) and meta.host_ratio and not meta.substitution:
+            yield (
+                f"{simulation.label} takes {meta.host_ratio:.2f} times as long for everything that "
+                "the engine's host does as the profile says: that is what a fixed probe took "
+                "beside the real runs, of what it took in the profile"
+            )
         missing = [metric.name for metric in metrics if not metric.is_given_by(simulation)]
         if missing:
             yield (
@@ -94,13 +100,18 @@ def _about_bundles(aligned: Aligned) -> Iterator[str]:
     yield from dict.fromkeys(
         _about_bundle(meta.bundle_measured_at, meta.self_test_error_pct, meta.prediction_spread_pct)
         for meta in metas
-        if isinstance(meta, SimRunMeta) and meta.self_test_error_pct
+        if isinstance(meta, SimRunMeta) and meta.self_test_error_pct is not None
     )
 
 
 def _about_bundle(
     measured_at: str | None, error_pct: dict[str, float], spread_pct: dict[str, float] | None
 ) -> str:
+    if not error_pct:
+        return (
+            f"the bundle measured at {measured_at or 'an unknown time'} was not tested on bursts "
+            "that no fit has seen: profile again (`vidur-profile --force`) to know its errors there"
+        )
     errors = ", ".join(f"{name} {signed_pct(error)}" for name, error in error_pct.items())
     spread = ", ".join(f"{name} {unsigned_pct(pct)}" for name, pct in (spread_pct or {}).items())
     return (

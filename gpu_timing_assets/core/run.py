@@ -105,7 +105,7 @@ class SimRunMeta(WorkloadRunMeta):
     times were corrected for its speed in the real runs; null: it is as fast as in the profile.
     `self_test_error_pct`, `prediction_spread_pct`: by statistic (`ITL p50`), the errors of the
     bundle's self-test and how far bundles of the same target lie apart (`core.bundle`), where the
-    simulation rests on the time model that was tested.
+    simulation rests on the time model that was tested; no errors of a bundle that was not.
     """
 
     run_type: Literal["simulated"] = "simulated"

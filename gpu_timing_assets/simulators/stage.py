@@ -7,6 +7,7 @@ import pandas as pd
 
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.config.simulator import SIMULATORS
+from gpu_timing_assets.core.bundle import BundleMeta
 from gpu_timing_assets.core.closed_loop import read_closed_loop
 from gpu_timing_assets.core.data_root import relative_to_data_root
 from gpu_timing_assets.core.directories import atomic_directory
@@ -86,13 +87,19 @@ def run(config: ExperimentConfig, inputs: SimInputs, out: Path) -> SimRunMeta:
         simulated_s=float(completion_ns.max()) / 1e9,
         bundle_config_sha256=bundle.meta.bundle_config_sha256 if bundle else None,
         bundle_measured_at=bundle.meta.measured_at if bundle else None,
-        self_test_error_pct=tested.self_test.error_pct if tested and tested.self_test else None,
+        self_test_error_pct=_self_test_error_pct(tested),
         prediction_spread_pct=tested.repeatability.spread_pct
         if tested and tested.repeatability
         else None,
     )
     _file(out, config, meta, simulated)
     return meta
+
+
+def _self_test_error_pct(tested: BundleMeta | None) -> dict[str, float] | None:
+    if tested is None:
+        return None
+    return tested.self_test.error_pct if tested.self_test else {}
 
 
 def _simulator(name: str) -> Simulator:

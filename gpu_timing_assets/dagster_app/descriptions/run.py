@@ -38,9 +38,27 @@ def describe_real_runs(
         "repeats": len(run_dirs),
         "valid": not invalid,
         **({"invalid_reasons": "; ".join(invalid)} if invalid else {}),
+        **_host_probes(metas),
         "directory": dg.MetadataValue.path(run_dirs[0]),
         "stage_seconds": clock.seconds,
     }
+
+
+def _host_probes(metas: Sequence[RealRunMeta]) -> dict[str, Any]:
+    """How long the host took for a step of the probe beside each repeat, in ms."""
+    rows = [
+        {
+            "run": f"r{meta.repeat}",
+            "when": when,
+            "decode_1_ms": probe.decode_1_ms,
+            "decode_8_ms": probe.decode_8_ms,
+            "mixed_ms": probe.mixed_ms,
+        }
+        for meta in metas
+        for when, probe in (("before", meta.probe_before), ("after", meta.probe_after))
+        if probe is not None
+    ]
+    return {"host_probes": metadata_table(rows)} if rows else {}
 
 
 def describe_sim_run(meta: SimRunMeta, directory: Path, clock: StageClock) -> dict[str, Any]:
@@ -58,6 +76,7 @@ def describe_sim_run(meta: SimRunMeta, directory: Path, clock: StageClock) -> di
         "wall_s": wall_s,
         "times_faster_than_real": simulated_s / wall_s if wall_s else 0.0,
         "extrapolated": meta.extrapolated,
+        **({"host_ratio": meta.host_ratio} if meta.host_ratio is not None else {}),
         "directory": dg.MetadataValue.path(directory),
         "stage_seconds": clock.seconds,
     }

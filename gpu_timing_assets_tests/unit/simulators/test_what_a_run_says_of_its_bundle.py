@@ -38,7 +38,7 @@ def simulated(
     [
         (TESTED, REPEATED, (ERRORS, SPREAD)),
         (TESTED, None, (ERRORS, None)),
-        (None, None, (None, None)),
+        (None, None, ({}, None)),
     ],
 )
 def test_the_tested_time_model_carries_its_errors_and_its_spread(
