@@ -12,13 +12,15 @@ from gpu_timing_assets.engine_loop.fitted_time import FittedTime
 @dataclass(frozen=True)
 class ClientTiming:
     """By prompt tokens: `front_end` is what the engine's front end takes for a request, one after
-    the other; `request_in` from there on until the engine can schedule it.
+    the other, `front_end_queued` for one that waited for another (its code and data are warm then);
+    `request_in` from there on until the engine can schedule it.
 
     By requests with a token in the step: `first_token_out` is its result → the first of them at the
     client (`…_after_idle`: one that slept), `token_spread` from there → the last.
     """
 
     front_end: FittedTime
+    front_end_queued: FittedTime
     request_in: FittedTime
     first_token_out: FittedTime
     first_token_out_after_idle: FittedTime
@@ -28,7 +30,24 @@ class ClientTiming:
     def none(cls) -> "ClientTiming":
         """Of a client inside the engine."""
         nothing = FittedTime(("anything",), (0.0, 0.0), np.ones(1), 0)
-        return cls(nothing, nothing, nothing, nothing, nothing)
+        return cls(nothing, nothing, nothing, nothing, nothing, nothing)
+
+
+def through_front_end(
+    arrival: np.ndarray, alone: np.ndarray, queued: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """When the front end is through with each request, and which waited for another; shapes
+    (requests,), in any order.
+
+    One that comes when nobody is served takes it as long as `alone` says, another as `queued` says.
+    """
+    through, waited = np.empty(len(arrival)), np.zeros(len(arrival), dtype=bool)
+    free = -np.inf
+    for request in np.argsort(arrival, kind="stable"):
+        waited[request] = arrival[request] < free
+        busy = (queued if waited[request] else alone)[request]
+        free = through[request] = max(arrival[request], free) + busy
+    return through, waited
 
 
 class ClientLatency:
@@ -41,12 +60,9 @@ class ClientLatency:
         """When the engine can schedule each request that arrives then; shapes (requests,), in any
         order.
         """
-        order = np.argsort(arrival_s, kind="stable")
-        busy_s = self._by_prompt_s(self._timing.front_end, num_prompt_tokens)[order]
-        done_s = np.cumsum(busy_s)
-        # the front end begins with a request when it has come and the one before it is through
-        through_s = np.empty(len(order))
-        through_s[order] = done_s + np.maximum.accumulate(arrival_s[order] - (done_s - busy_s))
+        fits = self._timing.front_end, self._timing.front_end_queued
+        alone_s, queued_s = (self._by_prompt_s(fitted, num_prompt_tokens) for fitted in fits)
+        through_s, _ = through_front_end(arrival_s, alone_s, queued_s)
         visible_s: np.ndarray = through_s + self._by_prompt_s(
             self._timing.request_in, num_prompt_tokens
         )

@@ -141,7 +141,7 @@ class LoopTiming:
         return self._processed(step.previous, step, handed_over_s, pace)
 
     def _scheduled(self, step: Step, begin_s: float, pace: float) -> float:
-        schedule_s = self._schedule(step.num_decode_requests, step.num_prefill_requests)
+        schedule_s = self._schedule(step.num_requests, step.num_prefill_requests > 0)
         step.schedule_end_s = begin_s + pace * schedule_s
         return step.schedule_end_s
 
@@ -150,7 +150,7 @@ class LoopTiming:
         it; returns when the loop can schedule again.
         """
         result_s = max(ready_s, step.gpu_end_s) + pace * self._result(step.num_requests)
-        update_s = self._update(step.num_decode_requests, step.num_prefill_requests)
+        update_s = self._update(step.num_requests, step.num_prefill_requests > 0)
         step.result_s = result_s + pace * update_s
         return step.result_s + pace * self._gap(turn.num_requests)
 

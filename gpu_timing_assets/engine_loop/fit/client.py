@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from gpu_timing_assets.engine_loop.client import ClientTiming
+from gpu_timing_assets.engine_loop.client import ClientTiming, through_front_end
 from gpu_timing_assets.engine_loop.fit.fit_time import MIN_ROWS, fit_time
 from gpu_timing_assets.engine_loop.fit.rows import SUSTAINED
 from gpu_timing_assets.engine_loop.fitted_time import FittedTime
@@ -22,11 +22,17 @@ def fit_client_timing(
 
     Raises ValueError if a part has too few rows.
     """
+    requests = _with_front_end(requests)
     came = requests[requests["kind"].isin(SUSTAINED)]
-    front_end = came.assign(front_end_ms=came["front_end_ns"] / 1e6)
+    waited = came[came["waited"]]
+    front_end = fit_time(came[~came["waited"]], PROMPT_FEATURES, "front_end_ms")
     request_in, wake_up_ms = _fit_request_in(rows["client_in"], derived, requests)
     timing = ClientTiming(
-        front_end=fit_time(front_end, PROMPT_FEATURES, "front_end_ms"),
+        front_end=front_end,
+        # where bursts without a crowd do not show it
+        front_end_queued=front_end
+        if len(waited) < MIN_ROWS
+        else fit_time(waited, PROMPT_FEATURES, "front_end_ms"),
         request_in=request_in,
         first_token_out=fit_time(rows["client_out"], OUTPUT_FEATURES, "out_first_ms"),
         first_token_out_after_idle=fit_time(
@@ -35,6 +41,27 @@ def fit_client_timing(
         token_spread=fit_time(rows["client_out_spread"], OUTPUT_FEATURES, "out_spread_ms"),
     )
     return timing, wake_up_ms
+
+
+def _with_front_end(requests: pd.DataFrame) -> pd.DataFrame:
+    """With `front_end_ms`, `through_ns`: when the front end was through with each request, and
+    `waited`: whether it waited for another.
+    """
+    bursts = []
+    for _, burst in requests.groupby("burst", sort=False):
+        # a clock of its own: floats do not hold the monotonic clock's nanoseconds
+        origin_ns = burst["arrival_ns"].min()
+        busy_ns = burst["front_end_ns"].to_numpy()
+        arrival_ns = (burst["arrival_ns"] - origin_ns).to_numpy()
+        through_ns, waited = through_front_end(arrival_ns, busy_ns, busy_ns)
+        bursts.append(
+            burst.assign(
+                front_end_ms=busy_ns / 1e6,
+                through_ns=origin_ns + through_ns.round().astype("int64"),
+                waited=waited,
+            )
+        )
+    return pd.concat(bursts)
 
 
 def _fit_request_in(
@@ -52,7 +79,7 @@ def _fit_request_in(
     begins = np.sort(derived["schedule_begin_ns"].to_numpy())
     own = busy["first_schedule_begin_ns"].to_numpy()
     before = begins[np.maximum(np.searchsorted(begins, own) - 1, 0)]
-    through_ns = busy["arrival_ns"] + busy["front_end_ns"]
+    through_ns = busy["through_ns"]
     lower, upper = (before - through_ns) / 1e6, (own - through_ns) / 1e6
     known = (before < own) & (upper > 0)
     if known.sum() < MIN_ROWS:

@@ -26,8 +26,9 @@ def derive_steps(steps: pd.DataFrame, params: EngineParams, kernels: KernelTimes
 def step_durations(steps: pd.DataFrame, params: EngineParams) -> pd.DataFrame:
     """`burst_steps` with what the fits need: durations in ms, times in ns on the steps' clock.
 
-    Adds `num_requests`, `num_tokens`, `padded_tokens`; the parts of `host.HostTiming`:
-    `schedule_ms`, `dispatch_ms`, `execute_ms`, `sample_ms`, `result_ms`, `update_ms`, `gap_ms`;
+    Adds `num_requests`, `with_prompt` (1 of a step with prompt tokens, else 0), `num_tokens`,
+    `padded_tokens`; the parts of `host.HostTiming`: `schedule_ms`, `dispatch_ms`, `execute_ms`,
+    `sample_ms`, `result_ms`, `update_ms`, `gap_ms`;
     `after_idle`: whether the engine had nothing in flight; `gpu_free_ns`: when the GPU was done
     with the step before in the same burst, 0 if there is none. A part that the recording does not
     show of a step is null: `result_ms` where the loop did not wait with nothing else to do,
@@ -38,6 +39,7 @@ def step_durations(steps: pd.DataFrame, params: EngineParams) -> pd.DataFrame:
     next_follows = follows.shift(-1, fill_value=False)
     derived = steps.assign(
         num_requests=steps["num_decode_requests"] + steps["num_prefill_requests"],
+        with_prompt=(steps["num_prefill_requests"] > 0).astype(int),
         num_tokens=steps["num_decode_requests"] + steps["num_prefill_tokens"],
         schedule_ms=_ms(steps["schedule_begin_ns"], steps["schedule_end_ns"]),
         execute_ms=_ms(steps["execute_begin_ns"], steps["execute_end_ns"]),

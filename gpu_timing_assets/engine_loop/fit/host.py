@@ -12,7 +12,8 @@ from gpu_timing_assets.engine_loop.fit.rows import SUSTAINED
 from gpu_timing_assets.engine_loop.fitted_time import FittedTime
 from gpu_timing_assets.engine_loop.host import WINDOW_S, HostPace, HostTiming
 
-REQUEST_FEATURES = ("num_decode_requests", "num_prefill_requests")
+# a prompt costs a step its own path through the scheduler; the second one hardly more than a decode
+REQUEST_FEATURES = ("num_requests", "with_prompt")
 # of a synchronous engine the execution holds the model's computation
 EXECUTE_FEATURES = {True: ("num_tokens", "num_requests"), False: ("kernel_ms", "num_requests")}
 # the parts that are the host's alone, at whose expense its pace is seen

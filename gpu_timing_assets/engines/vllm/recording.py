@@ -51,8 +51,9 @@ class StepRecording:
         return RecordedSteps(self._with_observed(steps), self._batches)
 
     def add_observed(self, ranks: list[list[list[int]]]) -> None:
-        """What `StepTimer.stop_step_times` returned on each rank: a step begins with the first
-        rank that is free, and ends with the last.
+        """What `StepTimer.stop_step_times` returned on each rank: the GPUs begin with the first
+        that is free; all else of a step is the last rank's, for whom the others wait at its first
+        collective.
 
         Raises `EngineError` for ranks that did not run the same steps.
         """
@@ -64,8 +65,11 @@ class StepRecording:
                     f"rank {rank} ran {len(frame)} steps and rank 0 {len(observed)}, not the same "
                     "ones: their times cannot be put together"
                 )
-        observed["gpu_begin_ns"] = np.min([frame["gpu_begin_ns"] for frame in frames], axis=0)
-        observed["gpu_end_ns"] = np.max([frame["gpu_end_ns"] for frame in frames], axis=0)
+        for name in OBSERVED:
+            of_ranks = np.array([frame[name] for frame in frames])
+            observed[name] = (
+                of_ranks.min(axis=0) if name == "gpu_begin_ns" else of_ranks.max(axis=0)
+            )
         self._observed = pd.concat([self._observed, observed], ignore_index=True)
 
     def _with_observed(self, steps: pd.DataFrame) -> pd.DataFrame:

@@ -11,15 +11,16 @@ NOTHING = ClientTiming.none().request_in
 
 
 def visible_s(arrival_s: list[float], prompt_tokens: list[int]) -> np.ndarray:
-    """A front end of 1 ms and 0.01 ms a token, behind it nothing."""
-    front_end = FittedTime(("num_prefill_tokens",), (1.0, 0.01), np.ones(1), 1)
-    timing = ClientTiming(front_end, NOTHING, NOTHING, NOTHING, NOTHING)
+    """A front end of 1 ms and 0.01 ms a token, of half that for who waited; behind it nothing."""
+    alone = FittedTime(("num_prefill_tokens",), (1.0, 0.01), np.ones(1), 1)
+    queued = FittedTime(("num_prefill_tokens",), (0.5, 0.005), np.ones(1), 1)
+    timing = ClientTiming(alone, queued, NOTHING, NOTHING, NOTHING, NOTHING)
     client = ClientLatency(timing, np.random.default_rng(0))
     return client.visible_s(np.array(arrival_s), np.array(prompt_tokens))
 
 
 def test_requests_that_come_at_once_wait_for_each_other() -> None:
-    assert visible_s([0.0] * 3, [100] * 3).tolist() == [0.002, 0.004, 0.006]
+    assert visible_s([0.0] * 3, [100] * 3).tolist() == [0.002, 0.003, 0.004]
 
 
 def test_requests_far_apart_do_not() -> None:
@@ -29,8 +30,11 @@ def test_requests_far_apart_do_not() -> None:
 @given(st.lists(st.tuples(st.floats(0, 0.05), st.integers(0, 500)), min_size=1, max_size=30))
 def test_it_is_a_queue_of_one_server_in_any_order(requests) -> None:
     arrival_s, tokens = [at for at, _ in requests], [count for _, count in requests]
-    free_s, expected = 0.0, [0.0] * len(requests)
-    for index in np.argsort(arrival_s, kind="stable"):
-        free_s = max(free_s, arrival_s[index]) + (1.0 + 0.01 * tokens[index]) / 1e3
-        expected[index] = free_s
-    np.testing.assert_allclose(visible_s(arrival_s, tokens), expected, atol=1e-9)
+    through_s = visible_s(arrival_s, tokens)
+    order = np.argsort(arrival_s, kind="stable")
+    free_s = 0.0
+    for index in order:
+        alone_s = (1.0 + 0.01 * tokens[index]) / 1e3
+        busy_s = through_s[index] - max(free_s, arrival_s[index])
+        np.testing.assert_allclose(busy_s, alone_s if arrival_s[index] >= free_s else alone_s / 2)
+        free_s = through_s[index]

@@ -27,8 +27,13 @@ def recording_of(directory: Path, tokens: list[int]) -> StepRecording:
     return StepRecording(path)
 
 
-def observed(number: int, tokens: int, gpu: tuple[int, int] = (30, 400)) -> list[int]:
-    return [number, tokens, 1, 20, 200, 210, 300, *gpu]
+def observed(
+    number: int,
+    tokens: int,
+    gpu: tuple[int, int] = (30, 400),
+    host: tuple[int, int, int, int] = (20, 200, 210, 300),
+) -> list[int]:
+    return [number, tokens, 1, *host, *gpu]
 
 
 def test_an_observed_step_stands_beside_its_record_and_others_are_empty(tmp_path: Path) -> None:
@@ -39,10 +44,13 @@ def test_an_observed_step_stands_beside_its_record_and_others_are_empty(tmp_path
     assert steps.loc[[0, 2], list(OBSERVED)].isna().all(axis=None)
 
 
-def test_a_step_of_several_ranks_ends_with_the_last_of_them(tmp_path: Path) -> None:
+def test_a_step_of_several_ranks_is_that_of_the_last_once_a_gpu_has_begun(tmp_path: Path) -> None:
     recording = recording_of(tmp_path, [16])
-    recording.add_observed([[observed(0, 16, (30, 400))], [observed(0, 16, (25, 420))]])
-    assert recording.read().steps.loc[0, ["gpu_begin_ns", "gpu_end_ns"]].tolist() == [25, 420]
+    first = observed(0, 16, (30, 400), (20, 200, 210, 300))
+    second = observed(0, 16, (25, 420), (22, 350, 355, 390))
+    recording.add_observed([[first], [second]])
+    steps = recording.read().steps
+    assert steps.loc[0, list(OBSERVED)].tolist() == [22, 350, 355, 390, 25, 420]
 
 
 def test_ranks_that_ran_other_steps_are_refused(tmp_path: Path) -> None:
