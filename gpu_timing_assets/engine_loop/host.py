@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gpu_timing_assets.engine_loop.cuda_graphs import EAGER
 from gpu_timing_assets.engine_loop.fitted_time import FittedTime
 
 WINDOW_S = 0.1
@@ -51,6 +52,11 @@ class HostTiming:
     gap: FittedTime
     wake_up_ms: float
     pace: HostPace
+
+    def execute_of(self, graph_mode: str) -> FittedTime:
+        """Of steps in that mode; where the bursts showed none, of eager or any others."""
+        execute = self.execute
+        return execute.get(graph_mode) or execute.get(EAGER) or next(iter(execute.values()))
 
     def at_speed(self, ratio: float) -> "HostTiming":
         """Of a host that takes `ratio` times as long for everything."""

@@ -10,14 +10,19 @@ from collections.abc import Iterator
 import pandas as pd
 
 from gpu_timing_assets.core.errors import EngineError
-from gpu_timing_assets.core.host_probe import HostProbe
+from gpu_timing_assets.core.host_probe import (
+    ALONE_TOKENS,
+    INJECTED_PROMPT_TOKENS,
+    PROMPT_TOKENS,
+    TOGETHER,
+    TOGETHER_TOKENS,
+    HostProbe,
+)
 from gpu_timing_assets.engines.base import Engine
 from gpu_timing_assets.engines.recorded_steps import describe_steps
 from gpu_timing_assets.engines.replay import PlannedRequest, replay
 
-ROUNDS = 3
-ALONE_TOKENS, TOGETHER, TOGETHER_TOKENS = 24, 8, 80
-PROMPT_TOKENS, INJECTED_PROMPT_TOKENS, INJECTIONS = 32, 256, 3
+ROUNDS, INJECTIONS = 3, 3
 PAUSE_NS, INJECTION_PAUSE_NS = 5_000_000, 15_000_000
 MIN_STEPS = 5
 

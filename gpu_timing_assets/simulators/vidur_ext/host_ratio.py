@@ -2,18 +2,16 @@
 
 from pathlib import Path
 
-from gpu_timing_assets.core.bundle import BUNDLE_META_FILE
 from gpu_timing_assets.core.errors import SimulationError
-from gpu_timing_assets.core.host_probe import HostProbe, host_ratio
+from gpu_timing_assets.core.host_probe import HostProbe, HostTimes, host_ratio
 from gpu_timing_assets.core.run import RUN_META_FILE, RealRunMeta, read_complete_run
-from gpu_timing_assets.engine_loop.bundle import Bundle
 
 
-def probed_host_ratio(bundle: Bundle, real_run_dir: Path) -> float:
-    """From the probes beside every replay of the engine start that `real_run_dir` is of, and the
-    bundle's.
+def probed_host_ratio(real_run_dir: Path, expected: HostTimes) -> float:
+    """From the probes beside every replay of the engine start that `real_run_dir` is of, and what
+    they take at the profiled speed.
 
-    Raises `SimulationError` where one side has none.
+    Raises `SimulationError` for runs without a probe.
     """
     probes = probes_of_session(real_run_dir)
     if not probes:
@@ -22,12 +20,7 @@ def probed_host_ratio(bundle: Bundle, real_run_dir: Path) -> float:
             "simulator.host_speed=probed corrects: measure again with backend.probe_host=true and "
             "an engine that records its steps"
         )
-    if not bundle.meta.host_probes:
-        raise SimulationError(
-            f"{bundle.root / BUNDLE_META_FILE} has no probe of the host's speed, by which "
-            "simulator.host_speed=probed corrects: profile again (`vidur-profile --force`)"
-        )
-    return host_ratio(probes, bundle.meta.host_probes)
+    return host_ratio(probes, expected)
 
 
 def probes_of_session(real_run_dir: Path) -> list[HostProbe]:

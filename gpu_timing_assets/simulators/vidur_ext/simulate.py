@@ -23,6 +23,7 @@ from gpu_timing_assets.core.tables.schemas import (
 )
 from gpu_timing_assets.engine_loop.bundle import Bundle
 from gpu_timing_assets.engine_loop.client import ClientLatency, ClientTiming
+from gpu_timing_assets.engine_loop.expected_probe import expected_probe
 from gpu_timing_assets.engine_loop.fit.engine import fit_engine_timing
 from gpu_timing_assets.engine_loop.loop import EngineLoop, StepTiming
 from gpu_timing_assets.engine_loop.loop_timing import KernelsOnly, LoopTiming
@@ -126,7 +127,8 @@ def _time_model(
         client = fitted.client
         if preset.host_speed == "probed":
             assert real_run_dir is not None
-            host_ratio = probed_host_ratio(bundle, real_run_dir)
+            expected = expected_probe(bundle.params, kernels, fitted)
+            host_ratio = probed_host_ratio(real_run_dir, expected)
             fitted = fitted.at_host_speed(host_ratio)
         if preset.substitution == "recorded_step_times":
             assert real_run_dir is not None

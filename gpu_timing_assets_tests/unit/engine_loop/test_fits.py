@@ -128,6 +128,18 @@ class TestKernels:
             32, 1, 528
         )
 
+    def test_the_chunks_of_a_step_are_attended_to_in_one_kernel(self, params) -> None:
+        kernels = kernel_times(params)
+
+        def chunks(count: int, tokens: int) -> float:
+            return kernels.prefill_attention_ms(
+                count * tokens, count, count * tokens * (tokens + 1) // 2
+            )
+
+        least, long = chunks(1, 1), chunks(1, 64)
+        assert chunks(10, 1) == pytest.approx(least)
+        assert chunks(10, 64) == pytest.approx(long + 9 * (long - least))
+
 
 class TestFit:
     def test_coefficients_of_noiseless_measurements_are_found(self) -> None:
@@ -180,13 +192,14 @@ class TestHost:
         ("name", "features", "expected"),
         [
             ("host.schedule", (4, 0), at(LOOP.schedule, 4)),
-            ("host.schedule", (4, 1), at(LOOP.schedule, 5)),
+            ("host.schedule", (5, 1), at(LOOP.schedule, 5)),
             ("host.dispatch", (4,), at(LOOP.dispatch, 4)),
             ("host.sample", (4,), at(LOOP.sample, 4)),
             ("host.result", (4,), at(LOOP.result, 4)),
             ("host.update", (8, 0), at(LOOP.update, 8)),
             ("host.gap", (4,), at(LOOP.gap, 4)),
             ("client.front_end", (32,), LOOP.front_end),
+            ("client.front_end_queued", (32,), LOOP.front_end_queued),
             ("client.request_in", (32,), at(LOOP.client_in, 32)),
             ("client.first_token_out", (4,), at(LOOP.client_out, 4)),
         ],

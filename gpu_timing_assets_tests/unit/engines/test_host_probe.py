@@ -7,7 +7,7 @@ import pytest
 
 from gpu_timing_assets.config.experiment import compose
 from gpu_timing_assets.core.errors import EngineError
-from gpu_timing_assets.core.host_probe import HostProbe, host_ratio
+from gpu_timing_assets.core.host_probe import HostProbe, HostTimes, host_ratio
 from gpu_timing_assets.core.tables.schemas import OBSERVED
 from gpu_timing_assets.engines.host_probe import host_probe, probe_host
 from gpu_timing_assets.engines.null.engine import NullEngine
@@ -55,12 +55,12 @@ def test_too_few_steps_are_refused_with_a_remedy() -> None:
         host_probe(observed(mixed=2))
 
 
-def test_the_ratio_is_that_of_the_typical_steps() -> None:
-    profiled = [HostProbe(decode_1_ms=1, decode_8_ms=2, mixed_ms=10, num_mixed_steps=9)] * 3
-    slow = HostProbe(decode_1_ms=1.2, decode_8_ms=2.4, mixed_ms=12, num_mixed_steps=9)
-    odd = HostProbe(decode_1_ms=9, decode_8_ms=9, mixed_ms=90, num_mixed_steps=9)
-    assert host_ratio([slow, slow, odd], profiled) == pytest.approx(1.2)
-    assert host_ratio(profiled, profiled) == 1.0
+def test_the_ratio_is_that_of_the_probes_mean() -> None:
+    profiled = HostTimes(decode_1_ms=1, decode_8_ms=2, mixed_ms=10)
+    slow = HostProbe(decode_1_ms=1.3, decode_8_ms=2.6, mixed_ms=13, num_mixed_steps=9)
+    quick = HostProbe(decode_1_ms=1.1, decode_8_ms=2.2, mixed_ms=11, num_mixed_steps=9)
+    assert host_ratio([slow, quick], profiled) == pytest.approx(1.2)
+    assert host_ratio([profiled], profiled) == pytest.approx(1.0)
 
 
 def test_an_engine_that_records_its_steps_is_probed(tmp_path) -> None:

@@ -46,6 +46,7 @@ class Loop:
     throttle_per_s: float = 0.0
     mixed_start_share: float = 0.3
     front_end: float = 0.1
+    front_end_queued: float = 0.04
     client_in: tuple[float, float] = (0.2, 0.002)
     client_out: tuple[float, float] = (0.1, 0.005)
     client_spread: float = 0.01
@@ -203,7 +204,6 @@ def record_bursts(
                     table[name.removesuffix("_ms") + "_ns"] = _ns(table.pop(name) + origin_ms)
             if "step" in table:
                 table["step"] += first_step
-        tables[1]["front_end_ns"] = round(loop.front_end * MS)
         frames.append(tuple(table.assign(burst=burst, kind=kind) for table in tables))
         origin_ms = float(tables[0]["update_end_ns"].max()) / MS + 50
         # the loop's empty turns count as steps too
@@ -228,10 +228,12 @@ def _play(
     rng: np.random.Generator,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     prompts, outputs, arrival_ms = (np.array(column) for column in zip(*requests, strict=True))
-    through = np.empty(len(requests))
+    through, front_end = np.empty(len(requests)), np.empty(len(requests))
     free = 0.0
     for index in np.argsort(arrival_ms, kind="stable"):
-        free = through[index] = max(free, arrival_ms[index]) + loop.front_end
+        waited = arrival_ms[index] < free
+        front_end[index] = loop.front_end_queued if waited else loop.front_end
+        free = through[index] = max(free, arrival_ms[index]) + front_end[index]
     visible_ms = through + loop.client_in[0] + loop.client_in[1] * prompts
     lengths = pd.DataFrame({"num_prefill_tokens": prompts, "num_decode_tokens": outputs})
     timing = PlantedTiming(params, kernels, loop, rng)
@@ -283,6 +285,7 @@ def _play(
             "request_id": range(len(requests)),
             "arrival_ms": arrival_ms,
             "submit_ms": arrival_ms + 0.01,
+            "front_end_ns": (front_end * MS).round().astype(int),
             "first_schedule_begin_ms": first_step["schedule_begin_ms"].to_numpy(),
             "first_update_end_ms": first_step["update_end_ms"].to_numpy(),
             "first_token_ms": first_token,
