@@ -81,11 +81,11 @@ def _about_simulations(aligned: Aligned, metrics: Sequence[Metric]) -> Iterator[
                 f"{simulation.label} reached beyond what its profiling bundle measured: its times "
                 "there are extrapolated"
             )
-        if isinstance(meta, SimRunMeta) and meta.host_ratio and not meta.substitution:
+        if isinstance(meta, SimRunMeta) and meta.host_ratio is not None and not meta.substitution:
             yield (
                 f"{simulation.label} takes {meta.host_ratio:.2f} times as long for everything that "
                 "the engine's host does as the profile says: that is what a fixed probe took "
-                "beside the real runs, of what it took in the profile"
+                "beside the real runs, of what the profile's bursts say of its steps"
             )
         missing = [metric.name for metric in metrics if not metric.is_given_by(simulation)]
         if missing:

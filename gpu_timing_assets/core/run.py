@@ -132,9 +132,14 @@ class SimRunMeta(WorkloadRunMeta):
     @property
     def label(self) -> str:
         """How a report calls it: `engine_loop`, `engine_loop + recorded batches`."""
-        corrected = " at the runs' host speed" if self.host_ratio is not None else ""
         substituted = f" + {self.substitution.replace('_', ' ')}" if self.substitution else ""
-        return f"{self.model_name}{corrected}{substituted}"
+        return f"{self.plain_label}{substituted}"
+
+    @property
+    def plain_label(self) -> str:
+        """The label of the simulation that has nothing substituted."""
+        corrected = " at the runs' host speed" if self.host_ratio is not None else ""
+        return f"{self.model_name}{corrected}"
 
     @property
     def model_name(self) -> str:

@@ -27,11 +27,11 @@ def expected_probe(params: EngineParams, kernels: KernelTimes, timing: EngineTim
     def host_ms(decodes: int, tokens: int, prompt_tokens: int) -> float:
         step = _step(decodes, PROMPT_TOKENS + tokens // 2, prompt_tokens)
         kernel_ms, requests = of_steps.seconds(step) * 1e3, step.num_requests
-        execute = host.execute_of(step.graph_mode)
+        execute = host.execute[host.execute_mode(step.graph_mode)]
         # of a synchronous engine the execution holds the model's computation
         size = step.num_tokens if params.async_scheduling else kernel_ms
-        total_ms = host.schedule(requests, prompt_tokens > 0) + execute(size, requests)
-        total_ms += host.sample(requests) + host.update(requests, prompt_tokens > 0)
+        total_ms = host.schedule(requests, step.with_prompt) + execute(size, requests)
+        total_ms += host.sample(requests) + host.update(requests, step.with_prompt)
         return mean_pace * total_ms
 
     return HostTimes(

@@ -53,10 +53,13 @@ class HostTiming:
     wake_up_ms: float
     pace: HostPace
 
-    def execute_of(self, graph_mode: str) -> FittedTime:
-        """Of steps in that mode; where the bursts showed none, of eager or any others."""
-        execute = self.execute
-        return execute.get(graph_mode) or execute.get(EAGER) or next(iter(execute.values()))
+    def execute_mode(self, graph_mode: str) -> str:
+        """The key in `execute` of steps in that mode; of one that the bursts did not show, eager or
+        any other.
+        """
+        if graph_mode in self.execute:
+            return graph_mode
+        return EAGER if EAGER in self.execute else next(iter(self.execute))
 
     def at_speed(self, ratio: float) -> "HostTiming":
         """Of a host that takes `ratio` times as long for everything."""

@@ -21,7 +21,7 @@ import numpy as np
 
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.engine_loop.client import ClientTiming
-from gpu_timing_assets.engine_loop.cuda_graphs import EAGER, FULL, graph_modes, padded_tokens
+from gpu_timing_assets.engine_loop.cuda_graphs import FULL, graph_modes, padded_tokens
 from gpu_timing_assets.engine_loop.fitted_time import DrawnRatio, DrawnTime
 from gpu_timing_assets.engine_loop.gpu import GpuScale
 from gpu_timing_assets.engine_loop.host import DrawnPace, HostTiming
@@ -102,7 +102,7 @@ class LoopTiming:
             {mode: DrawnTime(fit, rng) for mode, fit in execute.items()}
             for execute in (host.execute, host.execute_after_idle)
         )
-        self._any_execute = self._execute.get(EAGER) or next(iter(self._execute.values()))
+        self._execute_mode = host.execute_mode
         self._sample, self._result, self._update, self._gap = (
             DrawnTime(fitted, rng) for fitted in (host.sample, host.result, host.update, host.gap)
         )
@@ -141,7 +141,7 @@ class LoopTiming:
         return self._processed(step.previous, step, handed_over_s, pace)
 
     def _scheduled(self, step: Step, begin_s: float, pace: float) -> float:
-        schedule_s = self._schedule(step.num_requests, step.num_prefill_requests > 0)
+        schedule_s = self._schedule(step.num_requests, step.with_prompt)
         step.schedule_end_s = begin_s + pace * schedule_s
         return step.schedule_end_s
 
@@ -150,7 +150,7 @@ class LoopTiming:
         it; returns when the loop can schedule again.
         """
         result_s = max(ready_s, step.gpu_end_s) + pace * self._result(step.num_requests)
-        update_s = self._update(step.num_requests, step.num_prefill_requests > 0)
+        update_s = self._update(step.num_requests, step.with_prompt)
         step.result_s = result_s + pace * update_s
         return step.result_s + pace * self._gap(turn.num_requests)
 
@@ -184,4 +184,4 @@ class LoopTiming:
     def _execute_of(self, step: Step) -> DrawnTime:
         if step.after_idle and step.graph_mode in self._execute_after_idle:
             return self._execute_after_idle[step.graph_mode]
-        return self._execute.get(step.graph_mode) or self._any_execute
+        return self._execute[self._execute_mode(step.graph_mode)]

@@ -42,6 +42,10 @@ class Step:
         return len(self.sequences)
 
     @property
+    def with_prompt(self) -> bool:
+        return self.num_prefill_requests > 0
+
+    @property
     def num_tokens(self) -> int:
         return self.num_prefill_tokens + self.num_decode_requests
 

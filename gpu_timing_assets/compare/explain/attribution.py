@@ -90,11 +90,9 @@ def _substituted(aligned: Aligned, simulation: AlignedRun) -> dict[str, AlignedR
     }
 
 
-def _time_model(run: AlignedRun) -> tuple[str, str | None, bool] | None:
+def _time_model(run: AlignedRun) -> tuple[str, str] | None:
     meta = run.run.meta
-    if not isinstance(meta, SimRunMeta):
-        return None
-    return meta.simulator, meta.predictor, meta.host_ratio is not None
+    return (meta.simulator, meta.plain_label) if isinstance(meta, SimRunMeta) else None
 
 
 def layer_sentence(shares: pd.DataFrame, metrics: Iterable[Metric]) -> str | None:

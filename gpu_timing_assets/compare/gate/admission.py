@@ -73,7 +73,7 @@ def check_settings(
 
 def judged_simulation(simulated: list[SimRunMeta], name: str) -> int:
     """The position of the simulation that is judged: of the plain ones of that time model the one
-    at the runs' host speed, if it is there; otherwise the first plain one.
+    at the runs' host speed, if it is there; without that model the first plain one.
 
     Raises `IncomparableRunsError` if there is no plain one.
     """

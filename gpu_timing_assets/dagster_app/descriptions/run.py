@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from gpu_timing_assets.core.host_probe import HostTimes
 from gpu_timing_assets.core.run import RealRunMeta, SimRunMeta
 from gpu_timing_assets.core.tables.invariants import read_run_tables
 from gpu_timing_assets.dagster_app.descriptions.metadata_table import metadata_table
@@ -50,9 +51,7 @@ def _host_probes(metas: Sequence[RealRunMeta]) -> dict[str, Any]:
         {
             "run": f"r{meta.repeat}",
             "when": when,
-            "decode_1_ms": probe.decode_1_ms,
-            "decode_8_ms": probe.decode_8_ms,
-            "mixed_ms": probe.mixed_ms,
+            **{name: getattr(probe, name) for name in HostTimes.model_fields},
         }
         for meta in metas
         for when, probe in (("before", meta.probe_before), ("after", meta.probe_after))

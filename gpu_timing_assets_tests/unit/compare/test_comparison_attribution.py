@@ -2,6 +2,8 @@
 taken away.
 """
 
+from typing import Any
+
 import pandas as pd
 import pytest
 
@@ -14,6 +16,7 @@ from gpu_timing_assets.compare.explain.attribution import (
     largest_layers,
 )
 from gpu_timing_assets.compare.gate.align import align
+from gpu_timing_assets.compare.gate.load import Run
 from gpu_timing_assets.metrics.metric import Objective
 from gpu_timing_assets.metrics.registry import all_metrics
 from gpu_timing_assets_tests.unit.compare.synthetic_runs import MS, run_in_memory
@@ -26,20 +29,25 @@ def token_times(ttft_ms: float, itl_ms: float) -> list[list[int]]:
     return [[round(MS * size * (ttft_ms + k * itl_ms)) for k in range(5)] for size in SIZES]
 
 
-def attributed(**simulations: tuple[float, float]) -> pd.DataFrame:
-    """The real run has TTFT 100 and ITL 10; a simulation is given by its own."""
+def simulation(name: str, ttft_ms: float, itl_ms: float, **meta: Any) -> Run:
+    times = token_times(ttft_ms, itl_ms)
+    return run_in_memory(name, ARRIVALS, times, run_type="simulated", **meta)
+
+
+def attribution_of(*simulated: Run) -> pd.DataFrame:
+    """Against a real run of TTFT 100 and ITL 10."""
     real = run_in_memory("real", ARRIVALS, token_times(100, 10))
-    simulated = [
-        run_in_memory(
-            name,
-            ARRIVALS,
-            token_times(*times),
-            run_type="simulated",
-            substitution=None if name == "engine_loop" else name,
+    return attribute(align([real], list(simulated)), all_metrics(), Objective(200, 50))
+
+
+def attributed(**simulations: tuple[float, float]) -> pd.DataFrame:
+    """A simulation is given by its own TTFT and ITL."""
+    return attribution_of(
+        *(
+            simulation(name, *times, substitution=None if name == "engine_loop" else name)
+            for name, times in simulations.items()
         )
-        for name, times in simulations.items()
-    ]
-    return attribute(align([real], simulated), all_metrics(), Objective(200, 50))
+    )
 
 
 def share(table: pd.DataFrame, metric: str, layer: str) -> float:
@@ -85,45 +93,20 @@ def test_without_substitutions_nothing_is_said() -> None:
 
 
 def test_a_substitution_belongs_to_its_own_predictor() -> None:
-    real = run_in_memory("real", ARRIVALS, token_times(100, 10))
-    simulated = [
-        run_in_memory(
-            "kernels_only",
-            ARRIVALS,
-            token_times(50, 5),
-            run_type="simulated",
-            predictor="kernels_only",
-        ),
-        run_in_memory("engine_loop", ARRIVALS, token_times(110, 10), run_type="simulated"),
-        run_in_memory(
-            "substituted",
-            ARRIVALS,
-            token_times(100, 10),
-            run_type="simulated",
-            substitution="recorded_batches",
-        ),
-    ]
-    table = attribute(align([real], simulated), all_metrics(), Objective(200, 50))
+    table = attribution_of(
+        simulation("kernels_only", 50, 5, predictor="kernels_only"),
+        simulation("engine_loop", 110, 10),
+        simulation("substituted", 100, 10, substitution="recorded_batches"),
+    )
     assert set(table["simulation"]) == {"engine_loop"}
 
 
 def test_a_substitution_belongs_to_its_own_host_speed() -> None:
-    real = run_in_memory("real", ARRIVALS, token_times(100, 10))
-    simulated = [
-        run_in_memory("as-profiled", ARRIVALS, token_times(50, 5), run_type="simulated"),
-        run_in_memory(
-            "corrected", ARRIVALS, token_times(110, 10), run_type="simulated", host_ratio=1.1
-        ),
-        run_in_memory(
-            "substituted",
-            ARRIVALS,
-            token_times(100, 10),
-            run_type="simulated",
-            substitution="recorded_batches",
-            host_ratio=1.1,
-        ),
-    ]
-    table = attribute(align([real], simulated), all_metrics(), Objective(200, 50))
+    table = attribution_of(
+        simulation("as-profiled", 50, 5),
+        simulation("corrected", 110, 10, host_ratio=1.1),
+        simulation("substituted", 100, 10, substitution="recorded_batches", host_ratio=1.1),
+    )
     assert set(table["simulation"]) == {"corrected"}
 
 

@@ -23,9 +23,10 @@ from gpu_timing_assets.core.target import Target
 from gpu_timing_assets.core.upgrade import upgrade_run_meta
 from gpu_timing_assets.core.workload import WORKLOAD_META_FILE, read_workload_meta
 
-REAL_RUN_METAS = sorted(
-    path for path in REFERENCE_DATA.rglob(RUN_META_FILE) if "vidur_profiling" not in str(path)
-)
+REAL_RUN_METAS = [
+    *sorted(REFERENCE_DATA.glob(f"*/real_runs/*/{RUN_META_FILE}")),
+    *sorted(REFERENCE_DATA.glob(f"*/recording_cost/*/*/{RUN_META_FILE}")),
+]
 BUNDLE_METAS = sorted(REFERENCE_DATA.glob("*/vidur_profiling*/*/*/bundle_meta.json"))
 
 

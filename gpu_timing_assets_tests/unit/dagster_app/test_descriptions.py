@@ -43,6 +43,17 @@ def test_a_real_runs_numbers_are_those_of_its_metadata():
     assert shown["stage_seconds"] == 2.0
 
 
+def test_the_hosts_probes_stand_beside_each_repeat_that_has_them():
+    meta = read_complete_run(RUN, RealRunMeta)
+    assert meta.probe_before
+    shown = describe_real_runs([RUN], [meta], StageClock(2.0))
+    before, after = rows(shown["host_probes"])
+    assert (before["when"], after["when"]) == ("before", "after")
+    assert before["decode_8_ms"] == pytest.approx(meta.probe_before.decode_8_ms, abs=0.01)
+    without = meta.model_copy(update={"probe_before": None, "probe_after": None})
+    assert "host_probes" not in describe_real_runs([RUN], [without], StageClock(2.0))
+
+
 def test_a_run_without_times_of_its_tokens_has_no_itl():
     requests, _ = read_run_tables(RUN)
     assert {name.partition("_")[0] for name in latency_entries(requests, None)} == {"ttft", "e2e"}
