@@ -173,8 +173,9 @@ def is_part_of(lengths: list[tuple[int, int]], judged: list[tuple[int, int]]) ->
 
 @pytest.fixture(scope="module")
 def reference() -> tuple[list[Path], list[Path]]:
-    """The shipped bundles and real runs."""
-    bundles = [path.parent for path in REFERENCE_DATA.glob("**/bundle_meta.json")]
+    """The shipped bundles and real runs; of a bundle that is refused only its metadata are kept."""
+    used = REFERENCE_DATA.glob("*/vidur_profiling/*/*/bundle_meta.json")
+    bundles = [path.parent for path in used]
     runs = [path.parent for path in REFERENCE_DATA.glob("**/real_runs/*/run_meta.json")]
     if not bundles or not runs:
         pytest.skip("no reference data is in this checkout")
