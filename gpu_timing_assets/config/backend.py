@@ -16,7 +16,7 @@ class BackendPreset(Preset):
     # what a profile does not depend on: it then serves with other values of these too
     not_profiled: ClassVar[frozenset[str]] = frozenset(
         {
-            *("early_stopping", "record_steps", "observe_steps", "python"),
+            *("early_stopping", "record_steps", "observe_steps", "probe_s", "python"),
             *("start_timeout_s", "request_timeout_s"),
             *("warmup_requests", "warmup_prefill_tokens", "warmup_decode_tokens"),
         }
@@ -53,8 +53,11 @@ class BackendPreset(Preset):
     engine's worker; profiling always does."""
 
     probe_host: bool = True
-    """Measure the host's speed by a fixed probe of one to three seconds, before and after each
-    replay and in a profile, where the engine records its steps."""
+    """Measure the host's speed by a fixed probe of some seconds, before and after each replay and
+    in a profile, where the engine records its steps."""
+
+    probe_s: float = Field(default=4, ge=0)
+    """Seconds that a probe goes on for at least: a host changes its pace within one."""
 
     warmup_requests: int = Field(default=8, ge=0)
     """Number of requests before the first replay, which count nowhere."""

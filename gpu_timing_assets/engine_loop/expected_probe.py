@@ -20,8 +20,8 @@ from gpu_timing_assets.engine_loop.step import Step
 
 
 def expected_probe(params: EngineParams, kernels: KernelTimes, timing: EngineTiming) -> HostTimes:
-    """In the middle of a request's answer, at the average pace of the bursts."""
-    host, mean_pace = timing.host, float(timing.host.pace.windows.mean())
+    """In the middle of a request's answer, at the pace of the bursts' average step."""
+    host, pace = timing.host, timing.host.pace.of_steps
     of_steps = StepKernels(params, kernels)
 
     def host_ms(decodes: int, tokens: int, prompt_tokens: int) -> float:
@@ -32,7 +32,7 @@ def expected_probe(params: EngineParams, kernels: KernelTimes, timing: EngineTim
         size = step.num_tokens if params.async_scheduling else kernel_ms
         total_ms = host.schedule(requests, step.with_prompt) + execute(size, requests)
         total_ms += host.sample(requests) + host.update(requests, step.with_prompt)
-        return mean_pace * total_ms
+        return pace * total_ms
 
     return HostTimes(
         decode_1_ms=host_ms(1, ALONE_TOKENS, 0),

@@ -30,6 +30,13 @@ class HostPace:
     def steady(cls) -> "HostPace":
         return cls(np.ones(1))
 
+    @property
+    def of_steps(self) -> float:
+        """Of the average step: the harmonic mean, for the windows are equally long, and a slow one
+        holds fewer steps.
+        """
+        return float(1 / (1 / self.windows).mean())
+
 
 @dataclass(frozen=True)
 class HostTiming:

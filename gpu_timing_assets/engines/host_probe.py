@@ -1,14 +1,16 @@
-"""A fixed probe of the host's speed: one to three seconds through the engine, no workload.
+"""A fixed probe of the host's speed: some seconds through the engine, no workload.
 
-In each of a few rounds a request decodes alone, then eight together, into which prompts are sent
-one by one. The steps are observed, so that the host's own time in them is known whatever the GPU
-does.
+In each round a request decodes alone, then eight together, into which prompts are sent one by one;
+rounds are played for `backend.probe_s` at least, since a host changes its pace within a second.
+The steps are observed, so that the host's own time in them is known whatever the GPU does.
 """
 
+import time
 from collections.abc import Iterator
 
 import pandas as pd
 
+from gpu_timing_assets.config.backend import BackendPreset
 from gpu_timing_assets.core.errors import EngineError
 from gpu_timing_assets.core.host_probe import (
     ALONE_TOKENS,
@@ -28,9 +30,10 @@ MIN_STEPS = 5
 
 
 async def probe_host(
-    engine: Engine, tag: str, request_timeout_s: float, *, observe_on: bool
+    engine: Engine, tag: str, backend: BackendPreset, *, observe_on: bool
 ) -> HostProbe | None:
-    """Play the probe, its requests named by `tag`; None for an engine that records no steps.
+    """Play the probe, its requests named by `tag`, as `backend` has it; None for an engine that
+    records no steps.
 
     `observe_on`: whether steps are observed after it. Raises `EngineError` if a request fails or
     the steps that it is made for did not come.
@@ -38,12 +41,18 @@ async def probe_host(
     if engine.recording is None:
         return None
     await engine.observe_steps(True)
-    planned = [*_planned(tag)]
-    result = await replay(engine, planned, request_timeout_s=request_timeout_s)
+    planned: list[PlannedRequest] = []
+    errors: dict[int, tuple[str, str]] = {}
+    begin = time.monotonic()
+    while not errors and (not planned or time.monotonic() - begin < backend.probe_s):
+        rounds = [*_rounds(tag, len(planned))]
+        planned += rounds
+        result = await replay(engine, rounds, request_timeout_s=backend.request_timeout_s)
+        errors = result.errors
     await engine.flush_recording()
     await engine.observe_steps(observe_on)
-    if result.errors:
-        kind, message = next(iter(result.errors.values()))
+    if errors:
+        kind, message = next(iter(errors.values()))
         raise EngineError(f"a request of the host's probe failed with {kind}: {message}")
     recorded = engine.recording.read()
     prompts = pd.Series([len(request.prompt_token_ids) for request in planned])
@@ -76,26 +85,30 @@ def host_probe(steps: pd.DataFrame) -> HostProbe:
     return HostProbe(**medians, num_mixed_steps=len(times["mixed_ms"]))
 
 
-def _planned(tag: str) -> Iterator[PlannedRequest]:
-    """A round's requests are: the one alone, those together, those injected one after the other.
+def _rounds(tag: str, played: int) -> Iterator[PlannedRequest]:
+    """`ROUNDS` of them, behind `played` requests. A round's requests are: the one alone, those
+    together, those injected one after the other.
 
     The next round begins when the last of those together has ended.
     """
     size = 1 + TOGETHER + INJECTIONS
     for alone in range(0, ROUNDS * size, size):
         before = alone - INJECTIONS - 1 if alone else None
-        yield _request(tag, alone, PAUSE_NS, PROMPT_TOKENS, ALONE_TOKENS, before)
+        yield _request(tag, played + alone, PAUSE_NS, PROMPT_TOKENS, ALONE_TOKENS, before)
         injected = alone + 1 + TOGETHER
         for number in range(alone + 1, injected):
-            yield _request(tag, number, PAUSE_NS, PROMPT_TOKENS, TOGETHER_TOKENS, alone)
-        yield _request(tag, injected, 2 * INJECTION_PAUSE_NS, INJECTED_PROMPT_TOKENS, 1, alone)
-        for number in range(injected + 1, alone + size):
-            pause_ns = INJECTION_PAUSE_NS
-            yield _request(tag, number, pause_ns, INJECTED_PROMPT_TOKENS, 1, number - 1)
+            name = played + number
+            yield _request(tag, name, PAUSE_NS, PROMPT_TOKENS, TOGETHER_TOKENS, alone)
+        for number in range(injected, alone + size):
+            first = number == injected
+            pause_ns = 2 * INJECTION_PAUSE_NS if first else INJECTION_PAUSE_NS
+            after = alone if first else number - 1
+            yield _request(tag, played + number, pause_ns, INJECTED_PROMPT_TOKENS, 1, after)
 
 
 def _request(
     tag: str, number: int, pause_ns: int, prompt_tokens: int, tokens: int, after: int | None
 ) -> PlannedRequest:
+    """`number`: among all of the probe's; `after`: the position of one in the same replay."""
     prompt = [1000 + (number * 7919 + position * 31) % 100_000 for position in range(prompt_tokens)]
     return PlannedRequest(f"{tag}.{number}", pause_ns, prompt, tokens, after)

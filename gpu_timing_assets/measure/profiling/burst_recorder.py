@@ -41,14 +41,14 @@ class BurstRecorder:
         self.engine = engine
         self.played, self.probes = list[PlayedBurst](), list[HostProbe]()
         self._recording, self._report = engine.recording, report
-        self._request_timeout_s = config.backend.request_timeout_s
-        self._probes_host = config.backend.probe_host
+        self._backend = config.backend
         self._numbers, self._reported = itertools.count(), time.monotonic()
 
     async def play(self, burst: Burst) -> None:
         tag = f"b{next(self._numbers)}"
         requests = [dataclasses.replace(one, name=f"{tag}.{one.name}") for one in burst.requests]
-        result = await replay(self.engine, requests, request_timeout_s=self._request_timeout_s)
+        timeout_s = self._backend.request_timeout_s
+        result = await replay(self.engine, requests, request_timeout_s=timeout_s)
         if result.errors:
             kind, message = next(iter(result.errors.values()))
             raise EngineError(f"a request of a {burst.kind} burst failed with {kind}: {message}")
@@ -59,11 +59,11 @@ class BurstRecorder:
 
     async def probe_host(self) -> None:
         """Play the probe of the host's speed, whose steps are no burst."""
-        if not self._probes_host:
+        if not self._backend.probe_host:
             return
         tag = f"probe{len(self.probes)}"
-        timeout_s = self._request_timeout_s
-        if (found := await probe_host(self.engine, tag, timeout_s, observe_on=True)) is not None:
+        found = await probe_host(self.engine, tag, self._backend, observe_on=True)
+        if found is not None:
             self.probes.append(found)
 
     async def play_kind(self, needed_rows: int, plan: Callable[[int], Sequence[Burst]]) -> None:

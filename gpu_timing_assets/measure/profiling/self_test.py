@@ -121,9 +121,7 @@ def _layers_pct(
     """Fitted against measured, in per cent: host and client by their levels, the GPU by its
     steps.
     """
-    ratios = {
-        "host": host_pace(held_out, timing.host).windows.mean() / timing.host.pace.windows.mean()
-    }
+    ratios = {"host": host_pace(held_out, timing.host).of_steps / timing.host.pace.of_steps}
     if params.async_scheduling:
         own = own_full_ratios(held_out, timing.gpu), own_mixed_ratios(held_out, timing.gpu)
         ratios |= {

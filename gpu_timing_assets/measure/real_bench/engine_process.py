@@ -132,8 +132,7 @@ async def _probe(engine: Engine, config: ExperimentConfig, number: int) -> HostP
     backend = config.backend
     if not backend.probe_host:
         return None
-    tag, timeout_s = f"probe{number}", backend.request_timeout_s
-    return await probe_host(engine, tag, timeout_s, observe_on=backend.observe_steps)
+    return await probe_host(engine, f"probe{number}", backend, observe_on=backend.observe_steps)
 
 
 def _write_run_tables(result: ReplayResult, lengths: pd.DataFrame, out: Path) -> None:

@@ -3,10 +3,12 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gpu_timing_assets.engine_loop.expected_probe import expected_probe
 from gpu_timing_assets.engine_loop.fit.engine import fit_engine_timing
+from gpu_timing_assets.engine_loop.host import HostPace
 from gpu_timing_assets_tests.unit.simulators.planted_engine import LOOP, Loop, record_bursts
 from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import (
     engine_params,
@@ -41,6 +43,11 @@ def test_of_a_host_that_is_slower_it_is_as_much_longer(tmp_path: Path) -> None:
     )
     assert slower.decode_8_ms / steady.decode_8_ms == pytest.approx(1.5, rel=0.02)
     assert slower.mixed_ms / steady.mixed_ms == pytest.approx(1.5, rel=0.02)
+
+
+def test_a_slow_window_counts_for_the_fewer_steps_that_it_holds() -> None:
+    # in as long a time ten steps at a pace of 1, five at 2
+    assert HostPace(np.array([1.0, 2.0])).of_steps == pytest.approx((10 * 1 + 5 * 2) / 15)
 
 
 def test_a_synchronous_engines_steps_hold_their_computation(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The probe of the host's speed: what it plays, what it finds, and when it says that it cannot."""
 
 import asyncio
+import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -63,10 +65,17 @@ def test_the_ratio_is_that_of_the_probes_mean() -> None:
     assert host_ratio([profiled], profiled) == pytest.approx(1.0)
 
 
-def test_an_engine_that_records_its_steps_is_probed(tmp_path) -> None:
-    params = engine_params(target_config(tmp_path), max_model_len=2048, num_kv_blocks=1000)
+def probe_formula_engine(tmp_path: Path, probe_s: float) -> HostProbe | None:
+    tmp_path.mkdir(exist_ok=True)
+    config = target_config(tmp_path)
+    params = engine_params(config, max_model_len=2048, num_kv_blocks=1000)
     engine = FormulaEngine(params, tmp_path, step_ms=1.0, token_ms=0.02)
-    found = asyncio.run(probe_host(engine, "probe0", 60.0, observe_on=False))
+    backend = config.backend.model_copy(update={"probe_s": probe_s})
+    return asyncio.run(probe_host(engine, "probe0", backend, observe_on=False))
+
+
+def test_an_engine_that_records_its_steps_is_probed(tmp_path) -> None:
+    found = probe_formula_engine(tmp_path, probe_s=0)
     assert found is not None
     # a step of 256 prompt tokens takes 6 ms by the formula, of one token 1 ms
     assert found.decode_1_ms >= 1.0
@@ -74,6 +83,17 @@ def test_an_engine_that_records_its_steps_is_probed(tmp_path) -> None:
     assert found.num_mixed_steps >= 5
 
 
+def test_the_probe_goes_on_for_as_long_as_is_asked(tmp_path) -> None:
+    begin = time.monotonic()
+    short = probe_formula_engine(tmp_path / "short", probe_s=0)
+    rounds_s = time.monotonic() - begin
+    long = probe_formula_engine(tmp_path / "long", probe_s=3 * rounds_s)
+    assert short is not None
+    assert long is not None
+    assert long.num_mixed_steps >= 2 * short.num_mixed_steps
+
+
 def test_one_that_records_none_is_not(tmp_path) -> None:
     engine = NullEngine(compose(["backend=null_engine"]), tmp_path, "a CPU")
-    assert asyncio.run(probe_host(engine, "probe0", 60.0, observe_on=False)) is None
+    backend = compose(["backend=null_engine"]).backend
+    assert asyncio.run(probe_host(engine, "probe0", backend, observe_on=False)) is None
