@@ -9,10 +9,10 @@ from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.engine_loop.fit.engine import fit_engine_timing
 from gpu_timing_assets.engine_loop.loop_timing import EngineTiming, KernelsOnly, LoopTiming
 from gpu_timing_assets_tests.unit.engine_loop.plain_loop import Served, serve
-from gpu_timing_assets_tests.unit.simulators.planted_engine import record_bursts
 from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import (
     engine_params,
     kernel_times,
+    recorded_bursts,
     target_config,
 )
 
@@ -26,7 +26,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> ExperimentConfig:
 def timing(config: ExperimentConfig) -> EngineTiming:
     params = engine_params(config)
     kernels = kernel_times(params)
-    recorded = record_bursts(params, kernels)
+    recorded = recorded_bursts(params)
     return fit_engine_timing(recorded.steps, recorded.requests, params, kernels)
 
 

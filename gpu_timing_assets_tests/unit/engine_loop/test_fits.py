@@ -24,6 +24,7 @@ from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import (
     KERNEL_MS,
     engine_params,
     kernel_times,
+    recorded_bursts,
     target_config,
 )
 
@@ -36,7 +37,7 @@ def params(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="module")
 def timing(params):
     kernels = kernel_times(params)
-    recorded = record_bursts(params, kernels)
+    recorded = recorded_bursts(params)
     return fit_engine_timing(recorded.steps, recorded.requests, params, kernels)
 
 
@@ -248,14 +249,14 @@ class TestHost:
 
     def test_bursts_too_few_to_fit_say_what_to_do(self, params) -> None:
         kernels = kernel_times(params)
-        recorded = record_bursts(params, kernels)
+        recorded = recorded_bursts(params)
         first = recorded.steps[recorded.steps["burst"] == 0]
         with pytest.raises(ProfilingBundleError, match="profile again.*larger burst grid"):
             fit_engine_timing(first, recorded.requests, params, kernels)
 
     def test_bursts_that_are_held_out_are_fitted_by_nothing(self, params) -> None:
         kernels = kernel_times(params)
-        recorded = record_bursts(params, kernels)
+        recorded = recorded_bursts(params)
         kept = [frame[frame["kind"] != HELD_OUT] for frame in (recorded.steps, recorded.requests)]
         whole, without = (
             fit_with_report(steps, requests, params, kernels)

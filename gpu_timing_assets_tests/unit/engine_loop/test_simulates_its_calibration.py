@@ -5,14 +5,14 @@ and client together.
 import numpy as np
 import pytest
 
-from gpu_timing_assets_tests.unit.simulators.planted_engine import LOOP, record_bursts
-from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import engine_params, kernel_times
+from gpu_timing_assets_tests.unit.simulators.planted_engine import LOOP
+from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import engine_params, recorded_bursts
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 8])
 def test_decode_steps_follow_at_the_pace_of_the_bursts(simulated, config, batch_size) -> None:
     params = engine_params(config)
-    steps = record_bursts(params, kernel_times(params)).steps
+    steps = recorded_bursts(params).steps
     decode_steps = steps[
         (steps["kind"] == "decode")
         & (steps["num_decode_requests"] == batch_size)
@@ -31,7 +31,7 @@ def test_a_prompt_on_an_idle_engine_takes_as_long_as_it_did(
     simulated, config, length, mode
 ) -> None:
     params = engine_params(config)
-    steps = record_bursts(params, kernel_times(params)).steps
+    steps = recorded_bursts(params).steps
     prompts = steps[(steps["kind"] == "idle") & (steps["graph_mode"] == mode)]
     measured_ms = (prompts["update_end_ns"] - prompts["schedule_begin_ns"]).median() / 1e6
     run = simulated([(length, 3, 100 * k) for k in range(20)], "engine_loop")

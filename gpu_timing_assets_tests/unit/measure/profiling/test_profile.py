@@ -5,7 +5,7 @@ formula, no engine starts.
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from gpu_timing_assets.config.experiment import ExperimentConfig, compose
-from gpu_timing_assets.core.bundle import host_dir
+from gpu_timing_assets.core.bundle import BundleMeta, host_dir
 from gpu_timing_assets.core.errors import (
     ArtifactError,
     DeviceError,
@@ -55,12 +55,12 @@ from gpu_timing_assets.measure.profiling.parts import (
     Probes,
     parts_dir,
 )
-from gpu_timing_assets_tests.unit.simulators.planted_engine import BurstFrames, record_bursts
+from gpu_timing_assets_tests.unit.simulators.planted_engine import BurstFrames
 from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import (
     all_reduce_table,
     engine_params,
     kernel_tables,
-    kernel_times,
+    recorded_bursts,
     target_config,
     write_bundle,
 )
@@ -125,7 +125,7 @@ class Measurement:
         write_json(parts / SESSION_FILE, session)
 
     def _recorded(self) -> BurstFrames:
-        return record_bursts(self._params, kernel_times(self._params))
+        return recorded_bursts(self._params)
 
     def _kernels(self, parts: Path) -> None:
         mlp, attention, head = kernel_tables(self._params)
@@ -170,6 +170,26 @@ class Measurement:
             LOGITS_GATHERS.write(gathers, 7.0, parts)
 
 
+@dataclass(frozen=True)
+class Profiled:
+    meta: BundleMeta
+    root: Path
+
+
+@pytest.fixture(scope="module")
+def profiled(base: ExperimentConfig, tmp_path_factory: pytest.TempPathFactory) -> Profiled:
+    """A finished profile of `config`'s target; nobody writes to it."""
+    root = tmp_path_factory.mktemp("profiled") / "root"
+    return Profiled(run(base, root, launch=Measurement(base)), root)
+
+
+@pytest.fixture
+def filed(profiled: Profiled, out: Path) -> BundleMeta:
+    """Of a copy in `out` of the finished profile."""
+    shutil.copytree(profiled.root, out)
+    return profiled.meta
+
+
 @pytest.fixture
 def on_two(config) -> ExperimentConfig:
     backend = config.backend.model_copy(update={"tensor_parallel_size": 2})
@@ -185,10 +205,9 @@ def test_a_profile_on_two_devices_has_their_collectives(on_two, out) -> None:
     assert (HEAD.read(out)["time_stats.logits_gather.median"] > 0).all()
 
 
-def test_a_profile_on_one_device_has_no_collectives(config, out) -> None:
-    run(config, out, launch=Measurement(config))
-    assert not ALL_REDUCE.is_in(out)
-    assert "time_stats.logits_gather.median" not in HEAD.read(out)
+def test_a_profile_on_one_device_has_no_collectives(profiled) -> None:
+    assert not ALL_REDUCE.is_in(profiled.root)
+    assert "time_stats.logits_gather.median" not in HEAD.read(profiled.root)
 
 
 @pytest.mark.parametrize("part", [ALL_REDUCES, LOGITS_GATHERS])
@@ -248,24 +267,23 @@ class TestSelfTest:
 
         def _recorded(self) -> BurstFrames:
             # kernels as long as a real model's, so that the GPU sets the pace
-            kernels = kernel_times(self._params, 100)
-            return record_bursts(self._params, kernels, held_out_scale=2.0)
+            return recorded_bursts(self._params, 100, held_out_scale=2.0)
 
         def _kernels(self, parts: Path) -> None:
             super()._kernels(parts)
             for file in (LINEARS, HEADS, ATTENTION_CASES):
                 _multiply_times(parts / file.file, 100)
 
-    def test_a_sound_bundle_predicts_what_it_was_not_fitted_on(self, config, out) -> None:
-        tested = run(config, out, launch=Measurement(config)).self_test
+    def test_a_sound_bundle_predicts_what_it_was_not_fitted_on(self, profiled) -> None:
+        tested = profiled.meta.self_test
         assert (tested.bursts, tested.requests) == (2, 56)
         assert set(tested.error_pct) == {"ITL p50", "TPOT mean", "E2E p50", "TTFT p50", "TTFT p90"}
         assert abs(tested.error_pct["ITL p50"]) < 2
         assert abs(tested.error_pct["TPOT mean"]) < 3
         assert all(abs(error) < 2 for error in tested.layers_pct.values())
 
-    def test_every_fit_stands_in_the_bundle_with_what_it_rests_on(self, config, out) -> None:
-        fits = run(config, out, launch=Measurement(config)).fits
+    def test_every_fit_stands_in_the_bundle_with_what_it_rests_on(self, profiled) -> None:
+        fits = profiled.meta.fits
         assert {"schedule", "execute full", "client request in", "factor: full graph of 4"} <= set(
             fits
         )
@@ -288,10 +306,10 @@ class TestSelfTest:
         assert again.started == ["burst_process", "kernel_process"]
         assert validate_profiling_root(out, config).self_test is not None
 
+    @pytest.mark.usefixtures("filed")
     def test_a_bundle_whose_steps_were_not_observed_is_refused_with_the_reason(
         self, config, out
     ) -> None:
-        run(config, out, launch=Measurement(config))
         steps = BURST_STEPS.read(host_dir(out)).drop(columns=list(OBSERVED))
         BURST_STEPS.write(steps, host_dir(out))
         with pytest.raises(ProfilingBundleError, match="were not observed.*vidur-profile"):
@@ -314,21 +332,19 @@ def _multiply_times(file: Path, factor: float) -> None:
     file.write_text(json.dumps(multiplied(read_json(file))))
 
 
-def test_linear_kernels_are_predicted_on_points_that_the_fit_did_not_see(config, out) -> None:
-    meta = run(config, out, launch=Measurement(config))
+def test_linear_kernels_are_predicted_on_points_that_the_fit_did_not_see(profiled) -> None:
     assert (
         max(
-            meta.fitted_error_pct[operator].median
+            profiled.meta.fitted_error_pct[operator].median
             for operator in ("attn_pre_proj", "mlp_up_proj", "qk_norm")
         )
         < 0.01
     )
 
 
-def test_a_valid_bundle_of_the_same_configuration_is_not_measured_again(config, out) -> None:
-    first = run(config, out, launch=Measurement(config))
+def test_a_valid_bundle_of_the_same_configuration_is_not_measured_again(config, out, filed) -> None:
     again = Measurement(config)
-    assert run(config, out, launch=again) == first
+    assert run(config, out, launch=again) == filed
     assert again.started == []
 
 
@@ -364,11 +380,11 @@ def test_measurements_that_make_no_bundle_are_not_gone_on_with(config, out) -> N
     assert whole.started == ["burst_process", "kernel_process"]
 
 
+@pytest.mark.usefixtures("filed")
 @pytest.mark.parametrize(
     "override", ["backend.gpu_memory_utilization=0.5", "profiling.repeats=9", "model.seed=3"]
 )
 def test_another_configuration_is_measured(config, out, override) -> None:
-    run(config, out, launch=Measurement(config))
     head, value = override.split("=")
     group, key = head.split(".")
     changed = config.model_copy(
@@ -383,8 +399,8 @@ def test_another_configuration_is_measured(config, out, override) -> None:
     assert again.started == ["burst_process", "kernel_process"]
 
 
+@pytest.mark.usefixtures("filed")
 def test_what_does_not_change_a_measurement_does_not_repeat_it(config, out) -> None:
-    run(config, out, launch=Measurement(config))
     changed = config.model_copy(
         update={
             "backend": config.backend.model_copy(
@@ -401,16 +417,16 @@ def test_what_does_not_change_a_measurement_does_not_repeat_it(config, out) -> N
     assert again.started == []
 
 
+@pytest.mark.usefixtures("filed")
 def test_a_spoilt_bundle_is_measured_again(config, out) -> None:
-    run(config, out, launch=Measurement(config))
     (out / "head.csv").unlink()
     again = Measurement(config)
     run(config, out, launch=again)
     assert again.started == ["burst_process", "kernel_process"]
 
 
+@pytest.mark.usefixtures("filed")
 def test_force_measures_everything_again(config, out) -> None:
-    run(config, out, launch=Measurement(config))
     again = Measurement(config)
     run(config, out, launch=again, force=True)
     assert again.started == ["burst_process", "kernel_process"]
@@ -488,7 +504,7 @@ def test_an_engine_that_dies_leaves_no_bundle(config, out) -> None:
 
 def test_cpu_overheads_have_the_columns_of_vidurs_profiler(config, tmp_path) -> None:
     params = engine_params(config)
-    steps = record_bursts(params, kernel_times(params)).steps
+    steps = recorded_bursts(params).steps
     write_cpu_overheads(steps, kernel_tables(params)[2], config, tmp_path)
     table = pd.read_csv(tmp_path / "cpu_overheads.csv")
     names = [
@@ -510,11 +526,10 @@ def test_cpu_overheads_have_the_columns_of_vidurs_profiler(config, tmp_path) -> 
     assert at_8["schedule_median"] == pytest.approx(0.066, rel=0.05)
 
 
-def test_a_bundle_measures_what_the_engine_resolved_not_the_preset(config, out) -> None:
-    run(config, out, launch=Measurement(config))
-    engine = read_json(out / "engine.json")
+def test_a_bundle_measures_what_the_engine_resolved_not_the_preset(profiled) -> None:
+    engine = read_json(profiled.root / "engine.json")
     assert (engine["num_kv_blocks"], engine["graph_capture_sizes"]) == (257, [1, 2, 4, 8, 16, 32])
-    assert read_json(out / "run_meta.json")["params"] == engine
+    assert read_json(profiled.root / "run_meta.json")["params"] == engine
 
 
 def test_the_helper_bundle_is_one_that_profiling_would_file(tmp_path) -> None:

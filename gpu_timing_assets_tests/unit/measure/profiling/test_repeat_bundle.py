@@ -1,8 +1,7 @@
-"""`vidur-profile --repeat`: how far the predictions of bundles of one target lie apart. The bursts
-are played on an engine made by formula.
+"""`vidur-profile --repeat`: how far the predictions of bundles of one target lie apart. What an
+engine records is made by formula.
 """
 
-import asyncio
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -14,53 +13,18 @@ import pytest
 
 from gpu_timing_assets.cli import run_command
 from gpu_timing_assets.config.experiment import ExperimentConfig, compose
-from gpu_timing_assets.core.bundle import BUNDLE_META_FILE, BundleMeta, host_dir
-from gpu_timing_assets.core.engine_params import EngineParams
+from gpu_timing_assets.core.bundle import BUNDLE_META_FILE, BundleMeta
 from gpu_timing_assets.core.errors import EngineError, PresetError, ProfilingBundleError
 from gpu_timing_assets.core.files import read_metadata, write_json
 from gpu_timing_assets.core.tables.schemas import BURST_STEPS
 from gpu_timing_assets.engine_loop.bundle import Bundle, read_bundle
 from gpu_timing_assets.measure.profiling import run_repeatedly
-from gpu_timing_assets.measure.profiling.burst_process import BurstRecorder, play_all
 from gpu_timing_assets.measure.profiling.measure_bundle import installed_engine
 from gpu_timing_assets.measure.profiling.repeat_bundle import repeat_roots, repeatability
-from gpu_timing_assets_tests.unit.measure.profiling.formula_engine import FormulaEngine
 from gpu_timing_assets_tests.unit.simulators.synthetic_bundle import engine_params, write_bundle
 
-TARGET = (
-    *("hardware=cpu", "model=qwen3-tiny", "backend=vllm", "backend.max_model_len=512"),
-    *("backend.warmup_requests=2", "profiling=quick", "profiling.burst_repeats=2"),
-    *("profiling.burst_decode_batch_sizes=[1,2,4]", "profiling.burst_context_tokens=[16]"),
-    *("profiling.burst_decode_tokens=8", "profiling.burst_background_sizes=[0,2]"),
-    *("profiling.burst_prefill_tokens=[8,16,32,48,64]", "profiling.storm_rates_per_s=[40]"),
-    "profiling.storm_requests=8",
-)
+TARGET = ("hardware=cpu", "model=qwen3-tiny", "backend=vllm", "backend.max_model_len=512")
 SHOWN = {"ITL p50", "TPOT mean", "E2E p50", "TTFT p50", "TTFT p90"}
-
-
-@pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[EngineParams, Path]:
-    """A synchronous engine, and the tables of the bursts that were played on it."""
-    config, scratch = compose([*TARGET]), tmp_path_factory.mktemp("bursts")
-    here = installed_engine(config)  # a bundle of another engine would be measured anew
-    params = engine_params(
-        config,
-        engine_version=here.version or "0.26.0",
-        native_library=here.native_library,
-        async_scheduling=False,
-        num_kv_blocks=1000,
-        graph_mode="NONE",
-        graph_capture_sizes=(),
-    )
-
-    async def play() -> BurstRecorder:
-        engine = FormulaEngine(params, scratch, step_ms=2.0, token_ms=0.02)
-        recorder = BurstRecorder(engine, config, lambda _: None)
-        await play_all(recorder, config)
-        return recorder
-
-    asyncio.run(play()).write_tables(scratch, seed=0)
-    return params, scratch
 
 
 @pytest.fixture
@@ -73,15 +37,28 @@ def root(config: ExperimentConfig) -> Path:
     return config.profiling_root
 
 
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a synchronous engine; nobody writes to it."""
+    config = compose([*TARGET])
+    here = installed_engine(config)  # a bundle of another engine would be measured anew
+    params = engine_params(
+        config,
+        engine_version=here.version or "0.26.0",
+        native_library=here.native_library,
+        async_scheduling=False,
+        graph_mode="NONE",
+        graph_capture_sizes=(),
+    )
+    return write_bundle(tmp_path_factory.mktemp("bundle") / "root", config, params)
+
+
 @pytest.fixture
-def write(config: ExperimentConfig, played: tuple[EngineParams, Path]) -> Callable[..., Path]:
-    """`write(root, **changes)`: a bundle of the played bursts, with changes in its metadata."""
-    params, bursts = played
+def write(bundle: Path) -> Callable[..., Path]:
+    """`write(root, **changes)`: a copy of the bundle, with changes in its metadata."""
 
     def write_one(root: Path, **changes: Any) -> Path:
-        write_bundle(root, config, params)
-        for file in bursts.glob("burst_*.csv*"):
-            shutil.copy(file, host_dir(root))
+        shutil.copytree(bundle, root)
         meta = read_metadata(root / BUNDLE_META_FILE, BundleMeta)
         write_json(root / BUNDLE_META_FILE, meta.model_copy(update=changes))
         return root
