@@ -34,6 +34,7 @@ SMALL = (
         "profiling.storm_rates_per_s=[40]",
         "profiling.storm_requests=8",
         "backend.warmup_requests=2",
+        "backend.warmup_prefill_tokens=16",
         "backend.probe_host=false",
     ),
 )
@@ -48,7 +49,8 @@ def engine(
     config: ExperimentConfig, scratch: Path, step_ms: float, token_ms: float
 ) -> FormulaEngine:
     limits = {
-        "max_model_len": 512,
+        # the answers of a storm are as long as a quarter of it
+        "max_model_len": 160,
         "num_kv_blocks": 1000,
         "graph_mode": "NONE",
         "graph_capture_sizes": (),
