@@ -14,6 +14,8 @@ from gpu_timing_assets.core.provenance import visible_gpus
 
 # one place for all users and shells of the machine, whatever their TMPDIR says
 LOCKS = Path(os.sep, "tmp")
+# another one where containers share a device and no /tmp
+LOCKS_VARIABLE = "GPU_TIMING_LOCKS"
 VISIBLE_VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 
@@ -34,8 +36,9 @@ def device_locks(hardware: HardwarePreset, num_gpus: int = 1) -> dict[str, Path]
 
 def _locks(gpus: list[dict[str, str]]) -> dict[str, Path]:
     """By GPU uuid; without GPUs the CPU is the device."""
+    folder = Path(os.environ.get(LOCKS_VARIABLE) or LOCKS)
     return {
-        f"device {key}": LOCKS / f"gpu-timing-{key}.lock"
+        f"device {key}": folder / f"gpu-timing-{key}.lock"
         for key in [gpu["uuid"] for gpu in gpus] or ["cpu"]
     }
 

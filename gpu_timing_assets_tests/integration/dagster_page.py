@@ -168,8 +168,6 @@ def dagster_page(
     instance = dg.DagsterInstance.from_config(str(home))
     prepare_history(instance)
     port = free_port()
-    # TMPDIR: the CPU's lock lies there, and an engine of somebody else's on this machine is none of
-    # ours
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(home),

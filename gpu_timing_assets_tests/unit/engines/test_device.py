@@ -16,8 +16,9 @@ from gpu_timing_assets.config.hardware import HardwarePreset
 from gpu_timing_assets.config.model import ModelPreset
 from gpu_timing_assets.config.model_card import read_model_dimensions
 from gpu_timing_assets.core.data_root import PROJECT_ROOT
+from gpu_timing_assets.core.directories import lock_holder
 from gpu_timing_assets.core.errors import BusyError, DeviceError, PresetError
-from gpu_timing_assets.engines.device import device_name, exclusive_device
+from gpu_timing_assets.engines.device import LOCKS_VARIABLE, device_name, exclusive_device
 
 HOLDER = (
     "import sys; from gpu_timing_assets.engines.device import exclusive_device; "
@@ -28,13 +29,6 @@ HOLDER = (
 
 def hardware(name: str) -> HardwarePreset:
     return compose([f"hardware={name}"]).hardware
-
-
-@pytest.fixture(autouse=True)
-def _locks_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # an engine may be running on this machine
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
 
 
 def nvidia_smi(directory: Path, monkeypatch: pytest.MonkeyPatch, *gpus: str) -> None:
@@ -129,6 +123,14 @@ def test_a_second_engine_starts_when_the_first_is_gone(holder) -> None:
     threading.Timer(0.5, holder.kill).start()
     with exclusive_device(waiting(30)):
         assert holder.poll() is not None or holder.wait(5)
+
+
+def test_containers_that_share_a_device_hold_one_lock_in_the_folder_that_they_name(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setenv(LOCKS_VARIABLE, str(tmp_path / "shared"))
+    with exclusive_device(hardware("cpu")):
+        assert lock_holder(tmp_path / "shared" / "gpu-timing-cpu.lock") is not None
 
 
 def test_two_gpus_are_two_devices(tmp_path, monkeypatch) -> None:

@@ -40,15 +40,6 @@ MS = 1_000_000
 LENIENT = ("hardware.max_lateness_p99_ms=100000", "backend.warmup_requests=1")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _locks_of_our_own(tmp_path_factory: pytest.TempPathFactory):
-    # an engine of somebody else may hold this machine's lock; the engine's process inherits the
-    # variable
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("locks")))
-        yield
-
-
 def workload_with_prompts(
     directory: Path, prefill: Sequence[int], decode: Sequence[int], arrival_ms: Sequence[float]
 ) -> Path:
