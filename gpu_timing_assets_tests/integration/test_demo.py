@@ -81,9 +81,9 @@ def screen(done: "subprocess.CompletedProcess[str]") -> str:
     """What is left on the terminal below the progress, with its line breaks made spaces; at most
     ten lines.
     """
-    lines = [
-        line for line in (done.stdout + done.stderr).splitlines() if not re.match(r"\[\d/6\]", line)
-    ]
+    lines = (done.stdout + done.stderr).splitlines()
+    progress = [number for number, line in enumerate(lines) if re.match(r"\[\d/6\]", line)]
+    lines = lines[max(progress, default=-1) + 1 :]
     assert len(lines) <= 10, done.stdout + done.stderr
     return " ".join(" ".join(lines).split())
 
