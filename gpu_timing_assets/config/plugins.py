@@ -6,6 +6,7 @@ of the room's group. Nothing is imported before somebody asks for it.
 """
 
 import pkgutil
+import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -75,7 +76,7 @@ class Plugins(Generic[T]):
     def _of_entry_points(self) -> Iterator[tuple[str, Callable[[], T]]]:
         for reference in _own_entry_points(self._group):
             yield reference, lambda reference=reference: _load(reference)  # type: ignore[misc]
-        for entry_point in metadata.entry_points(group=self._group):
+        for entry_point in _entry_points_on(tuple(sys.path), self._group):
             if entry_point.dist is None or entry_point.dist.name != DISTRIBUTION:
                 yield entry_point.value, entry_point.load
 
@@ -85,6 +86,12 @@ def _own_entry_points(group: str) -> tuple[str, ...]:
     """Of this checkout's `pyproject.toml`, which need not be installed to be used."""
     project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     return tuple(project["project"].get("entry-points", {}).get(group, {}).values())
+
+
+@cache
+def _entry_points_on(path: tuple[str, ...], group: str) -> tuple[metadata.EntryPoint, ...]:
+    """Of the packages installed there, read once: all their files are, and each preset asks."""
+    return tuple(metadata.entry_points(group=group))
 
 
 def _load(reference: str) -> Any:

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -107,16 +106,15 @@ def test_an_arrival_process_is_one_entry_point_of_another_package(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "another_package.py").write_text(PAIRS)
+    information = tmp_path / "another_package-1.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: another_package\nVersion: 1\n"
+    )
+    (information / "entry_points.txt").write_text(
+        "[gpu_timing_assets.arrivals]\npairs = another_package:PLUGIN\n"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
-    entry_point = metadata.EntryPoint(
-        "pairs", "another_package:PLUGIN", "gpu_timing_assets.arrivals"
-    )
-    found = metadata.entry_points
-    monkeypatch.setattr(
-        metadata,
-        "entry_points",
-        lambda group: [entry_point] if group == entry_point.group else found(group=group),
-    )
     rebuild()
     try:
         _, times_ns = made(tmp_path, PAIRS_OVERRIDES)
