@@ -62,7 +62,9 @@ demo: install  ## the whole graph for one workload (WORKLOAD=…), then the erro
 doctor:  ## what this machine can run, what stands in its way, and what to do about it (needs no installation)
 	@$(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m gpu_timing_assets doctor --device $(DEVICE)
 
-test: lint unit integration  ## lint, types, import contracts, unit and integration tests (one real CPU engine)
+# Both at once: the integration tests mostly wait for processes to start, and the unit tests have one core's work.
+test: lint  ## lint, types, import contracts, unit and integration tests (one real CPU engine)
+	@$(MAKE) --no-print-directory -j2 --output-sync=line unit integration
 
 lint: install
 	$(BIN)/ruff check .
