@@ -17,7 +17,7 @@ from gpu_timing_assets import compare as comparison
 from gpu_timing_assets import simulators, workload
 from gpu_timing_assets.config.experiment import ExperimentConfig, compose
 from gpu_timing_assets.core.comparison import VerdictRow
-from gpu_timing_assets.core.data_root import REFERENCE_DATA
+from gpu_timing_assets.core.data_root import REFERENCE_DATA, DataRoot
 from gpu_timing_assets.core.errors import GpuTimingError
 from gpu_timing_assets.core.run import RealRunMeta, read_complete_run
 
@@ -87,7 +87,8 @@ class ReferenceCase:
 
     @property
     def profiling_root(self) -> Path:
-        return REFERENCE_DATA / self.hardware / "vidur_profiling" / self.hardware / self.model
+        data = DataRoot(REFERENCE_DATA / self.hardware)
+        return data.profiling_root(self.hardware, self.model, self.tensor_parallel_size)
 
 
 def find_cases() -> list[ReferenceCase]:

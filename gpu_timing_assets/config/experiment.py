@@ -65,7 +65,8 @@ class ExperimentConfig(Preset):
 
     @property
     def profiling_root(self) -> Path:
-        return self.data.profiling_root(self.hardware.name, self.model.name)
+        devices = self.backend.tensor_parallel_size
+        return self.data.profiling_root(self.hardware.name, self.model.name, devices)
 
     @property
     def bundle_config_sha256(self) -> str:

@@ -52,8 +52,10 @@ class DataRoot:
     def comparisons(self) -> Path:
         return self.path / "comparisons"
 
-    def profiling_root(self, hardware: str, model: str) -> Path:
-        names = check_name(hardware, "hardware"), check_name(model, "model")
+    def profiling_root(self, hardware: str, model: str, tensor_parallel_size: int = 1) -> Path:
+        """`vidur_profiling/<hardware>/<model>`, and `…/<model>-tp2` of a model on two GPUs."""
+        shared = f"-tp{tensor_parallel_size}" if tensor_parallel_size > 1 else ""
+        names = check_name(hardware, "hardware"), check_name(f"{model}{shared}", "model")
         return self.path.joinpath("vidur_profiling", *names)
 
     def sim_run_dir(self, run_id: str) -> Path:

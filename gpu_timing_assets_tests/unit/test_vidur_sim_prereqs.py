@@ -172,7 +172,13 @@ def test_a_bundle_of_a_model_with_the_same_name_and_other_dimensions(
 @pytest.fixture
 def on_two(tmp_path) -> tuple[ExperimentConfig, Path]:
     config = target_config(tmp_path, "backend.tensor_parallel_size=2")
-    return config, write_bundle(config.data.profiling_root("h100", "qwen3-tiny"), config)
+    return config, write_bundle(config.profiling_root, config)
+
+
+def test_the_bundles_of_one_and_of_two_devices_lie_apart(tmp_path, on_two) -> None:
+    _, root = on_two
+    assert root.name == "qwen3-tiny-tp2"
+    assert target_config(tmp_path).profiling_root == root.with_name("qwen3-tiny")
 
 
 def test_a_bundle_of_two_devices_has_their_all_reduces(on_two) -> None:

@@ -35,7 +35,7 @@ def profiling_bundle(
 
     experiment = target.experiment()
     with stage(context, "vidur-profile", target=experiment.target.id) as clock:
-        root = experiment.data.profiling_root(experiment.hardware.name, experiment.model.name)
+        root = experiment.profiling_root
         launch = pipes_launcher(context)
         meta = profiling.run(experiment, root, launch=launch, force=config.force)
     return dg.MaterializeResult(
