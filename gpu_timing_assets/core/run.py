@@ -9,6 +9,7 @@ from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import ArtifactError, UnfinishedArtifactError
 from gpu_timing_assets.core.files import CONFIG_FILE, Metadata, read_json, read_metadata
 from gpu_timing_assets.core.host_probe import HostProbe
+from gpu_timing_assets.core.names import Name, PathPart, WorkloadId
 from gpu_timing_assets.core.target import Target
 from gpu_timing_assets.core.upgrade import upgrade_run_meta
 
@@ -22,11 +23,11 @@ class RunMeta(Metadata):
 
     schema_version: Literal[2] = 2
     run_type: str
-    run_id: str
+    run_id: Name
     status: Literal["complete", "invalid", "failed"] = "complete"
-    model: str
-    hardware: str
-    backend: str
+    model: Name
+    hardware: Name
+    backend: Name
     started_at: str
     ended_at: str
     git_commit: str | None = None
@@ -54,7 +55,7 @@ class Lateness(Percentiles):
 class WorkloadRunMeta(RunMeta):
     """A run of a workload, real or simulated. `params`: every resolved setting of the engine."""
 
-    workload_id: str
+    workload_id: WorkloadId
     workload_sha256: str
     workload_dir: str | None = None
     params: EngineParams
@@ -80,7 +81,7 @@ class RealRunMeta(WorkloadRunMeta, RunStatistics):
     """
 
     run_type: Literal["real"] = "real"
-    session: str
+    session: Name
     repeat: int
     repeats: int
     invalid_reasons: tuple[str, ...] = ()
@@ -158,7 +159,7 @@ class ProfileRunMeta(RunMeta):
 class ComparedInput(Metadata):
     """A run that was compared, so that a later look can tell whether it changed since."""
 
-    name: str
+    name: PathPart
     path: str
     run_meta_sha256: str
 
@@ -185,7 +186,7 @@ class ComparisonMeta(RunMeta):
     """
 
     run_type: Literal["comparison"] = "comparison"
-    workload_id: str
+    workload_id: WorkloadId
     workload_sha256: str
     workload_dir: str | None = None
     primary_simulation: str

@@ -8,7 +8,7 @@ import pandas as pd
 
 from gpu_timing_assets.config.experiment import ExperimentConfig, load_snapshot
 from gpu_timing_assets.config.model_card import context_limit
-from gpu_timing_assets.core.data_root import relative_to_data_root
+from gpu_timing_assets.core.data_root import check_name, relative_to_data_root
 from gpu_timing_assets.core.files import CONFIG_FILE, read_metadata, write_json
 from gpu_timing_assets.core.provenance import git_state
 from gpu_timing_assets.core.run import RUN_META_FILE, RealRunMeta, RunStatistics
@@ -113,7 +113,8 @@ def run(
 def _file_run(config: ExperimentConfig, replay: Replay, out: Path) -> RealRunMeta:
     measured, workload = replay.measured, replay.workload
     target = config.target.id
-    run_dir = out / f"{workload.workload_id}--{target}--{replay.session_name}-r{replay.repeat}"
+    run_id = f"{workload.workload_id}--{target}--{replay.session_name}-r{replay.repeat}"
+    run_dir = out / check_name(run_id, "run_id")
     facts = read_metadata(measured / REPLAY_FILE, ReplayFacts)
     requests, tokens = read_run_tables(measured)
     statistics = run_statistics(requests, tokens)
