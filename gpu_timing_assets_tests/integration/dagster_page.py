@@ -168,13 +168,14 @@ def dagster_page(
     instance = dg.DagsterInstance.from_config(str(home))
     prepare_history(instance)
     port = free_port()
-    # TMPDIR: the CPU's lock lies there, and an engine of somebody else's on this machine is none of
-    # ours
+    # XDG_RUNTIME_DIR: the CPU's lock lies there, and an engine of somebody else's on this machine
+    # is none of ours
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(home),
         "GPU_TIMING_DATA_ROOT": str(data),
         "TMPDIR": str(temporary),
+        "XDG_RUNTIME_DIR": str(temporary),
         "PYTHONPATH": str(project),
         "PYTHONWARNINGS": "ignore",
         **variables,

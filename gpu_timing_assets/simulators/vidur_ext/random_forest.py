@@ -20,6 +20,7 @@ from vidur.execution_time_predictor.random_forrest_execution_time_predictor impo
 )
 
 from gpu_timing_assets.core.directories import atomic_directory
+from gpu_timing_assets.core.manifest import verify_directory
 from gpu_timing_assets.core.tables.schemas import ALL_REDUCE, ATTENTION, MLP
 from gpu_timing_assets.engine_loop.cuda_graphs import EAGER
 from gpu_timing_assets.engine_loop.loop_timing import set_times_without_host
@@ -61,6 +62,7 @@ class RandomForestPredictor(RandomForrestExecutionTimePredictor):
         files = sorted(directory.glob("*.csv"))
         if not files:
             raise FileNotFoundError(f"no tables of predictions in {directory}: they are made now")
+        verify_directory(directory)
         tables = {}
         for file in files:
             frame = pd.read_csv(file)

@@ -47,9 +47,7 @@ def test_a_name_that_is_more_than_one_directorys_is_refused_everywhere(place, na
 
 
 @given(st.text(), st.sampled_from(sorted(PLACES)))
-def test_the_place_of_any_name_lies_below_the_data_root_or_there_is_none(
-    name, place
-) -> None:
+def test_the_place_of_any_name_lies_below_the_data_root_or_there_is_none(name, place) -> None:
     try:
         found = PLACES[place](DataRoot(Path("/data")), name)
     except PresetError:

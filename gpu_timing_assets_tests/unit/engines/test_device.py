@@ -33,7 +33,7 @@ def hardware(name: str) -> HardwarePreset:
 @pytest.fixture(autouse=True)
 def _locks_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # an engine may be running on this machine
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
 
 

@@ -12,6 +12,7 @@ import pytest
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.core.errors import IncomparableRunsError, SimulationError
 from gpu_timing_assets.core.files import read_json, write_json
+from gpu_timing_assets.core.manifest import MANIFEST_FILE
 from gpu_timing_assets.core.run import (
     RUN_META_FILE,
     Lateness,
@@ -85,7 +86,8 @@ def real_run(simulate_with, tmp_path) -> Path:
     """A directory as a real run writes it; what is in it was simulated with another seed."""
     simulated, meta = simulate_with(seed=77)
     real = tmp_path / "real_runs" / "real"
-    shutil.copytree(simulated, real)
+    # without a manifest: a test may then record something else in it
+    shutil.copytree(simulated, real, ignore=shutil.ignore_patterns(MANIFEST_FILE))
     nothing = Percentiles(p50=0, p90=0, p99=0)
     shared = ("model", "hardware", "workload_id", "workload_sha256", "params", "started_at")
     write_json(

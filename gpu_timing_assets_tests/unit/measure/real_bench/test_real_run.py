@@ -45,7 +45,7 @@ def _locks_of_our_own(tmp_path_factory: pytest.TempPathFactory):
     # an engine of somebody else may hold this machine's lock; the engine's process inherits the
     # variable
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("locks")))
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("locks")))
         yield
 
 
@@ -139,9 +139,10 @@ def test_nothing_else_is_left(session) -> None:
     left = {path.name for path in (config.data.path / "real_runs").iterdir()} - {
         directory.name for directory in result.run_dirs
     }
-    assert left <= {".lock-sessions"}
+    assert left <= {".locks"}
     assert {path.name for path in result.run_dirs[0].iterdir()} == {
         "config.json",
+        "manifest.json",
         "request_metrics.csv",
         "token_metrics.csv",
         "run_meta.json",
@@ -238,7 +239,7 @@ class TestBadInput:
             with pytest.raises(error) as caught:
                 run(config, RealBenchInputs((workload,)), tmp_path / "real_runs", launch=never)
             assert not [
-                path for path in (tmp_path / "real_runs").glob("*") if path.name != ".lock-sessions"
+                path for path in (tmp_path / "real_runs").glob("*") if path.name != ".locks"
             ]
             return str(caught.value)
 
@@ -292,7 +293,7 @@ class TestBadInput:
         (workload / "prompts.jsonl").write_text('{"prompt_id": "p0", "text": null}\n')
         with pytest.raises(ArtifactError, match=r"prompts.jsonl, line 1: token_seed is missing"):
             replayed(null_config(tmp_path), workload)
-        assert {path.name for path in (tmp_path / "real_runs").iterdir()} <= {".lock-sessions"}
+        assert {path.name for path in (tmp_path / "real_runs").iterdir()} <= {".locks"}
 
     def test_an_engine_that_dies_half_way(self, workload, tmp_path) -> None:
         def killed(command: Sequence[str], env: object) -> int:
@@ -307,7 +308,7 @@ class TestBadInput:
                 tmp_path / "real_runs",
                 launch=killed,
             )
-        assert {path.name for path in (tmp_path / "real_runs").iterdir()} <= {".lock-sessions"}
+        assert {path.name for path in (tmp_path / "real_runs").iterdir()} <= {".locks"}
 
 
 class TestLeftovers:
@@ -318,7 +319,7 @@ class TestLeftovers:
         with session_scratch(tmp_path, "new") as scratch:
             assert not left.exists()
             assert scratch.is_dir()
-        assert {path.name for path in tmp_path.iterdir()} == {".lock-sessions"}
+        assert {path.name for path in tmp_path.iterdir()} == {".locks"}
 
     def test_a_session_that_is_running_is_left_alone(self, tmp_path) -> None:
         with (
