@@ -10,9 +10,16 @@ import pandas as pd
 import pytest
 
 from gpu_timing_assets.config.experiment import ExperimentConfig
-from gpu_timing_assets.core.errors import IncomparableRunsError, SimulationError
+from gpu_timing_assets.core.directories import atomic_directory
+from gpu_timing_assets.core.errors import (
+    ArtifactError,
+    BusyError,
+    IncomparableRunsError,
+    ProfilingBundleError,
+    SimulationError,
+)
 from gpu_timing_assets.core.files import read_json, write_json
-from gpu_timing_assets.core.manifest import MANIFEST_FILE
+from gpu_timing_assets.core.manifest import MANIFEST_FILE, write_manifest
 from gpu_timing_assets.core.run import (
     RUN_META_FILE,
     Lateness,
@@ -300,6 +307,49 @@ def test_a_substitution_refuses_a_real_run_of_another_workload(simulate_with, re
     (real_run / RUN_META_FILE).write_text(json.dumps({**meta, "workload_sha256": "0" * 64}))
     with pytest.raises(IncomparableRunsError, match="replayed another workload"):
         simulate_with("engine_loop", "recorded_batches", real_run)
+
+
+def test_a_real_run_whose_prompts_are_not_the_workloads_is_refused(simulate_with, real_run) -> None:
+    served = REQUEST_METRICS.read(real_run)
+    longer = served.assign(num_prefill_tokens=served["num_prefill_tokens"] + 1)
+    REQUEST_METRICS.write(longer, real_run)
+    with pytest.raises(ArtifactError, match=r"request_metrics\.csv: its requests have other"):
+        simulate_with("engine_loop", "recorded_batches", real_run)
+
+
+def test_a_real_run_that_is_not_as_it_was_filed_is_refused(simulate_with, real_run) -> None:
+    write_manifest(real_run)
+    steps = ENGINE_STEPS.read(real_run)
+    ENGINE_STEPS.write(steps.iloc[:-1], real_run)
+    with pytest.raises(ArtifactError, match=r"engine_steps\.csv is not the file that was filed"):
+        simulate_with("engine_loop", "recorded_step_times", real_run)
+
+
+def test_a_bundle_that_is_not_as_it_was_filed_is_refused(
+    simulate_with, config, bundle, tmp_path, workload
+) -> None:
+    copy = tmp_path / "bundle"
+    shutil.copytree(bundle, copy)
+    write_manifest(copy)
+    steps = BURST_STEPS.read(copy / "host")
+    BURST_STEPS.write(steps.iloc[:-1], copy / "host")
+    with pytest.raises(
+        ProfilingBundleError,
+        match=r"burst_steps\.csv is not the file.*vidur-profile",
+    ):
+        run(config, SimInputs(workload, copy), tmp_path / "vidur_runs" / "one")
+
+
+def test_a_second_simulation_into_one_directory_is_refused_before_it_works(
+    config, bundle, workload, tmp_path
+) -> None:
+    out = tmp_path / "vidur_runs" / "one"
+    with (
+        atomic_directory(out),
+        pytest.raises(BusyError, match="vidur_runs/one is in use by another process"),
+    ):
+        # nothing of this bundle is looked at
+        run(config, SimInputs(workload, tmp_path / "no bundle"), out)
 
 
 @pytest.fixture
