@@ -149,8 +149,8 @@ def _opened(path: Path) -> gzip.GzipFile | lzma.LZMAFile | BufferedReader:
 @cache
 def _warn_of_none(directory: Path) -> None:
     _LOG.warning(
-        "%s has no %s, being of an older release: nothing shows whether its files were changed since "
-        "(where you trust them, `%s %s` lists them)",
+        "%s has no %s, being of an older release: nothing shows whether its files were changed "
+        "since (where you trust them, `%s %s` lists them)",
         *(directory, MANIFEST_FILE, COMMAND, directory),
     )
 

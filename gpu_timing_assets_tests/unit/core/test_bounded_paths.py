@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpu_timing_assets.cli import run_command
@@ -40,12 +40,14 @@ KINDS: dict[str, Callable[[DataRoot], Path]] = {
 
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+@settings(deadline=None)
 @given(name=st.sampled_from(["..", "../x", "a/../../x", "/etc", ".hidden", "", "x\n", "a\0b"]))
 def test_a_name_that_is_more_than_one_directorys_is_refused_everywhere(place, name) -> None:
     with pytest.raises(PresetError, match="is not allowed"):
         place(DataRoot(Path("data")), name)
 
 
+@settings(deadline=None)
 @given(st.text(), st.sampled_from(sorted(PLACES)))
 def test_the_place_of_any_name_lies_below_the_data_root_or_there_is_none(name, place) -> None:
     try:

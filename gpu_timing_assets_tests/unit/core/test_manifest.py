@@ -44,7 +44,7 @@ def test_a_directory_is_filed_with_the_hash_of_each_of_its_files(run) -> None:
 
 
 @given(cut=st.integers(0, 17), put=st.binary(max_size=3))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_change_of_a_table_is_refused_and_the_table_named(run, cut, put) -> None:
     original = (run / TOKENS).read_bytes()
     changed = original[:cut] + put
