@@ -38,6 +38,7 @@ def celery_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Dags
         "GPU_TIMING_POSTGRES_PORT": str(postgres_port),
         "GPU_TIMING_REPORTS_PORT": str(free_port()),
         "TMPDIR": str(folder),
+        "XDG_RUNTIME_DIR": str(folder),
         "PYTHONWARNINGS": "ignore",
         "GPU_TIMING_TARGET": "hardware=cpu hardware.repeats=1 hardware.max_lateness_p99_ms=5000 "
         "backend=null_engine",

@@ -132,7 +132,11 @@ def test_a_worker_of_the_engine_that_lacks_an_instruction_is_told_too(demo: Demo
     assert "a process of the engine, as it started, ended with SIGILL: this CPU" in screen(done)
 
 
-def test_a_held_device_is_told_before_anything_is_started(demo: Demo) -> None:
+def test_a_held_device_is_told_before_anything_is_started(
+    demo: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # where both look for the lock, whatever their data roots
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     holder = subprocess.Popen(
         [
             sys.executable,

@@ -198,6 +198,7 @@ def test_a_killed_command_does_not_make_the_next_one_wait(tmp_path: Path):
         "DAGSTER_HOME": str(tmp_path),
         "GPU_TIMING_DATA_ROOT": str(tmp_path / "data"),
         "TMPDIR": str(tmp_path),
+        "XDG_RUNTIME_DIR": str(tmp_path),
         "GPU_TIMING_TARGET": f"{TARGET} backend=null_engine",
     }
 

@@ -59,6 +59,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
         "DAGSTER_HOME": str(home),
         "GPU_TIMING_DATA_ROOT": str(data),
         "TMPDIR": str(folder / "tmp"),
+        "XDG_RUNTIME_DIR": str(folder / "tmp"),
         "PYTHONWARNINGS": "ignore",
         # the tests share their cores: how late a submission may be is judged elsewhere
         "GPU_TIMING_TARGET": "hardware=cpu hardware.max_lateness_p99_ms=5000",
