@@ -212,7 +212,7 @@ def test_a_taken_port_stops_the_page_and_nothing_else(monkeypatch) -> None:
 
 
 def test_who_holds_the_device_is_named_and_stops_the_demo(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(device, "LOCKS", tmp_path)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     config = compose(["hardware=cpu"])
     assert only(examination.examine(config, "demo"), "device").verdict == "ok"
     with device.exclusive_device(config.hardware):
