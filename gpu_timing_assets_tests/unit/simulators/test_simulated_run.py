@@ -248,6 +248,18 @@ def test_the_random_forest_trained_again_is_the_same(simulate_with, config) -> N
     assert tokens() == tokens()
 
 
+def test_tables_of_the_random_forest_that_were_changed_are_made_anew(simulate_with, config) -> None:
+    out, _ = simulate_with("random_forest")
+    first = (out / "token_metrics.csv").read_bytes()
+    table = min((config.data.path / "vidur_tables").rglob("attn_decode*.csv"))
+    kept = table.read_bytes()
+    frame = pd.read_csv(table)
+    frame.assign(prediction=frame["prediction"] * 9).to_csv(table, index=False)
+    simulate_with("random_forest")
+    assert (out / "token_metrics.csv").read_bytes() == first
+    assert table.read_bytes() == kept
+
+
 def test_recorded_batches_are_replayed_exactly(simulate_with, real_run) -> None:
     out, meta = simulate_with("engine_loop", "recorded_batches", real_run)
     pd.testing.assert_frame_equal(ENGINE_BATCHES.read(out), ENGINE_BATCHES.read(real_run))
