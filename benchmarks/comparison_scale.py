@@ -22,6 +22,7 @@ from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.core.comparison import ComparisonInputs
 from gpu_timing_assets.core.data_root import REFERENCE_DATA
 from gpu_timing_assets.core.files import write_json
+from gpu_timing_assets.core.manifest import write_manifest
 from gpu_timing_assets.core.run import (
     RUN_META_FILE,
     RealRunMeta,
@@ -52,7 +53,7 @@ def write_run(directory: Path, run_type: str, requests: int, seed: int, scale: f
     owner = np.repeat(np.arange(requests), tokens)
     first = np.cumsum(tokens) - tokens
     gaps = jitter.gamma(20, STEP_NS * scale / 20, len(owner))
-    gaps[first] = jitter.gamma(4, 5 * STEP_NS * scale / 4, requests)
+    gaps[first] = 2 * STEP_NS + jitter.gamma(4, 3 * STEP_NS * scale / 4, requests)
     times = np.cumsum(gaps)
     times = arrival[owner] + (times - np.repeat(times[first] - gaps[first], tokens)).astype(
         np.int64
@@ -74,12 +75,12 @@ def write_run(directory: Path, run_type: str, requests: int, seed: int, scale: f
             "step": step,
             "request_id": owner,
             "num_scheduled_tokens": 1,
-            "num_computed_tokens": token_table["token_index"],
+            "num_computed_tokens": token_table["token_index"] + prompts[owner] - 1,
         }
-    ).drop_duplicates(["step", "request_id"])
+    ).drop_duplicates(["step", "request_id"], keep="last")
     ENGINE_BATCHES.write(batches.sort_values(["step", "request_id"]), directory)
     sizes = batches.groupby("step").size()
-    begin = sizes.index.to_numpy() * STEP_NS
+    begin = times.min() + (sizes.index.to_numpy() - 1) * STEP_NS
     ENGINE_STEPS.write(
         pd.DataFrame(
             {
@@ -96,13 +97,17 @@ def write_run(directory: Path, run_type: str, requests: int, seed: int, scale: f
         ),
         directory,
     )
-    write_json(directory / RUN_META_FILE, metadata(directory.name, run_type))
+    write_json(directory / RUN_META_FILE, metadata(directory.name, run_type, request_table))
+    write_manifest(directory)
 
 
-def metadata(run_id: str, run_type: str) -> RealRunMeta | SimRunMeta:
-    """That of a measured run, under the synthetic one's name."""
+def metadata(run_id: str, run_type: str, requests: pd.DataFrame) -> RealRunMeta | SimRunMeta:
+    """That of a measured run, under the synthetic one's name and with its counts."""
     measured = min(REFERENCE_DATA.glob("*/real_runs/*"))
-    real = read_complete_run(measured, RealRunMeta).model_copy(update={"run_id": run_id})
+    num_tokens = int(requests["num_decode_tokens_actual"].sum())
+    counts = {"num_requests": len(requests), "num_failed": 0, "num_tokens": num_tokens}
+    real = read_complete_run(measured, RealRunMeta)
+    real = real.model_copy(update={"run_id": run_id, **counts})
     if run_type == "real":
         return real
     shared = real.model_dump(include=RunMeta.model_fields.keys() - {"run_type", "schema_version"})
@@ -114,8 +119,8 @@ def metadata(run_id: str, run_type: str) -> RealRunMeta | SimRunMeta:
         simulator="vidur",
         predictor="engine_loop",
         wall_s=0.0,
-        simulated_s=0.0,
-        num_tokens=0,
+        simulated_s=float(requests["completion_time_ns"].max()) / 1e9,
+        num_tokens=num_tokens,
     )
 
 

@@ -120,7 +120,7 @@ def _real_bench(config: ExperimentConfig, arguments: argparse.Namespace) -> list
             "how often each is replayed)"
         )
     inputs = real_bench.RealBenchInputs(tuple(map(config.data.workload_dir, workload_ids)))
-    result = real_bench.run(config, inputs, config.data.path / "real_runs")
+    result = real_bench.run(config, inputs, config.data.real_runs)
     return [f"real run: {directory}" for directory in result.run_dirs]
 
 

@@ -27,7 +27,7 @@ def sim_inputs(config: ExperimentConfig) -> "SimInputs":
             reader = "a closed loop" if closed_loop else f"simulation {config.simulator.run_label}"
             raise UnfinishedArtifactError(
                 f"{reader} reads a real run of {workload_id} on {config.target}, and "
-                f"there is none below {config.data.path / 'real_runs'}: run real-bench first"
+                f"there is none below {config.data.real_runs}: run real-bench first"
             )
         newest = found[-1]
     return SimInputs(config.data.workload_dir(workload_id), config.profiling_root, newest)
@@ -42,12 +42,12 @@ def comparison_inputs(config: ExperimentConfig) -> "ComparisonInputs":
     if not real:
         raise UnfinishedArtifactError(
             f"there is no complete real run of {workload_id} (as it is now) on {config.target} "
-            f"below {config.data.path / 'real_runs'}: run real-bench workload={workload_id}"
+            f"below {config.data.real_runs}: run real-bench workload={workload_id}"
         )
     simulated = store.sim_runs_of(workload_id, config.target)
     if not simulated:
         raise UnfinishedArtifactError(
             f"there is no complete simulation of {workload_id} (as it is now) on {config.target} "
-            f"below {config.data.path / 'vidur_runs'}: run vidur-sim workload={workload_id}"
+            f"below {config.data.sim_runs}: run vidur-sim workload={workload_id}"
         )
     return ComparisonInputs(real_run_dirs=real, sim_run_dirs=simulated)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gpu_timing_assets.engines.device import LOCKS_VARIABLE
+from gpu_timing_assets.core.locks import LOCKS_VARIABLE
 
 
 @pytest.fixture(scope="session", autouse=True)

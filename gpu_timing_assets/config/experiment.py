@@ -22,6 +22,7 @@ from gpu_timing_assets.core.data_root import RESOURCES, DataRoot, check_name, de
 from gpu_timing_assets.core.errors import PresetError
 from gpu_timing_assets.core.files import CONFIG_FILE, config_sha256, read_json
 from gpu_timing_assets.core.target import Target, comparison_id
+from gpu_timing_assets.core.upgrade import check_schema_version
 
 PRESETS = RESOURCES / "presets"
 GROUPS = ("workload", "model", "hardware", "backend", "profiling", "simulator", "comparison")
@@ -190,8 +191,14 @@ def _invalid(error: ValidationError, where: str) -> PresetError:
 
 
 def load_snapshot(directory: Path) -> ExperimentConfig:
-    """The configuration that made `directory`. Raises `PresetError` if it is not valid here."""
-    return validate(read_json(directory / CONFIG_FILE), str(directory / CONFIG_FILE))
+    """The configuration that made `directory`. Raises `PresetError` if it is not valid here,
+    `ArtifactError` if it is not there or of a schema version that is not read.
+    """
+    path = directory / CONFIG_FILE
+    data = read_json(path)
+    if isinstance(data, dict):
+        check_schema_version(path, data, ExperimentConfig.model_fields["schema_version"].default)
+    return validate(data, str(path))
 
 
 def _checked(override: str) -> str:

@@ -18,6 +18,7 @@ from pydantic import Field
 from gpu_timing_assets.core.engine_params import ModelDimensions
 from gpu_timing_assets.core.files import Metadata
 from gpu_timing_assets.core.host_probe import HostProbe
+from gpu_timing_assets.core.names import Name, Sha256, UtcTime
 from gpu_timing_assets.core.tables.schemas import (
     ALL_REDUCE,
     ATTENTION,
@@ -93,16 +94,16 @@ class BundleMeta(Metadata):
     """
 
     schema_version: Literal[1] = 1
-    model: str
-    hardware: str
+    model: Name
+    hardware: Name
     engine: str
     engine_version: str
     device_name: str
     tensor_parallel_size: int
     model_dimensions: ModelDimensions
-    bundle_config_sha256: str
+    bundle_config_sha256: Sha256
     profiling_preset: str
-    measured_at: str
+    measured_at: UtcTime
     max_num_tokens: int
     max_decode_batch_size: int
     max_context_tokens: int

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu_timing_assets.core.errors import ArtifactError
+from gpu_timing_assets.core.manifest import verify_file
 from gpu_timing_assets.core.run import ComparisonMeta, read_complete_run
 
 PASS, BELOW_NOISE, WARN, FAIL, UNDEFINED = "pass", "below noise", "warn", "fail", "undefined"
@@ -109,8 +110,10 @@ class MatrixResult:
 
 
 def load_result(directory: Path) -> ComparisonResult:
-    """Read a finished comparison back. Raises `UnfinishedArtifactError` if it is not finished."""
+    """Read a finished comparison back. Raises `UnfinishedArtifactError` if it is not finished,
+    `ArtifactError` if its verdicts are not as they were filed."""
     meta = read_complete_run(directory, ComparisonMeta)
+    verify_file(directory, f"tables/{VERDICT_TABLE}")
     return ComparisonResult(
         directory=directory,
         meta=meta,

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpu_timing_assets.core.errors import PresetError
+from gpu_timing_assets.core.errors import ArtifactError, PresetError
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 RESOURCES = PROJECT_ROOT / "resources"
@@ -37,36 +37,55 @@ class DataRoot:
 
     path: Path
 
+    def below(self, kind: str, **names: str) -> Path:
+        """The directory of a kind, and of the names in it, each given under what it is.
+
+        Everything that is written or replaced gets its place here. Raises `PresetError` for a name
+        that is not allowed, `ArtifactError` if a symbolic link leads out of the data root.
+        """
+        path = self.path.joinpath(kind, *(check_name(name, what) for what, name in names.items()))
+        # resolve() would raise for a link that leads to itself
+        found = Path(os.path.realpath(path))
+        if not found.is_relative_to(os.path.realpath(self.path)):
+            raise ArtifactError(
+                f"{path} leads out of the data root, to {found}: remove that link, or link the "
+                f"data root as a whole (${DATA_ROOT_VARIABLE} names another)"
+            )
+        return path
+
     def workload_dir(self, workload_id: str) -> Path:
-        return self.path / "workloads" / check_name(workload_id, "workload_id", WORKLOAD_ID_PATTERN)
+        check_name(workload_id, "workload_id", WORKLOAD_ID_PATTERN)
+        return self.below("workloads", workload_id=workload_id)
 
     @property
     def real_runs(self) -> Path:
-        return self.path / "real_runs"
+        return self.below("real_runs")
 
     @property
     def sim_runs(self) -> Path:
-        return self.path / "vidur_runs"
+        return self.below("vidur_runs")
 
     @property
     def comparisons(self) -> Path:
-        return self.path / "comparisons"
+        return self.below("comparisons")
 
     def profiling_root(self, hardware: str, model: str, tensor_parallel_size: int = 1) -> Path:
         """`vidur_profiling/<hardware>/<model>`, and `…/<model>-tp2` of a model on two GPUs."""
         shared = f"-tp{tensor_parallel_size}" if tensor_parallel_size > 1 else ""
-        names = check_name(hardware, "hardware"), check_name(f"{model}{shared}", "model")
-        return self.path.joinpath("vidur_profiling", *names)
+        return self.below("vidur_profiling", hardware=hardware, model=f"{model}{shared}")
+
+    def prediction_tables(self, tables_id: str) -> Path:
+        return self.below("vidur_tables", tables_id=tables_id)
 
     def sim_run_dir(self, run_id: str) -> Path:
-        return self.sim_runs / check_name(run_id, "run_id")
+        return self.below("vidur_runs", run_id=run_id)
 
     def comparison_dir(self, comparison_id: str) -> Path:
-        return self.comparisons / check_name(comparison_id, "comparison_id")
+        return self.below("comparisons", comparison_id=comparison_id)
 
     @property
     def fidelity_matrix_dir(self) -> Path:
-        return self.path / "fidelity_matrix"
+        return self.below("fidelity_matrix")
 
 
 def relative_to_data_root(path: Path, artifact: Path) -> str:

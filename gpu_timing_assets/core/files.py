@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gpu_timing_assets.core.errors import ArtifactError
+from gpu_timing_assets.core.upgrade import check_schema_version
 
 CONFIG_FILE = "config.json"
 
@@ -28,11 +29,14 @@ def read_metadata(
 ) -> MetadataT:
     """`path` as `model`, after `upgrade` has brought an older schema to today's.
 
-    Raises `ArtifactError` naming the file and the first wrong field.
+    Raises `ArtifactError` naming the file and the first wrong field, or the schema version that
+    this release does not read.
     """
     data = read_json(path)
     if not isinstance(data, dict):
         raise ArtifactError(f"{path} is not a JSON object")
+    if version := model.model_fields.get("schema_version"):
+        check_schema_version(path, data, version.default)
     try:
         return model.model_validate(upgrade(data))
     except ValidationError as error:

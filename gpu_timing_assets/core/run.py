@@ -5,12 +5,15 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
+from gpu_timing_assets.core.directories import recover_replaced
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import ArtifactError, UnfinishedArtifactError
 from gpu_timing_assets.core.files import CONFIG_FILE, Metadata, read_json, read_metadata
 from gpu_timing_assets.core.host_probe import HostProbe
+from gpu_timing_assets.core.manifest import verify_file
+from gpu_timing_assets.core.names import Name, PathPart, WorkloadId
 from gpu_timing_assets.core.target import Target
-from gpu_timing_assets.core.upgrade import upgrade_run_meta
+from gpu_timing_assets.core.upgrade import check_schema_version, upgrade_run_meta
 
 RUN_META_FILE = "run_meta.json"
 # `given` to a comparison by a simulator: what its run tables hold
@@ -22,11 +25,11 @@ class RunMeta(Metadata):
 
     schema_version: Literal[2] = 2
     run_type: str
-    run_id: str
+    run_id: Name
     status: Literal["complete", "invalid", "failed"] = "complete"
-    model: str
-    hardware: str
-    backend: str
+    model: Name
+    hardware: Name
+    backend: Name
     started_at: str
     ended_at: str
     git_commit: str | None = None
@@ -54,7 +57,7 @@ class Lateness(Percentiles):
 class WorkloadRunMeta(RunMeta):
     """A run of a workload, real or simulated. `params`: every resolved setting of the engine."""
 
-    workload_id: str
+    workload_id: WorkloadId
     workload_sha256: str
     workload_dir: str | None = None
     params: EngineParams
@@ -80,7 +83,7 @@ class RealRunMeta(WorkloadRunMeta, RunStatistics):
     """
 
     run_type: Literal["real"] = "real"
-    session: str
+    session: Name
     repeat: int
     repeats: int
     invalid_reasons: tuple[str, ...] = ()
@@ -158,7 +161,7 @@ class ProfileRunMeta(RunMeta):
 class ComparedInput(Metadata):
     """A run that was compared, so that a later look can tell whether it changed since."""
 
-    name: str
+    name: PathPart
     path: str
     run_meta_sha256: str
 
@@ -185,7 +188,7 @@ class ComparisonMeta(RunMeta):
     """
 
     run_type: Literal["comparison"] = "comparison"
-    workload_id: str
+    workload_id: WorkloadId
     workload_sha256: str
     workload_dir: str | None = None
     primary_simulation: str
@@ -211,9 +214,11 @@ def read_complete_run(
 
     Raises `UnfinishedArtifactError` for a directory that is missing, half written or did not end
     well: a status of `invalid` (late submissions, errors) passes only with `allow_invalid`.
-    Raises `ArtifactError` for a run of another kind.
+    Raises `ArtifactError` for a run of another kind, or metadata that are not as they were filed.
     """
     path = directory / RUN_META_FILE
+    if not path.is_file():
+        recover_replaced(directory.parent)
     if not path.is_file():
         raise UnfinishedArtifactError(
             f"{directory} has no {RUN_META_FILE}: the run is not there or did not finish; run its "
@@ -222,6 +227,7 @@ def read_complete_run(
     expected = kind.model_fields["run_type"].default
     if (found := run_type_of(directory)) != expected:
         raise ArtifactError(f"{directory} is a {found!r} run, expected a {expected!r} one")
+    verify_file(directory, RUN_META_FILE)
     meta = read_metadata(path, kind, upgrade_run_meta)
     if meta.status != "complete" and not (allow_invalid and meta.status == "invalid"):
         reasons = meta.invalid_reasons if isinstance(meta, RealRunMeta) else ()
@@ -233,6 +239,11 @@ def read_complete_run(
 
 
 def run_type_of(directory: Path) -> str:
-    """`real`, `simulated`, `profile` or `comparison`. Raises `ArtifactError` without metadata."""
-    data = read_json(directory / RUN_META_FILE)
-    return str(upgrade_run_meta(data).get("run_type")) if isinstance(data, dict) else "unknown"
+    """`real`, `simulated`, `profile` or `comparison`. Raises `ArtifactError` without metadata
+    of a schema version that is read."""
+    path = directory / RUN_META_FILE
+    data = read_json(path)
+    if not isinstance(data, dict):
+        return "unknown"
+    check_schema_version(path, data, RunMeta.model_fields["schema_version"].default)
+    return str(upgrade_run_meta(data).get("run_type"))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Generic
 
 from gpu_timing_assets.core.data_root import DataRoot
-from gpu_timing_assets.core.directories import LOCK_PREFIX, SCRATCH_PREFIX
+from gpu_timing_assets.core.directories import recover_replaced
 from gpu_timing_assets.core.errors import ArtifactError
 from gpu_timing_assets.core.run import (
     ComparisonMeta,
@@ -106,9 +106,9 @@ def _finished(
     parent: Path, kind: type[RunMetaT], *, allow_invalid: bool = False
 ) -> Iterator[Filed[RunMetaT]]:
     """Every finished run directly below `parent`; what is unfinished or unreadable is not a run."""
-    for directory in sorted(parent.glob("*")) if parent.is_dir() else ():
-        hidden = directory.name.startswith((SCRATCH_PREFIX, LOCK_PREFIX))
-        if hidden or not directory.is_dir():
+    recover_replaced(parent)
+    for directory in sorted(parent.glob("[!.]*")):
+        if not directory.is_dir():
             continue
         try:
             meta = read_complete_run(directory, kind, allow_invalid=allow_invalid)

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from gpu_timing_assets.core.errors import ArtifactError, UnfinishedArtifactError
 from gpu_timing_assets.core.files import CONFIG_FILE, Metadata, read_metadata
+from gpu_timing_assets.core.manifest import verify_file
+from gpu_timing_assets.core.names import WorkloadId
 from gpu_timing_assets.core.upgrade import upgrade_workload_meta
 
 WORKLOAD_META_FILE = "workload_meta.json"
@@ -36,7 +38,7 @@ class WorkloadMeta(Metadata):
     """
 
     schema_version: Literal[2] = 2
-    workload_id: str
+    workload_id: WorkloadId
     workload_sha256: str
     num_requests: int
     num_prefill_tokens: int
@@ -71,6 +73,7 @@ def read_workload_meta(directory: Path) -> WorkloadMeta:
             f"{directory} has no {WORKLOAD_META_FILE}: generate it with "
             f"`workload-spec workload={directory.name}`"
         )
+    verify_file(directory, WORKLOAD_META_FILE)
     return read_metadata(path, WorkloadMeta, upgrade_workload_meta)
 
 

@@ -69,7 +69,7 @@ def _demo(workload: str) -> int:
     if chosen.reason:
         print(chosen.reason)
     config = compose([*target, f"workload={chosen.workload_id}"])
-    log = config.data.path / "logs" / f"demo-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
+    log = config.data.below("logs") / f"demo-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with dg.DagsterInstance.from_config(instance_folder()) as instance:
         prepare_history(instance)

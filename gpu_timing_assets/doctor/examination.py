@@ -4,8 +4,8 @@ import os
 from typing import TYPE_CHECKING, Literal
 
 from gpu_timing_assets.core.data_root import default_data_root
-from gpu_timing_assets.core.directories import lock_holder
 from gpu_timing_assets.core.errors import BusyError, DeviceError
+from gpu_timing_assets.core.locks import lock_holder
 from gpu_timing_assets.doctor import machine_checks
 from gpu_timing_assets.doctor.findings import Finding, Verdict, refuse
 

@@ -10,9 +10,11 @@ from gpu_timing_assets.config.dtype import possible_dtypes
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.config.model_card import read_model_dimensions
 from gpu_timing_assets.core.bundle import BUNDLE_META_FILE, ENGINE_FILE, BundleMeta, bundle_tables
+from gpu_timing_assets.core.directories import recover_replaced
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import ArtifactError, ProfilingBundleError, SimulationError
 from gpu_timing_assets.core.files import read_metadata
+from gpu_timing_assets.core.manifest import verify_directory
 from gpu_timing_assets.core.tables.invariants import check_context, check_measurements
 from gpu_timing_assets.core.tables.schemas import (
     ALL_REDUCE,
@@ -73,9 +75,9 @@ class Bundle:
 def read_bundle(root: Path, config: ExperimentConfig) -> Bundle:
     """The bundle in `root`, which must be a whole one of the configured target.
 
-    Checks that all files are there, that the bundle is of this model (dimensions too), hardware and
-    tensor-parallel degree, that the engine that was profiled has the configured limits, and that no
-    table has missing columns, empty, zero or duplicated rows.
+    Checks that all files are there and as they were filed, that the bundle is of this model
+    (dimensions too), hardware and tensor-parallel degree, that the engine that was profiled has the
+    configured limits, and that no table has missing columns, empty, zero or duplicated rows.
 
     Raises `ProfilingBundleError` naming the file, what is wrong and the command that makes a good
     one.
@@ -85,10 +87,13 @@ def read_bundle(root: Path, config: ExperimentConfig) -> Bundle:
     shared = f" backend.tensor_parallel_size={devices}" if devices > 1 else ""
     remedy = f"make it with `vidur-profile model={model} hardware={hardware}{shared}`"
     if not (root / BUNDLE_META_FILE).is_file():
+        recover_replaced(root.parent)
+    if not (root / BUNDLE_META_FILE).is_file():
         raise ProfilingBundleError(
             f"there is no profiling bundle in {root} ({BUNDLE_META_FILE} is missing): {remedy}"
         )
     try:
+        verify_directory(root)
         meta = read_metadata(root / BUNDLE_META_FILE, BundleMeta)
         params = read_metadata(root / ENGINE_FILE, EngineParams)
         _check_target(root, meta, params, config)

@@ -7,15 +7,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from gpu_timing_assets.config.hardware import HardwarePreset, presets_of_gpu
-from gpu_timing_assets.core.directories import exclusive_lock
 from gpu_timing_assets.core.errors import DeviceError
+from gpu_timing_assets.core.locks import exclusive_lock, lock_of_device
 from gpu_timing_assets.core.machine import cpu_model
 from gpu_timing_assets.core.provenance import visible_gpus
 
-# one place for all users and shells of the machine, whatever their TMPDIR says
-LOCKS = Path(os.sep, "tmp")
-# another one where containers share a device and no /tmp
-LOCKS_VARIABLE = "GPU_TIMING_LOCKS"
 VISIBLE_VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 
@@ -36,10 +32,8 @@ def device_locks(hardware: HardwarePreset, num_gpus: int = 1) -> dict[str, Path]
 
 def _locks(gpus: list[dict[str, str]]) -> dict[str, Path]:
     """By GPU uuid; without GPUs the CPU is the device."""
-    folder = Path(os.environ.get(LOCKS_VARIABLE) or LOCKS)
     return {
-        f"device {key}": folder / f"gpu-timing-{key}.lock"
-        for key in [gpu["uuid"] for gpu in gpus] or ["cpu"]
+        f"device {key}": lock_of_device(key) for key in [gpu["uuid"] for gpu in gpus] or ["cpu"]
     }
 
 

@@ -13,6 +13,7 @@ from gpu_timing_assets.core.data_root import relative_to_data_root
 from gpu_timing_assets.core.directories import atomic_directory
 from gpu_timing_assets.core.errors import ArtifactError, IncomparableRunsError, SimulationError
 from gpu_timing_assets.core.files import CONFIG_FILE, write_json
+from gpu_timing_assets.core.manifest import verify_directory
 from gpu_timing_assets.core.provenance import environment, git_state, utc_now
 from gpu_timing_assets.core.run import (
     RUN_META_FILE,
@@ -38,13 +39,23 @@ TESTED_PREDICTOR = "engine_loop"
 
 
 def run(config: ExperimentConfig, inputs: SimInputs, out: Path) -> SimRunMeta:
-    """Simulate the workload with the configured simulator into `out`, which is replaced.
+    """Simulate the workload with the configured simulator into `out`, which is replaced, and is
+    nobody else's to write meanwhile.
 
     Raises `ArtifactError` for a workload or real run that is not whole, `ProfilingBundleError` for
     a bundle that is not this target's, `SimulationError` for a workload beyond what can be
     simulated or a simulator that breaks the port's rules, `IncomparableRunsError` for a real run
-    of another workload.
+    of another workload, `BusyError` if somebody else simulates into `out`.
     """
+    with atomic_directory(out) as scratch:
+        meta, simulated = _simulate(config, inputs, out)
+        _file(scratch, config, meta, simulated)
+    return meta
+
+
+def _simulate(
+    config: ExperimentConfig, inputs: SimInputs, out: Path
+) -> tuple[SimRunMeta, SimulatedRun]:
     started_at, begin = utc_now(), time.monotonic()
     simulator = _simulator(config.simulator.name)
     workload = read_complete_workload(inputs.workload_dir)
@@ -92,8 +103,7 @@ def run(config: ExperimentConfig, inputs: SimInputs, out: Path) -> SimRunMeta:
         if tested and tested.repeatability
         else None,
     )
-    _file(out, config, meta, simulated)
-    return meta
+    return meta, simulated
 
 
 def _self_test_error_pct(tested: BundleMeta | None) -> dict[str, float] | None:
@@ -126,6 +136,7 @@ def _needed_real_run(
             f"{why}, and there is none: make one with `real-bench workload={workload.workload_id}`"
         )
     meta = read_complete_run(inputs.real_run_dir, RealRunMeta, allow_invalid=True)
+    verify_directory(inputs.real_run_dir)
     if meta.workload_sha256 != workload.workload_sha256:
         raise IncomparableRunsError(
             f"{inputs.real_run_dir} replayed another workload ({meta.workload_id}) than "
@@ -136,9 +147,18 @@ def _needed_real_run(
 
 def _read_work(workload_dir: Path, real_run_dir: Path | None) -> Work:
     lengths, arrivals = read_workload_tables(workload_dir)
+    if real_run_dir is None:
+        return Work(lengths, arrivals["arrival_time_ns"].to_numpy())
+    served = REQUEST_METRICS.read(real_run_dir).sort_values("request_id", ignore_index=True)
+    asked = ["request_id", "num_prefill_tokens", "num_decode_tokens"]
+    if not served[asked].equals(lengths[asked]):
+        raise ArtifactError(
+            f"{REQUEST_METRICS.find(real_run_dir)}: its requests have other lengths than those of "
+            f"{workload_dir}: take the run anew from where it came from, or run real-bench again"
+        )
     # in a closed loop an arrival follows from the answer before it, so the real run's are replayed
-    if real_run_dir and read_closed_loop(workload_dir) is not None:
-        arrivals = REQUEST_METRICS.read(real_run_dir)
+    if read_closed_loop(workload_dir) is not None:
+        arrivals = served
     return Work(lengths, arrivals["arrival_time_ns"].to_numpy())
 
 
@@ -169,20 +189,21 @@ def _check(simulator: Simulator, work: Work, simulated: SimulatedRun) -> None:
         raise SimulationError(str(error)) from None
 
 
-def _file(out: Path, config: ExperimentConfig, meta: SimRunMeta, simulated: SimulatedRun) -> None:
-    with atomic_directory(out) as scratch:
-        for table, frame in (
-            (REQUEST_METRICS, simulated.requests),
-            (TOKEN_METRICS, simulated.tokens),
-            (ENGINE_STEPS, simulated.steps),
-            (ENGINE_BATCHES, simulated.batches),
-        ):
-            if frame is not None:
-                table.write(frame, scratch)
-        write_json(scratch / CONFIG_FILE, config)
-        text = _summary(meta, simulated.requests, simulated.tokens)
-        (scratch / "summary.md").write_text(text, encoding="utf-8")
-        write_json(scratch / RUN_META_FILE, meta)
+def _file(
+    scratch: Path, config: ExperimentConfig, meta: SimRunMeta, simulated: SimulatedRun
+) -> None:
+    for table, frame in (
+        (REQUEST_METRICS, simulated.requests),
+        (TOKEN_METRICS, simulated.tokens),
+        (ENGINE_STEPS, simulated.steps),
+        (ENGINE_BATCHES, simulated.batches),
+    ):
+        if frame is not None:
+            table.write(frame, scratch)
+    write_json(scratch / CONFIG_FILE, config)
+    text = _summary(meta, simulated.requests, simulated.tokens)
+    (scratch / "summary.md").write_text(text, encoding="utf-8")
+    write_json(scratch / RUN_META_FILE, meta)
 
 
 def _summary(meta: SimRunMeta, requests: pd.DataFrame, tokens: pd.DataFrame | None) -> str:

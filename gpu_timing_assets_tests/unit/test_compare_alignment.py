@@ -14,15 +14,14 @@ from gpu_timing_assets.compare.gate.align import align
 from gpu_timing_assets.compare.gate.completeness import excluded_requests
 from gpu_timing_assets.compare.gate.load import load_run
 from gpu_timing_assets.core.errors import ArtifactError, IncomparableRunsError
+from gpu_timing_assets.core.run import RealRunMeta, SimRunMeta, read_complete_run
 from gpu_timing_assets.metrics.e2e import e2e_ms
 from gpu_timing_assets.metrics.itl import itl_ms
 from gpu_timing_assets.metrics.tpot import tpot_ms
 from gpu_timing_assets.metrics.ttft import ttft_ms
 from gpu_timing_assets_tests.unit.compare.synthetic_runs import (
     MS,
-    real_meta,
     run_in_memory,
-    sim_meta,
     write_run,
 )
 
@@ -178,8 +177,10 @@ def test_runs_of_other_work_are_refused_with_file_and_row(
 ) -> None:
     write_run(tmp_path / "real", ARRIVALS, TIMES)
     write_run(tmp_path / "sim", arrivals, times, run_type="simulated", planned=planned)
-    real = load_run(tmp_path / "real", real_meta("real"), "real")
-    simulated = load_run(tmp_path / "sim", sim_meta("sim"), "engine")
+    real = load_run(tmp_path / "real", read_complete_run(tmp_path / "real", RealRunMeta), "real")
+    simulated = load_run(
+        tmp_path / "sim", read_complete_run(tmp_path / "sim", SimRunMeta), "engine"
+    )
     with pytest.raises(IncomparableRunsError) as refused:
         align([real], [simulated])
     assert re.search(message, str(refused.value)), refused.value
@@ -191,6 +192,9 @@ def test_the_row_named_is_the_files_row_even_where_the_file_is_not_sorted(tmp_pa
     path = tmp_path / "sim" / "request_metrics.csv"
     header, *rows = path.read_text().splitlines()
     path.write_text("\n".join([header, *reversed(rows)]) + "\n")
-    real = load_run(tmp_path / "real", real_meta("real"), "real")
+    real = load_run(tmp_path / "real", read_complete_run(tmp_path / "real", RealRunMeta), "real")
     with pytest.raises(IncomparableRunsError, match=r"row 3: request 1: arrival_time_ns"):
-        align([real], [load_run(tmp_path / "sim", sim_meta("sim"), "engine")])
+        align(
+            [real],
+            [load_run(tmp_path / "sim", read_complete_run(tmp_path / "sim", SimRunMeta), "engine")],
+        )

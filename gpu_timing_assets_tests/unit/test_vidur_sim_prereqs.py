@@ -91,7 +91,7 @@ def assert_refused(
     for part in parts:
         assert re.search(part, str(refused.value)), f"{part!r} is not in {refused.value}"
     assert "\n" not in str(refused.value)
-    assert not list((config.data.path / "vidur_runs").glob("*"))
+    assert not list(config.data.sim_runs.glob("[!.]*"))
 
 
 def spoil(path: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
@@ -467,4 +467,4 @@ def test_the_command_ends_with_one_line_and_its_own_exit_code(
     assert "there is no profiling bundle" in error
     assert MAKE in error
     assert not json.dumps(error).count("Traceback")
-    assert not (tmp_path / "vidur_runs").exists()
+    assert not list((tmp_path / "vidur_runs").glob("[!.]*"))

@@ -7,8 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from gpu_timing_assets.compare.gate.cross_checks import (
+    check_counts,
+    check_steps_against_requests,
+)
 from gpu_timing_assets.core.comparison import ComparisonInputs
 from gpu_timing_assets.core.errors import ArtifactError, IncomparableRunsError
+from gpu_timing_assets.core.manifest import verify_directory
 from gpu_timing_assets.core.run import (
     RUN_META_FILE,
     TOKEN_TIMES,
@@ -102,9 +107,10 @@ def simulation_labels(metas: list[SimRunMeta]) -> list[str]:
 def load_run(directory: Path, meta: RealRunMeta | SimRunMeta, label: str) -> Run:
     """A run whose simulator gives no token times is read from its request table alone.
 
-    Raises `ArtifactError` naming file and row for a table that is missing, malformed or breaks an
-    invariant.
+    Raises `ArtifactError` naming the file, and the row, for a table that is missing, not as it was
+    filed, malformed, breaks an invariant or is of another run.
     """
+    verify_directory(directory)
     if isinstance(meta, SimRunMeta) and TOKEN_TIMES not in meta.gives:
         requests = read_request_metrics(directory)
         tokens = evenly_spread_tokens(requests)
@@ -118,7 +124,10 @@ def load_run(directory: Path, meta: RealRunMeta | SimRunMeta, label: str) -> Run
     if batches is not None:
         check_batches(directory, batches, requests)
     tokens = tokens[["request_id", "token_index", "token_time_ns"]]
-    return Run(label, directory, meta, requests, tokens, steps, batches)
+    run = Run(label, directory, meta, requests, tokens, steps, batches)
+    check_counts(run)
+    check_steps_against_requests(run)
+    return run
 
 
 def evenly_spread_tokens(requests: pd.DataFrame) -> pd.DataFrame:

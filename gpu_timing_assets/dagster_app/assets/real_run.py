@@ -41,7 +41,7 @@ def real_run(
             workload_dirs=(experiment.data.workload_dir(context.partition_key),)
         )
         result = real_bench.run(
-            experiment, inputs, experiment.data.path / "real_runs", launch=pipes_launcher(context)
+            experiment, inputs, experiment.data.real_runs, launch=pipes_launcher(context)
         )
     metas = [
         read_complete_run(directory, RealRunMeta, allow_invalid=True)

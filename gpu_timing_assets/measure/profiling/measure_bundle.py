@@ -5,10 +5,11 @@ from pathlib import Path
 
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.core.bundle import ENGINE_FILE, BundleMeta
-from gpu_timing_assets.core.directories import atomic_directory, exclusive_lock
+from gpu_timing_assets.core.directories import atomic_directory
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import ArtifactError, PresetError, ProfilingBundleError
 from gpu_timing_assets.core.files import read_metadata
+from gpu_timing_assets.core.locks import exclusive_lock, lock_of
 from gpu_timing_assets.core.provenance import utc_now
 from gpu_timing_assets.doctor.examination import preflight
 from gpu_timing_assets.engine_loop.bundle import validate_profiling_root
@@ -50,7 +51,7 @@ def run(
     preflight(config)
     started_at = utc_now()
     parts = parts_dir(out, config.bundle_config_sha256, installed_engine(config).version)
-    with exclusive_lock(out.parent / f".lock-parts-{out.name}", str(out)):
+    with exclusive_lock(lock_of(out.with_name(f"parts-of-{out.name}")), str(out)):
         if force:
             shutil.rmtree(parts, ignore_errors=True)
         parts.mkdir(parents=True, exist_ok=True)

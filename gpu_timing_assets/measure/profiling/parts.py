@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from gpu_timing_assets.core.data_root import check_name
 from gpu_timing_assets.core.files import Metadata, read_metadata, write_json
 from gpu_timing_assets.core.host_probe import HostProbe
 
@@ -96,5 +97,5 @@ def kernel_parts(tensor_parallel_size: int) -> tuple[Part[Any], ...]:
 
 def parts_dir(out: Path, config_sha256: str, engine_version: str | None) -> Path:
     """Where the measured parts of one configuration and engine version of bundle `out` lie."""
-    engine = engine_version or "elsewhere"
+    engine = check_name(engine_version or "elsewhere", "engine version", r"^[A-Za-z0-9][\w.+!-]*$")
     return out.parent / f".unfinished-parts-{out.name}-{config_sha256[:16]}-{engine}-{FORMAT}"

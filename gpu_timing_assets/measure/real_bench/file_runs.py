@@ -8,8 +8,9 @@ import pandas as pd
 
 from gpu_timing_assets.config.experiment import ExperimentConfig, load_snapshot
 from gpu_timing_assets.config.model_card import context_limit
-from gpu_timing_assets.core.data_root import relative_to_data_root
+from gpu_timing_assets.core.data_root import check_name, relative_to_data_root
 from gpu_timing_assets.core.files import CONFIG_FILE, read_metadata, write_json
+from gpu_timing_assets.core.manifest import write_manifest
 from gpu_timing_assets.core.provenance import git_state
 from gpu_timing_assets.core.run import RUN_META_FILE, RealRunMeta, RunStatistics
 from gpu_timing_assets.core.tables.invariants import (
@@ -113,7 +114,8 @@ def run(
 def _file_run(config: ExperimentConfig, replay: Replay, out: Path) -> RealRunMeta:
     measured, workload = replay.measured, replay.workload
     target = config.target.id
-    run_dir = out / f"{workload.workload_id}--{target}--{replay.session_name}-r{replay.repeat}"
+    run_id = f"{workload.workload_id}--{target}--{replay.session_name}-r{replay.repeat}"
+    run_dir = out / check_name(run_id, "run_id")
     facts = read_metadata(measured / REPLAY_FILE, ReplayFacts)
     requests, tokens = read_run_tables(measured)
     statistics = run_statistics(requests, tokens)
@@ -149,6 +151,7 @@ def _file_run(config: ExperimentConfig, replay: Replay, out: Path) -> RealRunMet
     write_json(measured / CONFIG_FILE, config.model_copy(update={"workload": own}))
     (measured / "summary.md").write_text(summary_markdown(meta), encoding="utf-8")
     write_json(measured / RUN_META_FILE, meta)
+    write_manifest(measured)
     measured.rename(run_dir)
     return meta
 

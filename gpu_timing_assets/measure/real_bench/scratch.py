@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gpu_timing_assets.core.directories import LOCK_PREFIX, SCRATCH_PREFIX
+from gpu_timing_assets.core.directories import SCRATCH_PREFIX
 from gpu_timing_assets.core.files import Metadata
 from gpu_timing_assets.core.host_probe import HostProbe
+from gpu_timing_assets.core.locks import exclusive_lock, lock_of
 
 REPLAY_FILE = "replay.json"
 
@@ -38,10 +39,8 @@ def session_scratch(out: Path, session: str) -> Iterator[Path]:
     """
     out.mkdir(parents=True, exist_ok=True)
     scratch = out / f"{SCRATCH_PREFIX}session-{session}"
-    sessions = os.open(out / f"{LOCK_PREFIX}sessions", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        # another session may have made its directory and not locked it yet
-        fcntl.flock(sessions, fcntl.LOCK_EX)
+    # another session may have made its directory and not locked it yet
+    with exclusive_lock(lock_of(out / "sessions"), str(out), timeout_s=60):
         for left in out.glob(f"{SCRATCH_PREFIX}session-*"):
             if (lock := _locked(left)) is not None:
                 shutil.rmtree(left, ignore_errors=True)
@@ -49,8 +48,6 @@ def session_scratch(out: Path, session: str) -> Iterator[Path]:
         scratch.mkdir()
         held = _locked(scratch)
         assert held is not None
-    finally:
-        os.close(sessions)
     try:
         yield scratch
     finally:

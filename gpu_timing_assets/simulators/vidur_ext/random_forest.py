@@ -21,6 +21,8 @@ from vidur.execution_time_predictor.random_forrest_execution_time_predictor impo
 )
 
 from gpu_timing_assets.core.directories import atomic_directory
+from gpu_timing_assets.core.errors import ArtifactError
+from gpu_timing_assets.core.manifest import verify_directory
 from gpu_timing_assets.core.tables.schemas import ALL_REDUCE, ATTENTION, MLP
 from gpu_timing_assets.engine_loop.cuda_graphs import EAGER
 from gpu_timing_assets.engine_loop.loop_timing import set_times_without_host
@@ -65,11 +67,17 @@ class RandomForestPredictor(RandomForrestExecutionTimePredictor):
         return forest.fit(df[feature_cols], df[target_col])
 
     def _load_predictions_from_hf(self) -> dict[str, dict[tuple[int, ...], float]]:  # type: ignore[override]
-        """An earlier simulation's tables; FileNotFoundError without: Vidur then trains."""
+        """An earlier simulation's tables; FileNotFoundError without, or where they are not as they
+        were filed: Vidur then trains.
+        """
         directory = Path(self._config.tables_dir)
         files = sorted(directory.glob("*.csv"))
         if not files:
             raise FileNotFoundError(f"no tables of predictions in {directory}: they are made now")
+        try:
+            verify_directory(directory)
+        except ArtifactError as error:
+            raise FileNotFoundError(f"{error}: they are made anew") from None
         tables = {}
         for file in files:
             frame = pd.read_csv(file)

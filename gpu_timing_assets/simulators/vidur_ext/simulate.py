@@ -14,6 +14,7 @@ from vidur.config.config import BaseExecutionTimePredictorConfig
 
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.core.bundle import compute_dir
+from gpu_timing_assets.core.files import config_sha256
 from gpu_timing_assets.core.tables.run_tables import run_tables_from_token_times
 from gpu_timing_assets.core.tables.schemas import (
     BURST_REQUESTS,
@@ -142,12 +143,12 @@ def _time_model(
 
 def _random_forest(config: ExperimentConfig, bundle: Bundle) -> RandomForestConfig:
     model, hardware, params = config.model.name, config.hardware.name, bundle.params
-    measured_at = bundle.meta.measured_at.lower().replace(":", "")
-    identity = f"{bundle.meta.bundle_config_sha256[:12]}-{measured_at}"
+    measured = bundle.meta.bundle_config_sha256, bundle.meta.measured_at
+    tables_id = f"{model}-{hardware}-{config_sha256({'bundle': measured})[:16]}"
     return RandomForestConfig(
         kernels_dir=str(compute_dir(bundle.root, hardware, model)),
         bundle_dir=str(bundle.root),
-        tables_dir=str(config.data.path / "vidur_tables" / f"{model}-{hardware}-{identity}"),
+        tables_dir=str(config.data.prediction_tables(tables_id)),
         no_cache=True,
         prediction_max_prefill_chunk_size=params.max_num_batched_tokens,
         prediction_max_batch_size=params.max_num_seqs,

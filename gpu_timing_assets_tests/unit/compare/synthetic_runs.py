@@ -218,12 +218,13 @@ def write_run(
                 "step": step,
                 "request_id": tokens["request_id"],
                 "num_scheduled_tokens": 1,
-                "num_computed_tokens": tokens["token_index"],
+                # the prompt was computed before
+                "num_computed_tokens": tokens["token_index"] + tokens["request_id"] + 8 - 1,
             }
         )
+        batches = batches.sort_values(["step", "request_id"])
         ENGINE_BATCHES.write(
-            batches.sort_values(["step", "request_id"]).drop_duplicates(["step", "request_id"]),
-            directory,
+            batches.drop_duplicates(["step", "request_id"], keep="last"), directory
         )
         results = np.unique(tokens["token_time_ns"])
         ENGINE_STEPS.write(
@@ -242,8 +243,19 @@ def write_run(
             ),
             directory,
         )
-    write_json(directory / RUN_META_FILE, meta_of(directory.name, run_type, **changes))
+    facts = {**facts_of(requests, run_type), **changes}
+    write_json(directory / RUN_META_FILE, meta_of(directory.name, run_type, **facts))
     return directory
+
+
+def facts_of(requests: pd.DataFrame, run_type: str) -> dict[str, Any]:
+    """What a run's metadata say of its tables."""
+    num_tokens = int(requests["num_decode_tokens_actual"].sum())
+    if run_type == "simulated":
+        simulated_s = float(requests["completion_time_ns"].fillna(0).max()) / 1e9
+        return {"num_tokens": num_tokens, "simulated_s": simulated_s}
+    num_failed = int((requests["status"] == "error").sum())
+    return {"num_tokens": num_tokens, "num_requests": len(requests), "num_failed": num_failed}
 
 
 def forget_token_times(directory: Path) -> Path:

@@ -6,7 +6,8 @@ import pytest
 from gpu_timing_assets.compare.explain.batch_agreement import agreement
 from gpu_timing_assets.compare.gate.load import load_run
 from gpu_timing_assets.core.errors import ArtifactError
-from gpu_timing_assets_tests.unit.compare.synthetic_runs import MS, real_meta, write_run
+from gpu_timing_assets.core.run import RealRunMeta, read_complete_run
+from gpu_timing_assets_tests.unit.compare.synthetic_runs import MS, write_run
 
 COLUMNS = ["step", "request_id", "num_scheduled_tokens", "num_computed_tokens"]
 REAL = [(0, 1, 64, 0), (1, 1, 1, 64), (1, 2, 32, 0), (2, 1, 1, 65), (2, 2, 1, 32)]
@@ -54,7 +55,7 @@ def damaged(tmp_path, file: str, old: str, new: str):
     text = (directory / file).read_text()
     assert old in text
     (directory / file).write_text(text.replace(old, new, 1))
-    return load_run(directory, real_meta("real"), "real")
+    return load_run(directory, read_complete_run(directory, RealRunMeta), "real")
 
 
 @pytest.mark.parametrize(
@@ -62,17 +63,17 @@ def damaged(tmp_path, file: str, old: str, new: str):
     [
         (
             "engine_batches.csv",
-            "2,1,1,0\n",
-            "2,1,1,0\n2,1,5,0\n",
+            "2,1,1,8\n",
+            "2,1,1,8\n2,1,5,0\n",
             "row 5: request 1 stands twice in its step",
         ),
         (
             "engine_batches.csv",
-            "2,1,1,0",
-            "2,7,1,0",
+            "2,1,1,8",
+            "2,7,1,8",
             "row 4: request 7 is not in request_metrics.csv",
         ),
-        ("engine_batches.csv", "2,1,1,0", "2,1,0,0", "row 4: num_scheduled_tokens is below 1"),
+        ("engine_batches.csv", "2,1,1,8", "2,1,0,8", "row 4: num_scheduled_tokens is below 1"),
         ("engine_steps.csv", "\n2,", "\n1,", "row 4: step 1 does not follow the step before it"),
         (
             "engine_steps.csv",
@@ -107,7 +108,6 @@ def test_a_step_whose_result_was_not_recorded_is_no_fault(tmp_path) -> None:
 
 
 def test_a_run_without_steps_is_no_fault(tmp_path) -> None:
-    run = load_run(
-        write_run(tmp_path / "real", [0], [[1 * MS]], with_steps=False), real_meta("real"), "real"
-    )
+    directory = write_run(tmp_path / "real", [0], [[1 * MS]], with_steps=False)
+    run = load_run(directory, read_complete_run(directory, RealRunMeta), "real")
     assert run.steps is run.batches is None

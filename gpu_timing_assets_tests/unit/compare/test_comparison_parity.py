@@ -253,15 +253,16 @@ def test_an_override_is_said_at_the_top_of_the_report(runs) -> None:
 
 def test_a_plain_reference_is_comparable_where_no_two_requests_overlap(tmp_path) -> None:
     from gpu_timing_assets.compare.gate.align import align
-    from gpu_timing_assets.compare.gate.load import load_run
+    from gpu_timing_assets.compare.gate.load import load_run, read_metas
     from gpu_timing_assets.compare.gate.single_request import refuse_single_request_backend
 
     def aligned(name, arrivals):
         times = [[arrival + 5 * MS, arrival + 9 * MS] for arrival in arrivals]
-        real = write_run(tmp_path / name / "real", arrivals, times)
-        meta = real_meta("real", params=engine_params(comparable_under_load=False))
+        params = engine_params(comparable_under_load=False)
+        real = write_run(tmp_path / name / "real", arrivals, times, params=params)
         sim = write_run(tmp_path / name / "sim", arrivals, times, run_type="simulated")
-        return align([load_run(real, meta, "real")], [load_run(sim, sim_meta("sim"), "engine")])
+        [real_meta], [sim_meta] = read_metas(ComparisonInputs((real,), (sim,)), allow_invalid=False)
+        return align([load_run(real, real_meta, "real")], [load_run(sim, sim_meta, "engine")])
 
     assert refuse_single_request_backend(aligned("apart", [0, 10 * MS]), allow_mismatch=False) == []
     with pytest.raises(IncomparableRunsError, match="its requests overlap"):

@@ -22,6 +22,7 @@ from gpu_timing_assets.compare import (
 )
 from gpu_timing_assets.compare.checks import check_names
 from gpu_timing_assets.core.errors import ArtifactError, GpuTimingError
+from gpu_timing_assets.core.manifest import MANIFEST_FILE
 from gpu_timing_assets_tests.unit.compare.synthetic_runs import (
     configuration,
     scaled,
@@ -48,8 +49,8 @@ def inputs(tmp_path_factory) -> ComparisonInputs:
     planned = [len(row) for row in times]
     again[7] = []
     real = (
-        write_run(root / "real-0", arrivals, times, model=HOSTILE),
-        write_run(root / "real-1", arrivals, again, planned=planned, model=HOSTILE),
+        write_run(root / "real-0", arrivals, times),
+        write_run(root / "real-1", arrivals, again, planned=planned),
     )
     simulated = []
     for predictor, substitution, factor in (
@@ -65,9 +66,8 @@ def inputs(tmp_path_factory) -> ComparisonInputs:
                 root / name.replace("_", "-"),
                 arrivals,
                 scaled(arrivals, times, factor),
-                model=HOSTILE,
                 run_type="simulated",
-                predictor=predictor,
+                predictor=HOSTILE if predictor == "random_forest" else predictor,
                 substitution=substitution,
                 extrapolated=predictor == "random_forest",
                 **(OF_THE_BUNDLE if predictor == "engine_loop" else {}),
@@ -97,7 +97,7 @@ def test_the_same_inputs_give_the_same_bytes_in_another_process(inputs, result, 
     )
     for one in sorted(path for path in result.directory.rglob("*") if path.is_file()):
         relative = one.relative_to(result.directory)
-        if relative.name != "run_meta.json":
+        if relative.name not in ("run_meta.json", MANIFEST_FILE):
             assert one.read_bytes() == (tmp_path / "chat" / relative).read_bytes(), relative
 
 
@@ -154,7 +154,7 @@ def test_the_verdict_of_the_page_stands_in_the_table(result) -> None:
     for row in primary:
         assert f"{row.error_pct:+.1f} %" in page
     assert {row.simulation for row in result.verdicts} == {
-        *("engine_loop", "kernels_only", "random_forest")
+        *("engine_loop", "kernels_only", HOSTILE)
     }
     table = error_table_markdown(result)
     assert table.count("\n") == 2 + len(result.verdicts)
@@ -187,7 +187,8 @@ def test_the_report_says_once_how_the_bundle_simulates_what_it_was_not_fitted_on
 
 
 def test_a_comparison_from_before_the_predictions_noise_was_known_is_read(result, tmp_path) -> None:
-    shutil.copytree(result.directory, tmp_path / "older")
+    ignored = shutil.ignore_patterns(MANIFEST_FILE)
+    shutil.copytree(result.directory, tmp_path / "older", ignore=ignored)
     table = tmp_path / "older" / "tables" / "verdict.csv"
     pd.read_csv(table).drop(columns="prediction_noise_pct").to_csv(table, index=False)
     older = load_result(tmp_path / "older").verdicts
@@ -207,7 +208,7 @@ def test_failed_requests_are_listed_and_the_notes_say_so(result) -> None:
     )
     assert any("1 request failed" in note for note in result.notes)
     assert any(
-        "random_forest reached beyond what its profiling bundle measured" in note
+        f"{HOSTILE} reached beyond what its profiling bundle measured" in note
         for note in result.notes
     )
 
@@ -281,7 +282,7 @@ def damage(directory, file, old, new) -> None:
         ("request_metrics.csv", ",ok\n", ",OK\n"),
         ("run_meta.json", '"status": "complete"', '"status": "perhaps"'),
         ("engine_steps.csv", "kv_tokens", "tokens"),
-        ("engine_batches.csv", "\n0,0,1,0", "\n0,0,0,0"),
+        ("engine_batches.csv", "\n0,0,1,7", "\n0,0,0,7"),
     ],
 )
 def test_bad_input_names_its_file_and_leaves_what_was_there(
@@ -302,9 +303,11 @@ def test_bad_input_names_its_file_and_leaves_what_was_there(
     with pytest.raises(GpuTimingError):
         run(configuration(), inputs, out)
     assert (out / "earlier").read_text() == "an earlier report"
-    assert sorted(
-        path.name for path in tmp_path.iterdir() if not path.name.startswith(".lock")
-    ) == ["out", "real", "sim"]
+    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) == [
+        "out",
+        "real",
+        "sim",
+    ]
 
 
 def test_one_request_of_one_token_gives_a_report(tmp_path) -> None:

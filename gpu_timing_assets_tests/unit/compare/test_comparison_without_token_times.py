@@ -53,7 +53,8 @@ def test_a_note_says_so(result) -> None:
 def test_tokens_in_between_stand_at_even_distances(tmp_path) -> None:
     directory = write_run(tmp_path / "sim", [0, 0], [[1 * MS, 2 * MS, 9 * MS], [4 * MS]])
     (directory / "token_metrics.csv").unlink()
-    loaded = load_run(directory, sim_meta("sim", gives=()), "sim")
+    meta = sim_meta("sim", gives=(), num_tokens=4, simulated_s=0.009)
+    loaded = load_run(directory, meta, "sim")
     assert loaded.tokens["token_time_ns"].tolist() == [1 * MS, 5 * MS, 9 * MS, 4 * MS]
 
 

@@ -15,6 +15,7 @@ from gpu_timing_assets.core.run import (
     Percentiles,
     RealRunMeta,
     SimRunMeta,
+    read_complete_run,
 )
 from gpu_timing_assets.core.store import Store
 from gpu_timing_assets.core.target import Target
@@ -193,3 +194,21 @@ def test_what_is_filed_after_the_first_look_belongs_to_the_next_store(data) -> N
 def test_a_workload_that_is_not_there_is_named(data) -> None:
     with pytest.raises(ArtifactError, match="workloads.gone has no workload_meta.json"):
         Store(data).real_runs_of("gone", WORK[1])
+
+
+def killed_while_replaced(data: DataRoot, run_id: str) -> Path:
+    """A run whose new version had not come when its writer was killed: see `test_directories`."""
+    put_real(data, run_id)
+    directory = data.real_runs / run_id
+    directory.rename(data.real_runs / f".unfinished--replaced-{run_id}")
+    return directory
+
+
+def test_a_run_whose_replacement_was_killed_is_found(data) -> None:
+    killed_while_replaced(data, "a")
+    assert names(Store(data).real_runs_of(*WORK)) == ["a"]
+
+
+def test_a_run_whose_replacement_was_killed_is_read(data) -> None:
+    directory = killed_while_replaced(data, "a")
+    assert read_complete_run(directory, RealRunMeta).run_id == "a"

@@ -22,6 +22,7 @@ from gpu_timing_assets.core.errors import (
     GpuTimingError,
     OutOfMemoryError,
 )
+from gpu_timing_assets.core.locks import LOCKS_VARIABLE
 from gpu_timing_assets.doctor import demo_workload, examination, machine_checks
 from gpu_timing_assets.doctor.findings import Finding, cannot, refuse
 from gpu_timing_assets.engines import device
@@ -212,7 +213,7 @@ def test_a_taken_port_stops_the_page_and_nothing_else(monkeypatch) -> None:
 
 
 def test_who_holds_the_device_is_named_and_stops_the_demo(monkeypatch, tmp_path) -> None:
-    monkeypatch.setenv(device.LOCKS_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(LOCKS_VARIABLE, str(tmp_path))
     config = compose(["hardware=cpu"])
     assert only(examination.examine(config, "demo"), "device").verdict == "ok"
     with device.exclusive_device(config.hardware):

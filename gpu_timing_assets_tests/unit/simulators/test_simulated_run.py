@@ -10,8 +10,16 @@ import pandas as pd
 import pytest
 
 from gpu_timing_assets.config.experiment import ExperimentConfig
-from gpu_timing_assets.core.errors import IncomparableRunsError, SimulationError
+from gpu_timing_assets.core.directories import atomic_directory
+from gpu_timing_assets.core.errors import (
+    ArtifactError,
+    BusyError,
+    IncomparableRunsError,
+    ProfilingBundleError,
+    SimulationError,
+)
 from gpu_timing_assets.core.files import read_json, write_json
+from gpu_timing_assets.core.manifest import MANIFEST_FILE, write_manifest
 from gpu_timing_assets.core.run import (
     RUN_META_FILE,
     Lateness,
@@ -85,7 +93,8 @@ def real_run(simulate_with, tmp_path) -> Path:
     """A directory as a real run writes it; what is in it was simulated with another seed."""
     simulated, meta = simulate_with(seed=77)
     real = tmp_path / "real_runs" / "real"
-    shutil.copytree(simulated, real)
+    # without a manifest: a test may then record something else in it
+    shutil.copytree(simulated, real, ignore=shutil.ignore_patterns(MANIFEST_FILE))
     nothing = Percentiles(p50=0, p90=0, p99=0)
     shared = ("model", "hardware", "workload_id", "workload_sha256", "params", "started_at")
     write_json(
@@ -239,6 +248,18 @@ def test_the_random_forest_trained_again_is_the_same(simulate_with, config) -> N
     assert tokens() == tokens()
 
 
+def test_tables_of_the_random_forest_that_were_changed_are_made_anew(simulate_with, config) -> None:
+    out, _ = simulate_with("random_forest")
+    first = (out / "token_metrics.csv").read_bytes()
+    table = min((config.data.path / "vidur_tables").rglob("attn_decode*.csv"))
+    kept = table.read_bytes()
+    frame = pd.read_csv(table)
+    frame.assign(prediction=frame["prediction"] * 9).to_csv(table, index=False)
+    simulate_with("random_forest")
+    assert (out / "token_metrics.csv").read_bytes() == first
+    assert table.read_bytes() == kept
+
+
 def test_recorded_batches_are_replayed_exactly(simulate_with, real_run) -> None:
     out, meta = simulate_with("engine_loop", "recorded_batches", real_run)
     pd.testing.assert_frame_equal(ENGINE_BATCHES.read(out), ENGINE_BATCHES.read(real_run))
@@ -298,6 +319,49 @@ def test_a_substitution_refuses_a_real_run_of_another_workload(simulate_with, re
     (real_run / RUN_META_FILE).write_text(json.dumps({**meta, "workload_sha256": "0" * 64}))
     with pytest.raises(IncomparableRunsError, match="replayed another workload"):
         simulate_with("engine_loop", "recorded_batches", real_run)
+
+
+def test_a_real_run_whose_prompts_are_not_the_workloads_is_refused(simulate_with, real_run) -> None:
+    served = REQUEST_METRICS.read(real_run)
+    longer = served.assign(num_prefill_tokens=served["num_prefill_tokens"] + 1)
+    REQUEST_METRICS.write(longer, real_run)
+    with pytest.raises(ArtifactError, match=r"request_metrics\.csv: its requests have other"):
+        simulate_with("engine_loop", "recorded_batches", real_run)
+
+
+def test_a_real_run_that_is_not_as_it_was_filed_is_refused(simulate_with, real_run) -> None:
+    write_manifest(real_run)
+    steps = ENGINE_STEPS.read(real_run)
+    ENGINE_STEPS.write(steps.iloc[:-1], real_run)
+    with pytest.raises(ArtifactError, match=r"engine_steps\.csv is not the file that was filed"):
+        simulate_with("engine_loop", "recorded_step_times", real_run)
+
+
+def test_a_bundle_that_is_not_as_it_was_filed_is_refused(
+    simulate_with, config, bundle, tmp_path, workload
+) -> None:
+    copy = tmp_path / "bundle"
+    shutil.copytree(bundle, copy)
+    write_manifest(copy)
+    steps = BURST_STEPS.read(copy / "host")
+    BURST_STEPS.write(steps.iloc[:-1], copy / "host")
+    with pytest.raises(
+        ProfilingBundleError,
+        match=r"burst_steps\.csv is not the file.*vidur-profile",
+    ):
+        run(config, SimInputs(workload, copy), tmp_path / "vidur_runs" / "one")
+
+
+def test_a_second_simulation_into_one_directory_is_refused_before_it_works(
+    config, bundle, workload, tmp_path
+) -> None:
+    out = tmp_path / "vidur_runs" / "one"
+    with (
+        atomic_directory(out),
+        pytest.raises(BusyError, match="vidur_runs/one is in use by another process"),
+    ):
+        # nothing of this bundle is looked at
+        run(config, SimInputs(workload, tmp_path / "no bundle"), out)
 
 
 @pytest.fixture

@@ -149,7 +149,7 @@ TRACES = [
 
 def nothing_is_written(root: Path) -> bool:
     return not (root / "workloads").exists() or not [
-        path for path in (root / "workloads").iterdir() if not path.name.startswith(".lock-")
+        path for path in (root / "workloads").iterdir() if not path.name.startswith(".")
     ]
 
 

@@ -14,17 +14,20 @@ from hypothesis import strategies as st
 from gpu_timing_assets.config.experiment import load_snapshot
 from gpu_timing_assets.core.closed_loop import read_closed_loop
 from gpu_timing_assets.core.errors import ArtifactError, WorkloadError
+from gpu_timing_assets.core.manifest import MANIFEST_FILE
 from gpu_timing_assets.core.prompts import read_prompt_token_ids
 from gpu_timing_assets.core.tables.invariants import read_workload_tables
 from gpu_timing_assets.workload import run
 
 
 def content(directory: Path) -> dict[str, bytes]:
-    """Every file but the page, in which the drawing library numbers its gradients anew each
-    time.
+    """Every file but the page, in which the drawing library numbers its gradients anew each time,
+    and the manifest, which has its hash.
     """
     return {
-        path.name: path.read_bytes() for path in directory.iterdir() if path.name != "workload.html"
+        path.name: path.read_bytes()
+        for path in directory.iterdir()
+        if path.name not in ("workload.html", MANIFEST_FILE)
     }
 
 

@@ -25,6 +25,7 @@ from gpu_timing_assets.core.errors import (
 from gpu_timing_assets.core.files import read_json, write_json
 from gpu_timing_assets.core.host_probe import HostProbe
 from gpu_timing_assets.core.machine import NATIVE_LIBRARIES, cpu_instruction_set
+from gpu_timing_assets.core.manifest import MANIFEST_FILE
 from gpu_timing_assets.core.tables.schemas import (
     ALL_REDUCE,
     BURST_BATCHES,
@@ -312,6 +313,7 @@ class TestSelfTest:
     ) -> None:
         steps = BURST_STEPS.read(host_dir(out)).drop(columns=list(OBSERVED))
         BURST_STEPS.write(steps, host_dir(out))
+        (out / MANIFEST_FILE).unlink()  # of a release that had none
         with pytest.raises(ProfilingBundleError, match="were not observed.*vidur-profile"):
             validate_profiling_root(out, config)
 

@@ -143,7 +143,11 @@ def test_fewer_than_two_times_is_no_repeat(config, root, times) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"engine_version": "0.1.0"}, {"device_name": "another GPU"}, {"bundle_config_sha256": "0"}],
+    [
+        {"engine_version": "0.1.0"},
+        {"device_name": "another GPU"},
+        {"bundle_config_sha256": "0" * 64},
+    ],
 )
 def test_bundles_of_different_things_are_both_named(config, root, write, changes) -> None:
     first, second = repeat_roots(root, 2)

@@ -130,9 +130,10 @@ def test_nothing_else_is_left(session) -> None:
     left = {path.name for path in (config.data.path / "real_runs").iterdir()} - {
         directory.name for directory in result.run_dirs
     }
-    assert left <= {".lock-sessions"}
+    assert left <= {".locks"}
     assert {path.name for path in result.run_dirs[0].iterdir()} == {
         "config.json",
+        "manifest.json",
         "request_metrics.csv",
         "token_metrics.csv",
         "run_meta.json",
@@ -229,7 +230,7 @@ class TestBadInput:
             with pytest.raises(error) as caught:
                 run(config, RealBenchInputs((workload,)), tmp_path / "real_runs", launch=never)
             assert not [
-                path for path in (tmp_path / "real_runs").glob("*") if path.name != ".lock-sessions"
+                path for path in (tmp_path / "real_runs").glob("*") if path.name != ".locks"
             ]
             return str(caught.value)
 
@@ -283,7 +284,7 @@ class TestBadInput:
         (workload / "prompts.jsonl").write_text('{"prompt_id": "p0", "text": null}\n')
         with pytest.raises(ArtifactError, match=r"prompts.jsonl, line 1: token_seed is missing"):
             replayed(null_config(tmp_path), workload)
-        assert {path.name for path in (tmp_path / "real_runs").iterdir()} <= {".lock-sessions"}
+        assert {path.name for path in (tmp_path / "real_runs").iterdir()} <= {".locks"}
 
     def test_an_engine_that_dies_half_way(self, workload, tmp_path) -> None:
         def killed(command: Sequence[str], env: object) -> int:
@@ -298,7 +299,7 @@ class TestBadInput:
                 tmp_path / "real_runs",
                 launch=killed,
             )
-        assert {path.name for path in (tmp_path / "real_runs").iterdir()} <= {".lock-sessions"}
+        assert {path.name for path in (tmp_path / "real_runs").iterdir()} <= {".locks"}
 
 
 class TestLeftovers:
@@ -309,7 +310,7 @@ class TestLeftovers:
         with session_scratch(tmp_path, "new") as scratch:
             assert not left.exists()
             assert scratch.is_dir()
-        assert {path.name for path in tmp_path.iterdir()} == {".lock-sessions"}
+        assert {path.name for path in tmp_path.iterdir()} == {".locks"}
 
     def test_a_session_that_is_running_is_left_alone(self, tmp_path) -> None:
         with (
