@@ -7,8 +7,6 @@ target too.
 
 import argparse
 import importlib.util
-import os
-import shlex
 import sys
 from collections.abc import Sequence
 
@@ -57,9 +55,9 @@ def _examine(arguments: argparse.Namespace) -> list[Finding]:
     if not (importlib.util.find_spec("pydantic") and importlib.util.find_spec("hydra")):
         return examine_machine(arguments.device)
     from gpu_timing_assets.config.experiment import compose
+    from gpu_timing_assets.config.settings import target_words
 
-    target = shlex.split(os.environ.get("GPU_TIMING_TARGET", ""))
-    return examine(compose([*target, *arguments.overrides]), arguments.purpose)
+    return examine(compose([*target_words(), *arguments.overrides]), arguments.purpose)
 
 
 if __name__ == "__main__":
