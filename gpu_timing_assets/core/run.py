@@ -126,6 +126,7 @@ class SimRunMeta(WorkloadRunMeta):
     simulated_s: float
     bundle_config_sha256: str | None = None
     bundle_measured_at: str | None = None
+    bundle_failed_checks: tuple[str, ...] = ()
     self_test_error_pct: dict[str, float] | None = None
     prediction_spread_pct: dict[str, float] | None = None
 

@@ -1,6 +1,5 @@
 """A profiling bundle in memory: read once, checked, and given to whoever needs it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +8,20 @@ import pandas as pd
 from gpu_timing_assets.config.dtype import possible_dtypes
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.config.model_card import read_model_dimensions
-from gpu_timing_assets.core.bundle import BUNDLE_META_FILE, ENGINE_FILE, BundleMeta, bundle_tables
+from gpu_timing_assets.core.bundle import (
+    BUNDLE_META_FILE,
+    ENGINE_FILE,
+    BundleMeta,
+    Frames,
+    bundle_tables,
+)
+from gpu_timing_assets.core.bundle_agreement import check_agreement
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import ArtifactError, ProfilingBundleError, SimulationError
 from gpu_timing_assets.core.files import read_metadata
-from gpu_timing_assets.core.tables.invariants import check_context, check_measurements
+from gpu_timing_assets.core.run import ProfileRunMeta, read_complete_run
+from gpu_timing_assets.core.tables.invariants import check_context
+from gpu_timing_assets.core.tables.measurements import check_measurements
 from gpu_timing_assets.core.tables.schemas import (
     ALL_REDUCE,
     ATTENTION,
@@ -27,8 +35,6 @@ from gpu_timing_assets.core.tables.schemas import (
 from gpu_timing_assets.core.tables.table import Table
 from gpu_timing_assets.engine_loop.collectives import LOGITS_GATHER_MEDIAN
 from gpu_timing_assets.engine_loop.kernels import KernelTimes
-
-Frames = Mapping[Table, pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,8 @@ def read_bundle(root: Path, config: ExperimentConfig) -> Bundle:
     """The bundle in `root`, which must be a whole one of the configured target.
 
     Checks that all files are there, that the bundle is of this model (dimensions too), hardware and
-    tensor-parallel degree, that the engine that was profiled has the configured limits, and that no
-    table has missing columns, empty, zero or duplicated rows.
+    tensor-parallel degree, that the engine that was profiled has the configured limits, that no
+    table has missing columns, empty, zero or duplicated rows, and that its files agree.
 
     Raises `ProfilingBundleError` naming the file, what is wrong and the command that makes a good
     one.
@@ -94,7 +100,10 @@ def read_bundle(root: Path, config: ExperimentConfig) -> Bundle:
         _check_target(root, meta, params, config)
         if meta.refusal:
             raise ArtifactError(f"{root / BUNDLE_META_FILE}: {meta.refusal}")
-        return Bundle(root, meta, params, read_measurements(root, config))
+        run = read_complete_run(root, ProfileRunMeta)
+        frames = read_measurements(root, config)
+        check_agreement(root, meta, params, run, frames)
+        return Bundle(root, meta, params, frames)
     except ArtifactError as error:
         raise ProfilingBundleError(f"{error}: {remedy}") from None
 

@@ -1,6 +1,7 @@
 """The stage `vidur-sim`: checks what it reads, has the simulator compute, checks and files that."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -28,6 +29,7 @@ from gpu_timing_assets.core.tables.schemas import (
     REQUEST_METRICS,
     TOKEN_METRICS,
 )
+from gpu_timing_assets.core.tables.table import Table
 from gpu_timing_assets.core.workload import WorkloadMeta, read_complete_workload
 from gpu_timing_assets.engine_loop.bundle import read_bundle
 from gpu_timing_assets.metrics.run_latencies import latencies_ms
@@ -87,6 +89,7 @@ def run(config: ExperimentConfig, inputs: SimInputs, out: Path) -> SimRunMeta:
         simulated_s=float(completion_ns.max()) / 1e9,
         bundle_config_sha256=bundle.meta.bundle_config_sha256 if bundle else None,
         bundle_measured_at=bundle.meta.measured_at if bundle else None,
+        bundle_failed_checks=tuple(bundle.meta.failed_checks) if bundle else (),
         self_test_error_pct=_self_test_error_pct(tested),
         prediction_spread_pct=tested.repeatability.spread_pct
         if tested and tested.repeatability
@@ -145,6 +148,11 @@ def _read_work(workload_dir: Path, real_run_dir: Path | None) -> Work:
 def _check(simulator: Simulator, work: Work, simulated: SimulatedRun) -> None:
     """Raises `SimulationError` unless the tables are of this work, and hold what every run's do."""
     where, requests, tokens = f"simulator {simulator.name}", simulated.requests, simulated.tokens
+    try:
+        for table, frame in _tables(simulated):
+            table.check(frame, Path(where, table.file))
+    except ArtifactError as error:
+        raise SimulationError(str(error)) from None
     if (tokens is not None) != (TOKEN_TIMES in simulator.gives):
         raise SimulationError(f"{where} says that it gives {simulator.gives}, and does otherwise")
     if len(requests) != len(work.lengths):
@@ -169,16 +177,22 @@ def _check(simulator: Simulator, work: Work, simulated: SimulatedRun) -> None:
         raise SimulationError(str(error)) from None
 
 
+def _tables(simulated: SimulatedRun) -> Iterator[tuple[Table, pd.DataFrame]]:
+    """Those that the simulator gave."""
+    for table, frame in (
+        (REQUEST_METRICS, simulated.requests),
+        (TOKEN_METRICS, simulated.tokens),
+        (ENGINE_STEPS, simulated.steps),
+        (ENGINE_BATCHES, simulated.batches),
+    ):
+        if frame is not None:
+            yield table, frame
+
+
 def _file(out: Path, config: ExperimentConfig, meta: SimRunMeta, simulated: SimulatedRun) -> None:
     with atomic_directory(out) as scratch:
-        for table, frame in (
-            (REQUEST_METRICS, simulated.requests),
-            (TOKEN_METRICS, simulated.tokens),
-            (ENGINE_STEPS, simulated.steps),
-            (ENGINE_BATCHES, simulated.batches),
-        ):
-            if frame is not None:
-                table.write(frame, scratch)
+        for table, frame in _tables(simulated):
+            table.write(frame, scratch)
         write_json(scratch / CONFIG_FILE, config)
         text = _summary(meta, simulated.requests, simulated.tokens)
         (scratch / "summary.md").write_text(text, encoding="utf-8")

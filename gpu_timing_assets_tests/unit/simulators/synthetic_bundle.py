@@ -21,6 +21,7 @@ from gpu_timing_assets.core.bundle import (
 )
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.files import CONFIG_FILE, write_json
+from gpu_timing_assets.core.run import RUN_META_FILE, ProfileRunMeta
 from gpu_timing_assets.core.tables.schemas import (
     ALL_REDUCE,
     ATTENTION,
@@ -216,6 +217,19 @@ def write_bundle(
         table.write(frame, host_dir(root))
     write_json(root / ENGINE_FILE, params)
     write_json(root / CONFIG_FILE, config)
+    write_json(
+        root / RUN_META_FILE,
+        ProfileRunMeta(
+            run_id=f"{config.model.name}--{config.hardware.name}",
+            model=config.model.name,
+            hardware=config.hardware.name,
+            backend=config.backend.name,
+            started_at="2026-01-01T00:00:00Z",
+            ended_at="2026-01-01T00:00:01Z",
+            params=params,
+            duration_s={"total": 1.0},
+        ),
+    )
     write_json(
         root / BUNDLE_META_FILE,
         BundleMeta(

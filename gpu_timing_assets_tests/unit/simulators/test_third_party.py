@@ -183,6 +183,10 @@ def test_the_launchpad_and_the_help_list_it(site) -> None:
         ("tokens.loc[1, 'token_time_ns'] = 0", "request 0: token_time_ns decreases"),
         ("requests['num_decode_tokens_actual'] += 1", "has more tokens than asked"),
         ("requests['completion_time_ns'] -= 1", "completion_time_ns is before its last token"),
+        ("requests['ttft_ns'] -= 2**40", "ttft_ns is below 0"),
+        ("requests['completion_time_ns'] += 2**60", "another unit, or an overflow"),
+        ("tokens['token_time_ns'] = tokens['token_time_ns'] * 1.5", "not in whole numbers"),
+        ("del requests['status']", "column 'status' is missing"),
         ("tokens = None", "gives ('token_times',), and does otherwise"),
     ],
 )
