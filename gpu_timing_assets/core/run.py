@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from gpu_timing_assets.core.engine_params import EngineParams
+from gpu_timing_assets.core.engine_params import EngineParams, Name
 from gpu_timing_assets.core.errors import ArtifactError, UnfinishedArtifactError
 from gpu_timing_assets.core.files import CONFIG_FILE, Metadata, read_json, read_metadata
 from gpu_timing_assets.core.host_probe import HostProbe
@@ -22,11 +22,11 @@ class RunMeta(Metadata):
 
     schema_version: Literal[2] = 2
     run_type: str
-    run_id: str
+    run_id: Name
     status: Literal["complete", "invalid", "failed"] = "complete"
-    model: str
-    hardware: str
-    backend: str
+    model: Name
+    hardware: Name
+    backend: Name
     started_at: str
     ended_at: str
     git_commit: str | None = None
@@ -54,8 +54,8 @@ class Lateness(Percentiles):
 class WorkloadRunMeta(RunMeta):
     """A run of a workload, real or simulated. `params`: every resolved setting of the engine."""
 
-    workload_id: str
-    workload_sha256: str
+    workload_id: Name
+    workload_sha256: Name
     workload_dir: str | None = None
     params: EngineParams
 
@@ -113,7 +113,7 @@ class SimRunMeta(WorkloadRunMeta):
     predictor: str | None = None
     substitution: str | None = None
     gives: tuple[str, ...] = (TOKEN_TIMES,)
-    simulated_settings: tuple[str, ...] | None = None
+    simulated_settings: tuple[str, ...] | None = Field(default=None, min_length=1)
     profiling_root: str | None = None
     real_run_dir: str | None = None
     seed: int | None = None
@@ -129,6 +129,13 @@ class SimRunMeta(WorkloadRunMeta):
     bundle_failed_checks: tuple[str, ...] = ()
     self_test_error_pct: dict[str, float] | None = None
     prediction_spread_pct: dict[str, float] | None = None
+
+    @field_validator("simulated_settings")
+    @classmethod
+    def _are_settings(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if unknown := set(names or ()) - EngineParams.model_fields.keys():
+            raise ValueError(f"{min(unknown)!r} is no setting of an engine")
+        return names
 
     @property
     def label(self) -> str:
