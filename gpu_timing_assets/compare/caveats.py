@@ -33,10 +33,12 @@ def caveats(
     admission: Admission,
     overridden: Sequence[str],
     preset: ComparisonPreset,
+    unused: Sequence[str] = (),
 ) -> Caveats:
     host = host_note(findings.tables[HOST_SPEED])
     notes = (
         *(*overridden, *admission.left_out),
+        *(f"found and not used: {run}" for run in unused),
         *_about_noise(findings.verdicts, preset),
         *([host] if host else []),
         *_about_requests(aligned),

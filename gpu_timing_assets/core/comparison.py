@@ -23,10 +23,13 @@ ADDED_COLUMNS = {"prediction_noise_pct"}
 
 @dataclass(frozen=True)
 class ComparisonInputs:
-    """The directories of one workload's real runs on one target, and of its simulations."""
+    """The directories of one workload's real runs on one target, and of its simulations; `unused`
+    says of each other run that was found why it is not among them.
+    """
 
     real_run_dirs: tuple[Path, ...]
     sim_run_dirs: tuple[Path, ...]
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -188,6 +188,7 @@ class Completeness(Metadata):
 class ComparisonMeta(RunMeta):
     """What was compared, and what a report says above its figures.
 
+    `unused_runs`: what else was found of this work and target, and why it was not compared.
     `overridden` would have refused the comparison, `listed_mismatches` differ but do not matter.
     `host_time_ratio`: by real run, how much slower the host was than when it was profiled.
     """
@@ -200,6 +201,7 @@ class ComparisonMeta(RunMeta):
     simulations: tuple[str, ...]
     real_run_ids: tuple[str, ...]
     inputs: tuple[ComparedInput, ...]
+    unused_runs: tuple[str, ...] = ()
     overridden: tuple[str, ...]
     listed_mismatches: tuple[str, ...]
     notes: tuple[str, ...]
