@@ -5,12 +5,14 @@ Only the folders of `SERVED` can be reached, only files that a report is made of
 them and nothing that is unfinished; `python -m gpu_timing_assets.reports_server` runs it.
 """
 
+import sys
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpu_timing_assets.config.settings import load_settings
 from gpu_timing_assets.core.data_root import default_data_root
+from gpu_timing_assets.core.edge import run_to_exit_code
 from gpu_timing_assets.own_requests import OwnRequestsOnly
 
 if TYPE_CHECKING:
@@ -83,12 +85,13 @@ def application(data_root: Path) -> "Starlette":
     )
 
 
-def main() -> None:
+def serve() -> int:
     import uvicorn
 
     port = load_settings().reports_port
     uvicorn.run(application(default_data_root()), host="127.0.0.1", port=port, log_level="warning")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_to_exit_code("reports", serve))

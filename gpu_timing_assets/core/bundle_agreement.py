@@ -17,7 +17,7 @@ from gpu_timing_assets.core.bundle import (
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import ArtifactError
 from gpu_timing_assets.core.files import Metadata
-from gpu_timing_assets.core.run import RUN_META_FILE, ProfileRunMeta
+from gpu_timing_assets.core.run import RUN_META_FILE, ProfileRunMeta, read_complete_run
 from gpu_timing_assets.core.tables.schemas import (
     ALL_REDUCE,
     ATTENTION,
@@ -40,10 +40,11 @@ KNOWN = {
 PLAUSIBLE_STEP = (0.05, 500.0)
 
 
-def check_agreement(
-    root: Path, meta: BundleMeta, params: EngineParams, run: ProfileRunMeta, frames: Frames
-) -> None:
-    """Raises `ArtifactError` naming the file (and row) that contradicts another one."""
+def check_agreement(root: Path, meta: BundleMeta, params: EngineParams, frames: Frames) -> None:
+    """Raises `ArtifactError` naming the file (and row) that contradicts another one, and
+    `UnfinishedArtifactError` where the bundle's own run did not end well.
+    """
+    run = read_complete_run(root, ProfileRunMeta)
     names = ("engine", "engine_version", "device_name", "tensor_parallel_size", "model_dimensions")
     _agree(root / ENGINE_FILE, params, meta, names, BUNDLE_META_FILE)
     _agree(root / RUN_META_FILE, run, meta, ("model", "hardware"), BUNDLE_META_FILE)

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gpu_timing_assets.core.files import Metadata
 
@@ -33,6 +33,13 @@ class ModelDimensions(Metadata):
     vocab_size: Count
     tie_word_embeddings: bool
     max_position_embeddings: Count
+
+    @model_validator(mode="after")
+    def _heads_share(self) -> "ModelDimensions":
+        if self.num_attention_heads % self.num_key_value_heads:
+            heads, kv_heads = self.num_attention_heads, self.num_key_value_heads
+            raise ValueError(f"{heads} heads cannot share {kv_heads} KV heads evenly")
+        return self
 
     @property
     def num_parameters(self) -> int:

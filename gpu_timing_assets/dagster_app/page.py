@@ -28,7 +28,7 @@ from starlette.middleware import Middleware
 
 from gpu_timing_assets.config.settings import load_settings
 from gpu_timing_assets.core.data_root import PROJECT_ROOT
-from gpu_timing_assets.core.errors import GpuTimingError
+from gpu_timing_assets.core.edge import run_to_exit_code
 from gpu_timing_assets.own_requests import OwnRequestsOnly, Scope, foreign
 
 HOST, POLL_MS, END_S = "127.0.0.1", 2000, 15.0
@@ -121,13 +121,14 @@ def _end_with(daemon: "subprocess.Popen[bytes]", server: uvicorn.Server) -> None
 def main() -> int:
     os.environ["DAGSTER_IS_DEV_CLI"] = "1"  # how Dagster tells that it may show errors in short
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        return serve(PROJECT_ROOT / "workspace.yaml", load_settings().dagster_port)
-    except GpuTimingError as error:
-        print(f"page: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 0
+
+    def work() -> int:
+        try:
+            return serve(PROJECT_ROOT / "workspace.yaml", load_settings().dagster_port)
+        except KeyboardInterrupt:
+            return 0
+
+    return run_to_exit_code("page", work)
 
 
 if __name__ == "__main__":

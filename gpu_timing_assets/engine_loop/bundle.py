@@ -19,7 +19,6 @@ from gpu_timing_assets.core.bundle_agreement import check_agreement
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import ArtifactError, ProfilingBundleError, SimulationError
 from gpu_timing_assets.core.files import read_metadata
-from gpu_timing_assets.core.run import ProfileRunMeta, read_complete_run
 from gpu_timing_assets.core.tables.invariants import check_context
 from gpu_timing_assets.core.tables.measurements import check_measurements
 from gpu_timing_assets.core.tables.schemas import (
@@ -100,9 +99,8 @@ def read_bundle(root: Path, config: ExperimentConfig) -> Bundle:
         _check_target(root, meta, params, config)
         if meta.refusal:
             raise ArtifactError(f"{root / BUNDLE_META_FILE}: {meta.refusal}")
-        run = read_complete_run(root, ProfileRunMeta)
         frames = read_measurements(root, config)
-        check_agreement(root, meta, params, run, frames)
+        check_agreement(root, meta, params, frames)
         return Bundle(root, meta, params, frames)
     except ArtifactError as error:
         raise ProfilingBundleError(f"{error}: {remedy}") from None

@@ -79,7 +79,8 @@ def write(config: ExperimentConfig, played: tuple[EngineParams, Path]) -> Callab
     params, bursts = played
 
     def write_one(root: Path, **changes: Any) -> Path:
-        write_bundle(root, config, params)
+        engine = {name: changes[name] for name in EngineParams.model_fields.keys() & changes}
+        write_bundle(root, config, params.model_copy(update=engine))
         for file in bursts.glob("burst_*.csv*"):
             shutil.copy(file, host_dir(root))
         meta = read_metadata(root / BUNDLE_META_FILE, BundleMeta)
