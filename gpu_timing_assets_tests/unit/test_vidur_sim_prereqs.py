@@ -472,3 +472,26 @@ def test_the_command_ends_with_one_line_and_its_own_exit_code(
     assert MAKE in error
     assert not json.dumps(error).count("Traceback")
     assert not (tmp_path / "vidur_runs").exists()
+
+
+@pytest.mark.parametrize("field", ["vidur_device", "vidur_network_device"])
+def test_hardware_that_vidur_does_not_know(config, bundle, field) -> None:
+    workload = write_workload(config.data.workload_dir("tiny"), [8], [4], [0])
+    hardware = config.hardware.model_copy(update={field: "abacus"})
+    changed = config.model_copy(update={"hardware": hardware})
+    with pytest.raises(PresetError, match=f"hardware.{field}='abacus' is none of Vidur's: a40"):
+        run(changed, SimInputs(workload, bundle), config.data.sim_run_dir("x"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("num_requests", "num_prefill_tokens", "num_decode_tokens", "longest_request_tokens"),
+        "duration_ns",
+    ],
+)
+def test_a_workload_whose_totals_are_not_those_of_its_files(config, bundle, name) -> None:
+    workload = write_workload(config.data.workload_dir("tiny"), [8], [4], [0])
+    set_json(workload / "workload_meta.json", **{name: 99})
+    with pytest.raises(ArtifactError, match=f"workload_meta.json: {name} is 99, the trace files"):
+        run(config, SimInputs(workload, bundle), config.data.sim_run_dir("x"))
