@@ -66,6 +66,13 @@ ENGINE_STEPS = Table(
         Column("gpu_begin_ns", nullable=True, minimum=None),
         Column("gpu_end_ns", nullable=True, minimum=None),
     ),
+    key=("step",),
+    order=(
+        ("schedule_begin_ns", "schedule_end_ns"),
+        ("schedule_begin_ns", "result_ns"),
+        ("gpu_begin_ns", "gpu_end_ns"),
+    ),
+    rising=("step", "schedule_begin_ns"),
 )
 
 ENGINE_BATCHES = Table(
@@ -76,6 +83,7 @@ ENGINE_BATCHES = Table(
         Column("num_scheduled_tokens", minimum=1),
         Column("num_computed_tokens"),
     ),
+    key=("step", "request_id"),
 )
 
 CLOSED_LOOP = Table(
