@@ -8,7 +8,6 @@ from pydantic import Field
 
 from gpu_timing_assets.core.errors import ArtifactError, UnfinishedArtifactError
 from gpu_timing_assets.core.files import CONFIG_FILE, Metadata, read_metadata
-from gpu_timing_assets.core.tables.schemas import TRACE_INTERVALS, TRACE_LENGTHS
 from gpu_timing_assets.core.upgrade import upgrade_workload_meta
 
 WORKLOAD_META_FILE = "workload_meta.json"
@@ -78,7 +77,7 @@ def read_workload_meta(directory: Path) -> WorkloadMeta:
 def read_complete_workload(directory: Path) -> WorkloadMeta:
     """Raises `UnfinishedArtifactError` if it is missing, `ArtifactError` if it was changed."""
     meta = read_workload_meta(directory)
-    files = (directory / TRACE_LENGTHS.file, directory / TRACE_INTERVALS.file)
+    files = (directory / "trace_lengths.csv", directory / "trace_intervals.csv")
     try:
         lengths, intervals = (path.read_bytes() for path in files)
     except OSError as error:
@@ -96,6 +95,9 @@ def read_complete_workload(directory: Path) -> WorkloadMeta:
 
 def _check_totals(directory: Path, meta: WorkloadMeta) -> None:
     """They are no part of the hash, and are shown."""
+    # what is loaded with the graph's definitions does without pandas
+    from gpu_timing_assets.core.tables.schemas import TRACE_INTERVALS, TRACE_LENGTHS
+
     lengths = TRACE_LENGTHS.read(directory)
     prefill, decode = lengths["num_prefill_tokens"], lengths["num_decode_tokens"]
     totals = {
