@@ -29,6 +29,7 @@ from starlette.middleware import Middleware
 from gpu_timing_assets.config.settings import load_settings
 from gpu_timing_assets.core.data_root import PROJECT_ROOT
 from gpu_timing_assets.core.edge import run_to_exit_code
+from gpu_timing_assets.dagster_app.execution.prepare_history import instance_folder
 from gpu_timing_assets.own_requests import OwnRequestsOnly, Scope, foreign
 
 HOST, POLL_MS, END_S = "127.0.0.1", 2000, 15.0
@@ -120,6 +121,7 @@ def _end_with(daemon: "subprocess.Popen[bytes]", server: uvicorn.Server) -> None
 
 def main() -> int:
     os.environ["DAGSTER_IS_DEV_CLI"] = "1"  # how Dagster tells that it may show errors in short
+    os.environ["DAGSTER_HOME"] = instance_folder()  # the daemon's too
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def work() -> int:

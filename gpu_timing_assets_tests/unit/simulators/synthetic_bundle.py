@@ -215,6 +215,11 @@ def write_bundle(
         (BURST_TOKENS, recorded.tokens),
     ):
         table.write(frame, host_dir(root))
+    _write_metadata(root, config, params)
+    return root
+
+
+def _write_metadata(root: Path, config: ExperimentConfig, params: EngineParams) -> None:
     write_json(root / ENGINE_FILE, params)
     write_json(root / CONFIG_FILE, config)
     write_json(
@@ -249,7 +254,6 @@ def write_bundle(
             duration_s={"total": 1.0},
         ),
     )
-    return root
 
 
 def write_workload(
