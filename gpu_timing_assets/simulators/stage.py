@@ -12,6 +12,7 @@ from gpu_timing_assets.core.bundle import BundleMeta
 from gpu_timing_assets.core.closed_loop import read_closed_loop
 from gpu_timing_assets.core.data_root import relative_to_data_root
 from gpu_timing_assets.core.directories import atomic_directory
+from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import ArtifactError, IncomparableRunsError, SimulationError
 from gpu_timing_assets.core.files import CONFIG_FILE, write_json
 from gpu_timing_assets.core.provenance import environment, git_state, utc_now
@@ -155,6 +156,9 @@ def _check(simulator: Simulator, work: Work, simulated: SimulatedRun) -> None:
         raise SimulationError(str(error)) from None
     if (tokens is not None) != (TOKEN_TIMES in simulator.gives):
         raise SimulationError(f"{where} says that it gives {simulator.gives}, and does otherwise")
+    named = simulator.simulated_settings
+    if named is not None and not (named and EngineParams.model_fields.keys() >= set(named)):
+        raise SimulationError(f"{where} names simulated_settings that are none: {named}")
     if len(requests) != len(work.lengths):
         counts = f"{len(requests)} requests of the workload's {len(work.lengths)}"
         raise SimulationError(f"{where} gave {counts}")

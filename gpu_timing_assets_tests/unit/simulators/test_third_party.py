@@ -197,3 +197,13 @@ def test_what_breaks_the_ports_rules_is_refused_and_not_filed(site, data, fault,
     assert "simulator careless" in ended.stderr
     assert message in ended.stderr
     assert not list((data / "vidur_runs").glob("*"))
+
+
+@pytest.mark.parametrize("settings", ["()", '("max_num_sequences",)'])
+def test_one_that_takes_account_of_no_setting_of_an_engine_is_refused(site, data, settings) -> None:
+    install(site, "careless")
+    module = site / "careless.py"
+    module.write_text(module.read_text().replace('("model_dimensions",)', settings))
+    ended = vidur_sim(site, data, "simulator=careless")
+    assert ended.returncode == 9
+    assert "simulator careless names simulated_settings that are none" in ended.stderr
