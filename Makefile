@@ -91,7 +91,7 @@ dev: install  ## the web page on http://127.0.0.1:3000, and the reports on http:
 	@$(BIN)/python -m gpu_timing_assets doctor --for dev --quiet
 	@DAGSTER_HOME=$(CURDIR) $(BIN)/python -m gpu_timing_assets.dagster_app.execution.prepare_history
 	@$(BIN)/python -m gpu_timing_assets.reports_server & server=$$!; trap "kill $$server" EXIT; \
-	DAGSTER_HOME=$(CURDIR) $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $${GPU_TIMING_DAGSTER_PORT:-3000}
+	DAGSTER_HOME=$(CURDIR) $(BIN)/python -m gpu_timing_assets.dagster_app.page
 
 reports: install  ## serve the reports in the data root, read-only, on loopback
 	$(BIN)/python -m gpu_timing_assets.reports_server

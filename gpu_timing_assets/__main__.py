@@ -7,12 +7,10 @@ target too.
 
 import argparse
 import importlib.util
-import os
-import shlex
 import sys
 from collections.abc import Sequence
 
-from gpu_timing_assets.core.errors import GpuTimingError
+from gpu_timing_assets.core.edge import run_to_exit_code
 from gpu_timing_assets.doctor.examination import examine, examine_machine
 from gpu_timing_assets.doctor.findings import Finding, cannot
 
@@ -41,11 +39,11 @@ def main(words: Sequence[str]) -> int:
     )
     parser.add_argument("--quiet", action="store_true", help="only what is not ok")
     arguments = parser.parse_args(words)
-    try:
-        findings = _examine(arguments)
-    except GpuTimingError as error:
-        print(f"doctor: {error}", file=sys.stderr)
-        return error.exit_code
+    return run_to_exit_code("doctor", lambda: _show(arguments))
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    findings = _examine(arguments)
     for finding in findings:
         if finding.verdict != "ok" or not arguments.quiet:
             print(finding.line)
@@ -57,9 +55,9 @@ def _examine(arguments: argparse.Namespace) -> list[Finding]:
     if not (importlib.util.find_spec("pydantic") and importlib.util.find_spec("hydra")):
         return examine_machine(arguments.device)
     from gpu_timing_assets.config.experiment import compose
+    from gpu_timing_assets.config.settings import target_words
 
-    target = shlex.split(os.environ.get("GPU_TIMING_TARGET", ""))
-    return examine(compose([*target, *arguments.overrides]), arguments.purpose)
+    return examine(compose([*target_words(), *arguments.overrides]), arguments.purpose)
 
 
 if __name__ == "__main__":

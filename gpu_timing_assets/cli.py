@@ -19,8 +19,8 @@ from gpu_timing_assets.config.experiment import (
     preset_names,
 )
 from gpu_timing_assets.config.settings import load_settings
-from gpu_timing_assets.core.disk import disk_fault
-from gpu_timing_assets.core.errors import GpuTimingError, PresetError
+from gpu_timing_assets.core.edge import run_to_exit_code
+from gpu_timing_assets.core.errors import PresetError
 from gpu_timing_assets.stage_inputs import comparison_inputs, sim_inputs
 
 Command = Callable[[ExperimentConfig, argparse.Namespace], list[str]]
@@ -41,20 +41,14 @@ def main() -> None:
 
 def run_command(name: str, words: Sequence[str]) -> int:
     """Run one command and return its exit code; a fault is one line on stderr."""
-    arguments = _parser(name).parse_intermixed_args(list(words))
-    try:
+
+    def work() -> int:
+        arguments = _parser(name).parse_intermixed_args(list(words))
         for line in COMMANDS[name](_configuration(arguments), arguments):
             print(line)
-    except (GpuTimingError, OSError) as error:
-        fault = error if isinstance(error, GpuTimingError) else disk_fault(error)
-        if fault is None:
-            raise
-        print(f"{name}: {' '.join(str(fault).split())}", file=sys.stderr)
-        return fault.exit_code
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
-        return 130
-    return 0
+        return 0
+
+    return run_to_exit_code(name, work)
 
 
 def _configuration(arguments: argparse.Namespace) -> ExperimentConfig:

@@ -18,7 +18,7 @@ from gpu_timing_assets import simulators, workload
 from gpu_timing_assets.config.experiment import ExperimentConfig, compose
 from gpu_timing_assets.core.comparison import VerdictRow
 from gpu_timing_assets.core.data_root import REFERENCE_DATA, DataRoot
-from gpu_timing_assets.core.errors import GpuTimingError
+from gpu_timing_assets.core.edge import run_to_exit_code
 from gpu_timing_assets.core.run import RealRunMeta, read_complete_run
 
 PREDICTORS = ("random_forest", "kernels_only", "engine_loop")
@@ -179,31 +179,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--hardware", help="only this GPU")
     parser.add_argument("--model", help="only this model")
     chosen = parser.parse_args(arguments)
+    return run_to_exit_code("reference", lambda: _simulate_and_print(chosen))
+
+
+def _simulate_and_print(chosen: argparse.Namespace) -> int:
     errors = "".join(f"{name}, % | " for name in SHOWN_PREDICTORS)
     rows = [
         f"| target | workload | statistic | real, ms | noise, % | {errors}verdict |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     begin = time.monotonic()
-    try:
-        cases = [
-            case
-            for case in find_cases()
-            if chosen.model in (None, case.model) and chosen.hardware in (None, case.hardware)
-        ]
-        results = []
-        for case in cases:
-            result = run_case(case)
-            results.append((case, result))
-            rows.extend(table_rows(case, result))
-            _say(f"{case.target} {case.workload_id}: {result.report}")
-        if cases:
-            data = cases[0].config().data
-            matrix = comparison.build_fidelity_matrix(data, data.fidelity_matrix_dir)
-            _say(f"all at a glance: {matrix.page}")
-    except GpuTimingError as error:
-        sys.stderr.write(f"reference: {error}\n")
-        return error.exit_code
+    cases = [
+        case
+        for case in find_cases()
+        if chosen.model in (None, case.model) and chosen.hardware in (None, case.hardware)
+    ]
+    results = []
+    for case in cases:
+        result = run_case(case)
+        results.append((case, result))
+        rows.extend(table_rows(case, result))
+        _say(f"{case.target} {case.workload_id}: {result.report}")
+    if cases:
+        data = cases[0].config().data
+        matrix = comparison.build_fidelity_matrix(data, data.fidelity_matrix_dir)
+        _say(f"all at a glance: {matrix.page}")
     figures = " | ".join(f"{metric} {statistic}, %" for metric, statistic in BOUNDS_PCT)
     rows += [
         "",

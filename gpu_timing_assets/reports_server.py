@@ -5,18 +5,32 @@ Only the folders of `SERVED` can be reached, only files that a report is made of
 them and nothing that is unfinished; `python -m gpu_timing_assets.reports_server` runs it.
 """
 
+import sys
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpu_timing_assets.config.settings import load_settings
 from gpu_timing_assets.core.data_root import default_data_root
+from gpu_timing_assets.core.edge import run_to_exit_code
+from gpu_timing_assets.own_requests import OwnRequestsOnly
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 SERVED = ("comparisons", "fidelity_matrix")
 SUFFIXES = {".html", ".md", ".csv", ".json", ".png", ".svg"}
+# a report may be somebody else's: it draws its charts (Vega compiles their expressions) from what
+# lies beside it, and reaches nothing else
+POLICY = (
+    "default-src 'none'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+    "style-src 'unsafe-inline'; img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+HEADERS = (
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+)
 
 
 def reports(data_root: Path) -> list[str]:
@@ -38,10 +52,9 @@ def _is_public(path: str) -> bool:
 
 
 def application(data_root: Path) -> "Starlette":
-    """The application: GET and HEAD alone, for this machine's own names (no DNS rebinding)."""
+    """The application: GET and HEAD alone, for this server's own pages."""
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
     from starlette.requests import Request
     from starlette.responses import HTMLResponse
     from starlette.routing import Mount, Route
@@ -68,16 +81,17 @@ def application(data_root: Path) -> "Starlette":
                 for kind in SERVED
             ),
         ],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
+        middleware=[Middleware(OwnRequestsOnly, headers=HEADERS)],
     )
 
 
-def main() -> None:
+def serve() -> int:
     import uvicorn
 
     port = load_settings().reports_port
     uvicorn.run(application(default_data_root()), host="127.0.0.1", port=port, log_level="warning")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_to_exit_code("reports", serve))

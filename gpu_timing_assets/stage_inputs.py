@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.core.errors import UnfinishedArtifactError
 from gpu_timing_assets.core.store import Store
+from gpu_timing_assets.core.unused_runs import unused_runs
 
 if TYPE_CHECKING:
     from gpu_timing_assets.compare import ComparisonInputs
@@ -50,4 +51,5 @@ def comparison_inputs(config: ExperimentConfig) -> "ComparisonInputs":
             f"there is no complete simulation of {workload_id} (as it is now) on {config.target} "
             f"below {config.data.sim_runs}: run vidur-sim workload={workload_id}"
         )
-    return ComparisonInputs(real_run_dirs=real, sim_run_dirs=simulated)
+    unused = unused_runs(store, workload_id, config.target, {*real, *simulated})
+    return ComparisonInputs(real, simulated, unused)

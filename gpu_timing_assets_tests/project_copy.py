@@ -15,6 +15,6 @@ def project_copy(folder: Path) -> Path:
         shutil.copytree(
             PROJECT_ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__")
         )
-    for name in ("pyproject.toml", "Makefile"):
+    for name in ("pyproject.toml", "Makefile", "workspace.yaml"):
         shutil.copy(PROJECT_ROOT / name, project / name)
     return project

@@ -33,10 +33,12 @@ def caveats(
     admission: Admission,
     overridden: Sequence[str],
     preset: ComparisonPreset,
+    unused: Sequence[str] = (),
 ) -> Caveats:
     host = host_note(findings.tables[HOST_SPEED])
     notes = (
         *(*overridden, *admission.left_out),
+        *(f"found and not used: {run}" for run in unused),
         *_about_noise(findings.verdicts, preset),
         *([host] if host else []),
         *_about_requests(aligned),
@@ -97,6 +99,11 @@ def _about_simulations(aligned: Aligned, metrics: Sequence[Metric]) -> Iterator[
 
 def _about_bundles(aligned: Aligned) -> Iterator[str]:
     metas = [simulation.run.meta for simulation in aligned.simulated]
+    yield from dict.fromkeys(
+        f"the bundle of {meta.label} did not pass: {'; '.join(meta.bundle_failed_checks)}"
+        for meta in metas
+        if isinstance(meta, SimRunMeta) and meta.bundle_failed_checks
+    )
     yield from dict.fromkeys(
         _about_bundle(meta.bundle_measured_at, meta.self_test_error_pct, meta.prediction_spread_pct)
         for meta in metas

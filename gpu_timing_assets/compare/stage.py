@@ -8,6 +8,7 @@ from gpu_timing_assets.compare.findings import Findings, judge_and_explain
 from gpu_timing_assets.compare.gate.admission import admit
 from gpu_timing_assets.compare.gate.align import Aligned, align
 from gpu_timing_assets.compare.gate.completeness import COMPLETENESS
+from gpu_timing_assets.compare.gate.copies import refuse_copies
 from gpu_timing_assets.compare.gate.load import load_run, read_metas, simulation_labels
 from gpu_timing_assets.compare.gate.settings import PARITY, settings_table
 from gpu_timing_assets.compare.gate.single_request import refuse_single_request_backend
@@ -39,11 +40,13 @@ def compare(config: ExperimentConfig, inputs: ComparisonInputs, out: Path) -> Co
     real_metas, sim_metas = read_metas(inputs, allow_invalid=preset.allow_mismatch)
     admission = admit(real_metas, sim_metas, preset)
     labels = simulation_labels(sim_metas)
+    real_runs = [
+        load_run(directory, meta, meta.run_id)
+        for directory, meta in zip(inputs.real_run_dirs, real_metas, strict=True)
+    ]
+    refuse_copies(real_runs)
     aligned = align(
-        [
-            load_run(directory, meta, meta.run_id)
-            for directory, meta in zip(inputs.real_run_dirs, real_metas, strict=True)
-        ],
+        real_runs,
         [load_run(inputs.sim_run_dirs[at], sim_metas[at], labels[at]) for at in admission.admitted],
     )
     overridden = admission.overridden + refuse_single_request_backend(
@@ -51,7 +54,7 @@ def compare(config: ExperimentConfig, inputs: ComparisonInputs, out: Path) -> Co
     )
     findings = judge_and_explain(aligned, all_metrics(), preset, judged=labels[admission.judged])
     findings.tables[PARITY] = settings_table(real_metas, sim_metas, preset.kv_blocks_tolerance_pct)
-    known = caveats(aligned, findings, admission, overridden, preset)
+    known = caveats(aligned, findings, admission, overridden, preset, inputs.unused)
     with atomic_directory(out) as scratch:
         write_tables(findings, scratch / "tables")
         write_json(scratch / CONFIG_FILE, config)
@@ -99,6 +102,7 @@ def _run_meta(
             )
             for directory in (*inputs.real_run_dirs, *inputs.sim_run_dirs)
         ),
+        unused_runs=inputs.unused,
         overridden=known.overridden,
         listed_mismatches=known.listed,
         notes=known.notes,

@@ -14,6 +14,7 @@ from gpu_timing_assets.config.base import Preset
 from gpu_timing_assets.config.comparison import ComparisonPreset
 from gpu_timing_assets.config.hardware import HardwarePreset
 from gpu_timing_assets.config.model import ModelPreset
+from gpu_timing_assets.config.preset_file import read_preset
 from gpu_timing_assets.config.profiling import ProfilingPreset
 from gpu_timing_assets.config.renamed import current, current_changes, upgrade_config
 from gpu_timing_assets.config.simulator import Simulator, simulator_presets
@@ -50,7 +51,9 @@ class ExperimentConfig(Preset):
 
     @property
     def data(self) -> DataRoot:
-        return DataRoot(Path(self.data_root) if self.data_root else default_data_root())
+        return DataRoot(
+            Path(self.data_root).expanduser() if self.data_root else default_data_root()
+        )
 
     @property
     def target(self) -> Target:
@@ -97,10 +100,7 @@ def preset_names(group: str) -> list[str]:
 def _plugins_without_file(group: str) -> list[str]:
     if group not in PLUGIN_GROUPS:
         return []
-    named = {
-        yaml.safe_load(path.read_text(encoding="utf-8")).get("name")
-        for path in (PRESETS / group).glob("*.yaml")
-    }
+    named = {read_preset(path).get("name") for path in (PRESETS / group).glob("*.yaml")}
     return [name for name in PLUGIN_GROUPS[group]() if name not in named]
 
 
@@ -110,7 +110,7 @@ def target_hardware(overrides: Sequence[str]) -> HardwarePreset:
 
     Raises `PresetError` for what does not exist or does not validate.
     """
-    experiment = yaml.safe_load((PRESETS / "experiment.yaml").read_text(encoding="utf-8"))
+    experiment = read_preset(PRESETS / "experiment.yaml")
     [name] = (group["hardware"] for group in experiment["defaults"] if "hardware" in group)
     changes = {}
     for override in overrides:
@@ -118,15 +118,22 @@ def target_hardware(overrides: Sequence[str]) -> HardwarePreset:
         if key == "hardware":
             name = value
         elif key.startswith("hardware."):
-            changes[key.removeprefix("hardware.")] = yaml.safe_load(value)
+            changes[key.removeprefix("hardware.")] = _yaml_value(override, value)
     _check_preset("hardware", name)
-    preset = yaml.safe_load((PRESETS / "hardware" / f"{name}.yaml").read_text(encoding="utf-8"))
+    preset = read_preset(PRESETS / "hardware" / f"{name}.yaml")
     try:
         return HardwarePreset.model_validate(
             {key: value for key, value in preset.items() if key != "defaults"} | changes
         )
     except ValidationError as error:
         raise _invalid(error, "the target") from None
+
+
+def _yaml_value(override: str, value: str) -> Any:
+    try:
+        return yaml.safe_load(value)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise PresetError(f"override {override!r:.200} is not key=value in YAML") from None
 
 
 def compose(
@@ -155,9 +162,12 @@ def compose(
             composed: Any = OmegaConf.to_container(
                 hydra_compose("experiment", checked), resolve=True
             )
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+    except (
+        *(HydraException, OmegaConfBaseException, yaml.YAMLError),
+        *(ValueError, RecursionError),
+    ) as error:
         message = " ".join(str(error).split())
-        raise PresetError(f"the presets cannot be composed: {message}") from None
+        raise PresetError(f"the presets cannot be composed: {message:.500}") from None
     return validate(_changed(composed, current_changes(changes or {})), "the composed presets")
 
 
@@ -206,7 +216,7 @@ def _checked(override: str) -> str:
     match = re.match(r"^(\+\+|\+|~)?([A-Za-z_][\w.@/]*)=(.*)$", override, re.DOTALL)
     if not match:
         raise PresetError(
-            f"override {override!r} is not of the form key=value (for example "
+            f"override {override!r:.200} is not of the form key=value (for example "
             "workload=chat_poisson)"
         )
     prefix, (key, value) = match[1] or "", current(match[2], match[3])
@@ -215,11 +225,22 @@ def _checked(override: str) -> str:
         return f"{prefix}{key}={value}"
     head, *rest = key.split(".")
     if head not in (*GROUPS, "data_root"):
-        raise PresetError(f"there is no key {key!r}{_near(head, [*GROUPS, 'data_root'])}")
+        near = _near(head, [*GROUPS, "data_root"])
+        raise PresetError(f"there is no key {key!r:.200}{near}")
     if rest and rest[0] not in (fields := _fields(head)):
         known = ", ".join(fields)
-        raise PresetError(f"there is no key {key!r}{_near(rest[0], fields, head)} (known: {known})")
+        near = _near(rest[0], fields, head)
+        raise PresetError(f"there is no key {key!r:.200}{near} (known: {known})")
+    if key == "data_root" and value.startswith("~"):
+        value = _of_home(value)
     return f"{prefix or '++'}{key}={value}"
+
+
+def _of_home(path: str) -> str:
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError:
+        raise PresetError(f"data_root={path:.200}: there is no such user: give a path") from None
 
 
 def _check_preset(group: str, name: str) -> None:
@@ -228,6 +249,8 @@ def _check_preset(group: str, name: str) -> None:
         raise PresetError(
             f"there is no {group} preset {name!r}{_near(name, names)} (known: {', '.join(names)})"
         )
+    if (path := PRESETS / group / f"{name}.yaml").exists():
+        read_preset(path)
 
 
 def _fields(group: str) -> list[str]:

@@ -3,10 +3,10 @@
 import re
 from typing import Literal
 
-import yaml
 from pydantic import Field
 
 from gpu_timing_assets.config.base import Preset
+from gpu_timing_assets.config.preset_file import read_preset
 from gpu_timing_assets.core.data_root import NAME_PATTERN, RESOURCES
 from gpu_timing_assets.core.machine import InstructionSet
 
@@ -77,7 +77,7 @@ def presets_of_gpu(name: str) -> list[str]:
     """The hardware presets whose `gpu_name` matches the name of a GPU."""
     found = []
     for file in sorted(HARDWARE_PRESETS.glob("*.yaml")):
-        pattern = yaml.safe_load(file.read_text(encoding="utf-8")).get("gpu_name")
+        pattern = read_preset(file).get("gpu_name")
         if pattern and re.search(pattern, name):
             found.append(file.stem)
     return found

@@ -1,13 +1,15 @@
 """The model's directory as an engine wants it, and the model's dimensions from its card."""
 
-import json
 from functools import cache
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from gpu_timing_assets.config.backend import BackendPreset
 from gpu_timing_assets.config.model import ModelPreset
 from gpu_timing_assets.core.engine_params import ModelDimensions
 from gpu_timing_assets.core.errors import PresetError
+from gpu_timing_assets.core.files import parse_json
 
 
 def read_model_dimensions(model: ModelPreset) -> ModelDimensions:
@@ -15,9 +17,10 @@ def read_model_dimensions(model: ModelPreset) -> ModelDimensions:
     path = card_directory(model) / "config.json"
     try:
         return _read_dimensions(path, path.stat().st_mtime_ns)
-    except FileNotFoundError:
+    except OSError as error:
+        why = "is missing" if isinstance(error, FileNotFoundError) else f"({error.strerror})"
         raise PresetError(
-            f"model {model.name!r}: {path} is missing: put the model's Hugging Face config.json "
+            f"model {model.name!r}: {path!s:.500} {why}: put the model's Hugging Face config.json "
             "there"
         ) from None
 
@@ -26,9 +29,11 @@ def read_model_dimensions(model: ModelPreset) -> ModelDimensions:
 def _read_dimensions(path: Path, modified_ns: int) -> ModelDimensions:
     """A card is read once, and again when it was changed."""
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise PresetError(f"{path} is not JSON: {error}") from None
+    if not isinstance(card, dict):
+        raise PresetError(f"{path} is not a JSON object")
     if card.get("model_type") != "qwen3":
         raise PresetError(
             f"{path}: model_type is {card.get('model_type')!r}, only dense 'qwen3' is supported"
@@ -37,6 +42,10 @@ def _read_dimensions(path: Path, modified_ns: int) -> ModelDimensions:
         return ModelDimensions(**{name: card[name] for name in ModelDimensions.model_fields})
     except KeyError as error:
         raise PresetError(f"{path}: field {error.args[0]!r} is missing") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "the heads"
+        raise PresetError(f"{path}: {field}: {first['msg']}") from None
 
 
 def card_directory(model: ModelPreset) -> Path:

@@ -10,9 +10,11 @@ engine.json                   what the engine resolved (EngineParams)
 bundle_meta.json, run_meta.json, config.json
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import pandas as pd
 from pydantic import Field
 
 from gpu_timing_assets.core.engine_params import ModelDimensions
@@ -29,6 +31,8 @@ from gpu_timing_assets.core.tables.schemas import (
     MLP,
 )
 from gpu_timing_assets.core.tables.table import Table
+
+Frames = Mapping[Table, pd.DataFrame]
 
 ENGINE_FILE, BUNDLE_META_FILE = "engine.json", "bundle_meta.json"
 

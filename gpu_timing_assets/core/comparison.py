@@ -24,10 +24,13 @@ ADDED_COLUMNS = {"prediction_noise_pct"}
 
 @dataclass(frozen=True)
 class ComparisonInputs:
-    """The directories of one workload's real runs on one target, and of its simulations."""
+    """The directories of one workload's real runs on one target, and of its simulations; `unused`
+    says of each other run that was found why it is not among them.
+    """
 
     real_run_dirs: tuple[Path, ...]
     sim_run_dirs: tuple[Path, ...]
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,19 +132,24 @@ def read_verdicts(path: Path) -> list[VerdictRow]:
     kinds = {field.name: field.type for field in fields(VerdictRow)}
     if not path.is_file():
         raise ArtifactError(f"{path} is missing: run compare-runs again")
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        found = list(reader.fieldnames or ())
-        if found != [name for name in kinds if name in found or name not in ADDED_COLUMNS]:
-            raise ArtifactError(
-                f"{path}: columns are {found}, expected {list(kinds)}: run compare-runs again"
-            )
-        rows = []
-        for number, cells in enumerate(reader, start=2):
-            try:
-                rows.append(VerdictRow(**{name: _cell(cells[name], kinds[name]) for name in found}))
-            except ValueError as error:
-                raise ArtifactError(f"{path}, row {number}: {error}") from None
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            found, *lines = csv.reader(file, strict=True)
+    except (OSError, ValueError, csv.Error) as error:
+        raise ArtifactError(f"{path} is no CSV file: {error}: run compare-runs again") from None
+    if found != [name for name in kinds if name in found or name not in ADDED_COLUMNS]:
+        raise ArtifactError(
+            f"{path}: columns are {found}, expected {list(kinds)}: run compare-runs again"
+        )
+    rows = []
+    for number, cells in enumerate(lines, start=2):
+        try:
+            named = zip(found, cells, strict=True)
+            rows.append(VerdictRow(**{name: _cell(cell, kinds[name]) for name, cell in named}))
+            if rows[-1].verdict not in VERDICTS:
+                raise ValueError(f"verdict {rows[-1].verdict!r} is none of {', '.join(VERDICTS)}")
+        except ValueError as error:
+            raise ArtifactError(f"{path}, row {number}: {error}") from None
     return rows
 
 
@@ -150,4 +158,6 @@ def _cell(text: str, kind: Any) -> Any:
         return text
     if not text:
         return math.nan if kind is float else None
-    return float(text)
+    if math.isinf(value := float(text)):
+        raise ValueError(f"{text} is not finite")
+    return value

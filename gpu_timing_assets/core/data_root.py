@@ -20,7 +20,7 @@ def check_name(name: str, what: str, pattern: str = NAME_PATTERN) -> str:
     """Return `name`, or raise `PresetError` if it is not safe as a directory's name."""
     if len(name) > 200 or not re.match(pattern + r"\Z", name):
         raise PresetError(
-            f"{what} {name!r} is not allowed: use lower-case letters, digits, '-' and '_' "
+            f"{what} {name!r:.200} is not allowed: use lower-case letters, digits, '-' and '_' "
             f"({pattern})"
         )
     return name
@@ -28,7 +28,7 @@ def check_name(name: str, what: str, pattern: str = NAME_PATTERN) -> str:
 
 def default_data_root() -> Path:
     """`$GPU_TIMING_DATA_ROOT`, or `data/` in the project's root."""
-    return Path(os.environ.get(DATA_ROOT_VARIABLE) or PROJECT_ROOT / "data")
+    return Path(os.environ.get(DATA_ROOT_VARIABLE) or PROJECT_ROOT / "data").expanduser()
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,15 @@
 """Every resolved setting of an engine, named alike on both sides: `params` in `run_meta.json`."""
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gpu_timing_assets.core.files import Metadata
+
+# what a comparison holds against each other must be there: two empty sides would be equal
+NonEmpty = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=1, lt=2**63)]
 
 # words in the name of a setting that may differ from start to start under one configuration:
 # where things lie and who talks to whom, how long is waited, what fits into the memory left
@@ -20,15 +24,22 @@ _PER_START = re.compile(
 class ModelDimensions(Metadata):
     """What of a model decides its timing, from its Hugging Face `config.json`."""
 
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    num_key_value_heads: int
-    head_dim: int
-    vocab_size: int
+    hidden_size: Count
+    intermediate_size: Count
+    num_hidden_layers: Count
+    num_attention_heads: Count
+    num_key_value_heads: Count
+    head_dim: Count
+    vocab_size: Count
     tie_word_embeddings: bool
-    max_position_embeddings: int
+    max_position_embeddings: Count
+
+    @model_validator(mode="after")
+    def _heads_share(self) -> "ModelDimensions":
+        if self.num_attention_heads % self.num_key_value_heads:
+            heads, kv_heads = self.num_attention_heads, self.num_key_value_heads
+            raise ValueError(f"{heads} heads cannot share {kv_heads} KV heads evenly")
+        return self
 
     @property
     def num_parameters(self) -> int:
@@ -52,27 +63,27 @@ class EngineParams(Metadata):
     `environment`: the variables that the engine reads, with the value that it takes them for.
     """
 
-    engine: str
-    engine_version: str
-    device_name: str
+    engine: NonEmpty
+    engine_version: NonEmpty
+    device_name: NonEmpty
     model_dimensions: ModelDimensions
-    dtype: str
+    dtype: NonEmpty
     native_library: str | None = None
-    tensor_parallel_size: int = 1
-    max_model_len: int
-    max_num_seqs: int
-    max_num_batched_tokens: int
+    tensor_parallel_size: Count = 1
+    max_model_len: Count
+    max_num_seqs: Count
+    max_num_batched_tokens: Count
     enable_chunked_prefill: bool
     async_scheduling: bool
     enable_prefix_caching: bool
-    num_kv_blocks: int
-    kv_block_size: int
-    kv_cache_dtype: str = "auto"
-    attention_backend: str
+    num_kv_blocks: Annotated[int, Field(ge=0)]
+    kv_block_size: Count
+    kv_cache_dtype: NonEmpty = "auto"
+    attention_backend: NonEmpty
     attention_backend_version: str | None = None
-    graph_mode: str
-    graph_capture_sizes: tuple[int, ...] = ()
-    scheduling_policy: str = "fcfs"
+    graph_mode: NonEmpty
+    graph_capture_sizes: tuple[Count, ...] = ()
+    scheduling_policy: NonEmpty = "fcfs"
     comparable_under_load: bool = True
     other: dict[str, Any] = Field(default_factory=dict)
     resolved: dict[str, Any] = Field(default_factory=dict)

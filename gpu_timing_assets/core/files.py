@@ -53,13 +53,49 @@ def write_json(path: Path, value: BaseModel | dict[str, Any] | list[Any]) -> Non
 
 
 def read_json(path: Path) -> Any:
-    """Raises `ArtifactError` naming the file if it is missing or not JSON."""
+    """Raises `ArtifactError` naming the file if it is missing, unreadable or not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ArtifactError(f"{path} is missing") from None
+    except OSError as error:
+        raise ArtifactError(f"{path!s:.500} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise ArtifactError(f"{path} is not JSON: {error}") from None
+
+
+def parse_json(content: str | bytes) -> Any:
+    """Raises `ValueError` for what is no JSON in UTF-8, nests too deep, has a key twice, a number
+    that is none, or half a character.
+    """
+    text = content.decode("utf-8") if isinstance(content, bytes) else content
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    if "\\u" in text:  # only an escape can bring half a character
+        _refuse_surrogates(value)
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {twice!r:.80} stands twice")
+    return found
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def _refuse_surrogates(value: Any) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("it has half a character (a lone surrogate)") from None
 
 
 def config_sha256(config: BaseModel | dict[str, Any]) -> str:

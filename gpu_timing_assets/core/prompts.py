@@ -9,7 +9,6 @@ the same first ids share a prefix.
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpu_timing_assets.core.errors import ArtifactError
+from gpu_timing_assets.core.files import parse_json
 from gpu_timing_assets.core.tables.schemas import TRACE_LENGTHS
 from gpu_timing_assets.core.workload import WORKLOAD_META_FILE, read_workload_meta
 
@@ -179,7 +179,7 @@ def _read_rows(path: Path, hashes: dict[str, Any]) -> Iterator[dict[str, Any]]:
         file.seek(0)
         for number, line in enumerate(file, start=1):
             try:
-                row = json.loads(line)
+                row = parse_json(line)
             except ValueError as error:
                 raise ArtifactError(f"{path}, line {number}: not JSON: {error}") from None
             if not isinstance(row, dict):

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from gpu_timing_assets.core.directories import recover_replaced
-from gpu_timing_assets.core.engine_params import EngineParams
+from gpu_timing_assets.core.engine_params import EngineParams, NonEmpty
 from gpu_timing_assets.core.errors import ArtifactError, UnfinishedArtifactError
 from gpu_timing_assets.core.files import CONFIG_FILE, Metadata, read_json, read_metadata
 from gpu_timing_assets.core.host_probe import HostProbe
@@ -58,7 +58,7 @@ class WorkloadRunMeta(RunMeta):
     """A run of a workload, real or simulated. `params`: every resolved setting of the engine."""
 
     workload_id: WorkloadId
-    workload_sha256: str
+    workload_sha256: NonEmpty
     workload_dir: str | None = None
     params: EngineParams
 
@@ -116,7 +116,7 @@ class SimRunMeta(WorkloadRunMeta):
     predictor: str | None = None
     substitution: str | None = None
     gives: tuple[str, ...] = (TOKEN_TIMES,)
-    simulated_settings: tuple[str, ...] | None = None
+    simulated_settings: tuple[str, ...] | None = Field(default=None, min_length=1)
     profiling_root: str | None = None
     real_run_dir: str | None = None
     seed: int | None = None
@@ -129,8 +129,16 @@ class SimRunMeta(WorkloadRunMeta):
     simulated_s: float
     bundle_config_sha256: str | None = None
     bundle_measured_at: str | None = None
+    bundle_failed_checks: tuple[str, ...] = ()
     self_test_error_pct: dict[str, float] | None = None
     prediction_spread_pct: dict[str, float] | None = None
+
+    @field_validator("simulated_settings")
+    @classmethod
+    def _are_settings(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if unknown := set(names or ()) - EngineParams.model_fields.keys():
+            raise ValueError(f"{min(unknown)!r} is no setting of an engine")
+        return names
 
     @property
     def label(self) -> str:
@@ -183,6 +191,7 @@ class Completeness(Metadata):
 class ComparisonMeta(RunMeta):
     """What was compared, and what a report says above its figures.
 
+    `unused_runs`: what else was found of this work and target, and why it was not compared.
     `overridden` would have refused the comparison, `listed_mismatches` differ but do not matter.
     `host_time_ratio`: by real run, how much slower the host was than when it was profiled.
     """
@@ -195,6 +204,7 @@ class ComparisonMeta(RunMeta):
     simulations: tuple[str, ...]
     real_run_ids: tuple[str, ...]
     inputs: tuple[ComparedInput, ...]
+    unused_runs: tuple[str, ...] = ()
     overridden: tuple[str, ...]
     listed_mismatches: tuple[str, ...]
     notes: tuple[str, ...]

@@ -80,15 +80,39 @@ def read_workload_meta(directory: Path) -> WorkloadMeta:
 def read_complete_workload(directory: Path) -> WorkloadMeta:
     """Raises `UnfinishedArtifactError` if it is missing, `ArtifactError` if it was changed."""
     meta = read_workload_meta(directory)
-    found = workload_sha256(
-        (directory / "trace_lengths.csv").read_bytes(),
-        (directory / "trace_intervals.csv").read_bytes(),
-        meta.tokenizer.sha256,
-    )
+    files = (directory / "trace_lengths.csv", directory / "trace_intervals.csv")
+    try:
+        lengths, intervals = (path.read_bytes() for path in files)
+    except OSError as error:
+        raise ArtifactError(f"{error.filename}: {error.strerror}: generate it again") from None
+    found = workload_sha256(lengths, intervals, meta.tokenizer.sha256)
     if found != meta.workload_sha256:
         raise ArtifactError(
             f"{directory}: the trace files are not those that {WORKLOAD_META_FILE} describes "
             f"(sha256 {found[:12]}, expected {meta.workload_sha256[:12]}): generate the workload "
             "again"
         )
+    _check_totals(directory, meta)
     return meta
+
+
+def _check_totals(directory: Path, meta: WorkloadMeta) -> None:
+    """They are no part of the hash, and are shown."""
+    # what is loaded with the graph's definitions does without pandas
+    from gpu_timing_assets.core.tables.schemas import TRACE_INTERVALS, TRACE_LENGTHS
+
+    lengths = TRACE_LENGTHS.read(directory)
+    prefill, decode = lengths["num_prefill_tokens"], lengths["num_decode_tokens"]
+    totals = {
+        "num_requests": len(lengths),
+        "num_prefill_tokens": int(prefill.sum()),
+        "num_decode_tokens": int(decode.sum()),
+        "longest_request_tokens": int((prefill + decode).max()) if len(lengths) else 0,
+        "duration_ns": int(TRACE_INTERVALS.read(directory)["arrival_time_ns"].max()),
+    }
+    for name, total in totals.items():
+        if (said := getattr(meta, name)) != total:
+            raise ArtifactError(
+                f"{directory / WORKLOAD_META_FILE}: {name} is {said}, the trace files say {total}: "
+                "generate the workload again"
+            )

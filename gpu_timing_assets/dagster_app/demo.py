@@ -20,7 +20,8 @@ from gpu_timing_assets.config.experiment import ExperimentConfig, compose
 from gpu_timing_assets.config.settings import load_settings
 from gpu_timing_assets.core.data_root import default_data_root
 from gpu_timing_assets.core.disk import full_disk, is_full
-from gpu_timing_assets.core.errors import DiskFullError, GpuTimingError
+from gpu_timing_assets.core.edge import run_to_exit_code
+from gpu_timing_assets.core.errors import DiskFullError
 from gpu_timing_assets.dagster_app.demo_run import COLUMNS, materialize_all
 from gpu_timing_assets.dagster_app.execution.failure_report import Failure
 from gpu_timing_assets.dagster_app.execution.prepare_history import instance_folder, prepare_history
@@ -36,21 +37,18 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="demo", description=(__doc__ or "").splitlines()[0])
     which = "a workload preset; chosen for this machine if it is not given"
     parser.add_argument("--workload", default="", help=which)
-    try:
-        return _demo(parser.parse_args(words).workload)
-    except GpuTimingError as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return error.exit_code
-    except (OSError, SQLAlchemyError):
-        # what SQLite says of a full disk is an input/output error
-        if not is_full(default_data_root()):
-            raise
-        fault = full_disk(default_data_root())
-        print(f"demo: {fault}", file=sys.stderr)
-        return fault.exit_code
-    except KeyboardInterrupt:
-        print("\ndemo: interrupted", file=sys.stderr)
-        return 130
+    workload = parser.parse_args(words).workload
+
+    def work() -> int:
+        try:
+            return _demo(workload)
+        except (OSError, SQLAlchemyError):
+            # what SQLite says of a full disk is an input/output error
+            if not is_full(default_data_root()):
+                raise
+            raise full_disk(default_data_root()) from None
+
+    return run_to_exit_code("demo", work)
 
 
 def _demo(workload: str) -> int:

@@ -1,6 +1,5 @@
 """The doctor's examinations: a machine's before an installation, a target's before measuring."""
 
-import os
 from typing import TYPE_CHECKING, Literal
 
 from gpu_timing_assets.core.data_root import default_data_root
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
     from gpu_timing_assets.config.experiment import ExperimentConfig
 
 Purpose = Literal["demo", "dev", "stage"]
-PORTS = {"GPU_TIMING_DAGSTER_PORT": 3000, "GPU_TIMING_REPORTS_PORT": 3001}
 # the demo's engine before its settings can be read: a tiny model with a KV cache of 1 GiB
 DEMO_MEMORY_BYTES = 5 * 2**29
 
@@ -48,7 +46,10 @@ def examine(config: "ExperimentConfig", purpose: Purpose) -> list[Finding]:
     if engine.installed and backend.python is None:
         findings.append(machine_checks.engine(hardware.device, hardware.cpu_instruction_set))
     if to_a_person:
-        ports = [int(os.environ.get(variable) or port) for variable, port in PORTS.items()]
+        from gpu_timing_assets.config.settings import load_settings
+
+        settings = load_settings()
+        ports = [settings.dagster_port, settings.reports_port]
         findings.append(machine_checks.ports(ports, needed=purpose == "dev"))
         if there.verdict == "ok":
             findings.append(_holder(config, purpose))

@@ -1,6 +1,5 @@
 """A profiling bundle in memory: read once, checked, and given to whoever needs it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +8,21 @@ import pandas as pd
 from gpu_timing_assets.config.dtype import possible_dtypes
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.config.model_card import read_model_dimensions
-from gpu_timing_assets.core.bundle import BUNDLE_META_FILE, ENGINE_FILE, BundleMeta, bundle_tables
+from gpu_timing_assets.core.bundle import (
+    BUNDLE_META_FILE,
+    ENGINE_FILE,
+    BundleMeta,
+    Frames,
+    bundle_tables,
+)
+from gpu_timing_assets.core.bundle_agreement import check_agreement
 from gpu_timing_assets.core.directories import recover_replaced
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import ArtifactError, ProfilingBundleError, SimulationError
 from gpu_timing_assets.core.files import read_metadata
 from gpu_timing_assets.core.manifest import verify_directory
-from gpu_timing_assets.core.tables.invariants import check_context, check_measurements
+from gpu_timing_assets.core.tables.invariants import check_context
+from gpu_timing_assets.core.tables.measurements import check_measurements
 from gpu_timing_assets.core.tables.schemas import (
     ALL_REDUCE,
     ATTENTION,
@@ -29,8 +36,6 @@ from gpu_timing_assets.core.tables.schemas import (
 from gpu_timing_assets.core.tables.table import Table
 from gpu_timing_assets.engine_loop.collectives import LOGITS_GATHER_MEDIAN
 from gpu_timing_assets.engine_loop.kernels import KernelTimes
-
-Frames = Mapping[Table, pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,8 @@ def read_bundle(root: Path, config: ExperimentConfig) -> Bundle:
 
     Checks that all files are there and as they were filed, that the bundle is of this model
     (dimensions too), hardware and tensor-parallel degree, that the engine that was profiled has the
-    configured limits, and that no table has missing columns, empty, zero or duplicated rows.
+    configured limits, that no table has missing columns, empty, zero or duplicated rows, and that
+    its files agree.
 
     Raises `ProfilingBundleError` naming the file, what is wrong and the command that makes a good
     one.
@@ -99,7 +105,9 @@ def read_bundle(root: Path, config: ExperimentConfig) -> Bundle:
         _check_target(root, meta, params, config)
         if meta.refusal:
             raise ArtifactError(f"{root / BUNDLE_META_FILE}: {meta.refusal}")
-        return Bundle(root, meta, params, read_measurements(root, config))
+        frames = read_measurements(root, config)
+        check_agreement(root, meta, params, frames)
+        return Bundle(root, meta, params, frames)
     except ArtifactError as error:
         raise ProfilingBundleError(f"{error}: {remedy}") from None
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from gpu_timing_assets.config.settings import load_settings
 from gpu_timing_assets.core import errors
 from gpu_timing_assets.core.data_root import PROJECT_ROOT
 from gpu_timing_assets.core.disk import disk_fault
@@ -54,9 +55,16 @@ def run_engine_process(
 ) -> None:
     """Run `python -m module <request file>` through `launch`.
 
-    Raises what the child says it failed with or, if it died without a word, what its exit code says
+    Raises `PresetError` for an interpreter that the settings do not list, and else what the child
+    says it failed with or, if it died without a word, what its exit code says
     (`memory_needed_bytes` is for that message).
     """
+    if python and python not in load_settings().listed_interpreters:
+        raise errors.PresetError(
+            f"backend.python={python} is not listed, and a configuration may be somebody else's: "
+            "list it in GPU_TIMING_INTERPRETERS (several separated by colons), or let "
+            "GPU_TIMING_TARGET name it"
+        )
     if python and not os.access(python, os.X_OK):
         raise errors.DeviceError(f"backend.python={python} is not an executable file")
     command, env = engine_command(module, request, scratch, python)

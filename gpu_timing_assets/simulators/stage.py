@@ -1,6 +1,7 @@
 """The stage `vidur-sim`: checks what it reads, has the simulator compute, checks and files that."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ from gpu_timing_assets.core.bundle import BundleMeta
 from gpu_timing_assets.core.closed_loop import read_closed_loop
 from gpu_timing_assets.core.data_root import relative_to_data_root
 from gpu_timing_assets.core.directories import atomic_directory
+from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import ArtifactError, IncomparableRunsError, SimulationError
 from gpu_timing_assets.core.files import CONFIG_FILE, write_json
 from gpu_timing_assets.core.manifest import verify_directory
@@ -29,6 +31,7 @@ from gpu_timing_assets.core.tables.schemas import (
     REQUEST_METRICS,
     TOKEN_METRICS,
 )
+from gpu_timing_assets.core.tables.table import Table
 from gpu_timing_assets.core.workload import WorkloadMeta, read_complete_workload
 from gpu_timing_assets.engine_loop.bundle import read_bundle
 from gpu_timing_assets.metrics.run_latencies import latencies_ms
@@ -98,6 +101,7 @@ def _simulate(
         simulated_s=float(completion_ns.max()) / 1e9,
         bundle_config_sha256=bundle.meta.bundle_config_sha256 if bundle else None,
         bundle_measured_at=bundle.meta.measured_at if bundle else None,
+        bundle_failed_checks=tuple(bundle.meta.failed_checks) if bundle else (),
         self_test_error_pct=_self_test_error_pct(tested),
         prediction_spread_pct=tested.repeatability.spread_pct
         if tested and tested.repeatability
@@ -165,8 +169,16 @@ def _read_work(workload_dir: Path, real_run_dir: Path | None) -> Work:
 def _check(simulator: Simulator, work: Work, simulated: SimulatedRun) -> None:
     """Raises `SimulationError` unless the tables are of this work, and hold what every run's do."""
     where, requests, tokens = f"simulator {simulator.name}", simulated.requests, simulated.tokens
+    try:
+        for table, frame in _tables(simulated):
+            table.check(frame, Path(where, table.file))
+    except ArtifactError as error:
+        raise SimulationError(str(error)) from None
     if (tokens is not None) != (TOKEN_TIMES in simulator.gives):
         raise SimulationError(f"{where} says that it gives {simulator.gives}, and does otherwise")
+    named = simulator.simulated_settings
+    if named is not None and not (named and EngineParams.model_fields.keys() >= set(named)):
+        raise SimulationError(f"{where} names simulated_settings that are none: {named}")
     if len(requests) != len(work.lengths):
         counts = f"{len(requests)} requests of the workload's {len(work.lengths)}"
         raise SimulationError(f"{where} gave {counts}")
@@ -189,9 +201,8 @@ def _check(simulator: Simulator, work: Work, simulated: SimulatedRun) -> None:
         raise SimulationError(str(error)) from None
 
 
-def _file(
-    scratch: Path, config: ExperimentConfig, meta: SimRunMeta, simulated: SimulatedRun
-) -> None:
+def _tables(simulated: SimulatedRun) -> Iterator[tuple[Table, pd.DataFrame]]:
+    """Those that the simulator gave."""
     for table, frame in (
         (REQUEST_METRICS, simulated.requests),
         (TOKEN_METRICS, simulated.tokens),
@@ -199,7 +210,14 @@ def _file(
         (ENGINE_BATCHES, simulated.batches),
     ):
         if frame is not None:
-            table.write(frame, scratch)
+            yield table, frame
+
+
+def _file(
+    scratch: Path, config: ExperimentConfig, meta: SimRunMeta, simulated: SimulatedRun
+) -> None:
+    for table, frame in _tables(simulated):
+        table.write(frame, scratch)
     write_json(scratch / CONFIG_FILE, config)
     text = _summary(meta, simulated.requests, simulated.tokens)
     (scratch / "summary.md").write_text(text, encoding="utf-8")

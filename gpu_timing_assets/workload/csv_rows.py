@@ -70,10 +70,15 @@ def csv_columns(path: Path) -> list[str]:
 def _header(path: Path, file: IO[bytes]) -> list[str]:
     line = file.readline()
     try:
-        header = pd.read_csv(io.BytesIO(line), nrows=0, encoding="utf-8-sig").columns.tolist()
+        cells = pd.read_csv(
+            io.BytesIO(line), header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+        )
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError):
         raise WorkloadError(f"{path}: there is no header in it: is it a CSV file?") from None
-    return [str(name).strip() for name in header]
+    header = [str(name).strip() for name in cells.iloc[0]]
+    if twice := [name for name in header if header.count(name) > 1]:
+        raise WorkloadError(f"{path}: column {twice[0]!r} stands twice in the header: keep one")
+    return header
 
 
 def _csv_chunks(path: Path, file: IO[bytes], header: list[str]) -> Iterable[pd.DataFrame]:
@@ -138,6 +143,7 @@ class _Cells:
         if unit_ns is None:
             dates = pd.to_datetime(self.texts, format="ISO8601", utc=True, errors="coerce")
             self._refuse(dates.isna().to_numpy(), "an ISO 8601 date and time")
+            self._refuse(~dates.dt.year.between(1678, 2261).to_numpy(), "a date of our centuries")
             return dates.dt.as_unit("ns").to_numpy(dtype="datetime64[ns]").astype(np.int64)
         numbers = self._numbers("a number")
         if numbers.dtype.kind != "i":

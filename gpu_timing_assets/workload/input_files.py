@@ -15,6 +15,7 @@ from gpu_timing_assets.core.data_root import RESOURCES
 from gpu_timing_assets.core.errors import WorkloadError
 
 INPUT_ROOTS_VARIABLE = "GPU_TIMING_INPUT_ROOTS"
+ENCRYPTED = 0x1
 PROMPTS_DIR = RESOURCES / "prompts"
 
 
@@ -50,7 +51,11 @@ def open_input(path: Path) -> Iterator[IO[bytes]]:
     Raises `WorkloadError` for an archive that is truncated or damaged, or a zip of more than one
     file.
     """
-    damaged = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError)
+    # NotImplementedError: a zip's compression that Python does not know
+    damaged = (
+        *(EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError),
+        NotImplementedError,
+    )
     try:
         with path.open("rb") as raw:
             magic = raw.read(6)
@@ -71,6 +76,8 @@ def open_input(path: Path) -> Iterator[IO[bytes]]:
                         raise WorkloadError(
                             f"{path} holds {len(names)} files: unpack it and give one of them"
                         )
+                    if archive.getinfo(names[0]).flag_bits & ENCRYPTED:
+                        raise WorkloadError(f"{path} is encrypted: unpack it with its password")
                     with archive.open(names[0]) as member:
                         yield member
             elif magic.startswith(b"\x28\xb5\x2f\xfd"):

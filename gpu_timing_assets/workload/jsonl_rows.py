@@ -1,6 +1,5 @@
 """The rows of a JSONL trace, checked field by field."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpu_timing_assets.core.errors import WorkloadError
+from gpu_timing_assets.core.files import parse_json
 from gpu_timing_assets.workload.input_files import open_input
 from gpu_timing_assets.workload.times import LAST_TIME_NS
 from gpu_timing_assets.workload.trace_rows import MAX_TOKENS, TraceRows, refuse_times_that_go_back
@@ -63,7 +63,7 @@ def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             where = f"{path}, line {number}"
             try:
                 line = content.decode("utf-8")
-                row = json.loads(line) if line.strip() else None
+                row = parse_json(line) if line.strip() else None
             except UnicodeDecodeError:
                 raise WorkloadError(f"{where}: not UTF-8: save the file as UTF-8") from None
             except ValueError as error:
@@ -96,9 +96,10 @@ def _time_ns(value: Any, unit_ns: int, where: str) -> int:
 
 def _block_ids(value: Any, num_tokens: int, block_size_tokens: int, where: str) -> list[int]:
     if not isinstance(value, list) or not all(
-        isinstance(block, int) and not isinstance(block, bool) for block in value
+        isinstance(block, int) and not isinstance(block, bool) and abs(block) < 2**63
+        for block in value
     ):
-        raise WorkloadError(f"{where} is not a list of whole numbers")
+        raise WorkloadError(f"{where} is not a list of whole numbers of 64 bits")
     if len(value) > -(-num_tokens // block_size_tokens):
         raise WorkloadError(
             f"{where} has {len(value)} blocks of {block_size_tokens} tokens for a prompt of "

@@ -31,9 +31,11 @@ class WorkloadTokenizer:
 def load_tokenizer(weights: str | None = None) -> WorkloadTokenizer:
     """The tokenizer in the model's `weights` directory if there is one, else Qwen3's.
 
-    Raises `WorkloadError` if Qwen3's is not installed or is not the expected file, or if a file is
-    no tokenizer.
+    Raises `WorkloadError` if `weights` is no directory, if Qwen3's is not installed or is not the
+    expected file, or if a file is no tokenizer.
     """
+    if weights is not None and not Path(weights).is_dir():
+        raise WorkloadError(f"model.weights={weights!s:.500} is no directory: name that of a model")
     if weights is not None and (path := Path(weights) / "tokenizer.json").is_file():
         return _load(path, Path(weights).name)
     tokenizer = _load(_qwen3_path(), "Qwen3")

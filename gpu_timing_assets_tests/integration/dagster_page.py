@@ -1,4 +1,4 @@
-"""A `dagster dev` of the tests' own: on free loopback ports, with the committed instance settings
+"""A page of the tests' own: on free loopback ports, with the committed instance settings
 and its own data root.
 
 Everything a person does on the page goes through the same GraphQL as the page uses.
@@ -171,22 +171,14 @@ def dagster_page(
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(home),
+        "GPU_TIMING_DAGSTER_PORT": str(port),
         "GPU_TIMING_DATA_ROOT": str(data),
         "TMPDIR": str(temporary),
         "PYTHONPATH": str(project),
         "PYTHONWARNINGS": "ignore",
         **variables,
     }
-    command = [
-        str(Path(sys.executable).with_name("dagster")),
-        "dev",
-        "-w",
-        str(PROJECT_ROOT / "workspace.yaml"),
-        "-h",
-        "127.0.0.1",
-        "-p",
-        str(port),
-    ]
+    command = [sys.executable, "-m", "gpu_timing_assets.dagster_app.page"]
     with (folder / "page.log").open("wb") as log:
         process = subprocess.Popen(
             command,
@@ -222,7 +214,7 @@ def wait_until(
 
 
 def answers(page: DagsterPage) -> bool:
-    assert page.process.poll() is None, "dagster dev ended"
+    assert page.process.poll() is None, "the page ended"
     try:
         entries = page.graphql(
             "{ workspaceOrError { ... on Workspace { locationEntries { loadStatus } } } }"

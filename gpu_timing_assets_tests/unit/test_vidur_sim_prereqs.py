@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from gpu_timing_assets.config.experiment import ExperimentConfig
-from gpu_timing_assets.core.bundle import compute_dir
+from gpu_timing_assets.core.bundle import BundleMeta, compute_dir
 from gpu_timing_assets.core.errors import (
     ArtifactError,
     GpuTimingError,
@@ -100,6 +100,14 @@ def spoil(path: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
 
 def set_json(path: Path, **changes) -> None:
     write_json(path, {**read_json(path), **changes})
+
+
+def set_engine(bundle: Path, **changes) -> None:
+    """In all three files that say how the engine was set."""
+    set_json(bundle / "engine.json", **changes)
+    set_json(bundle / "run_meta.json", params=read_json(bundle / "engine.json"))
+    known = BundleMeta.model_fields.keys() & changes.keys()
+    set_json(bundle / "bundle_meta.json", **{name: changes[name] for name in known})
 
 
 def test_a_good_bundle_is_accepted(bundle, config, simulate) -> None:
@@ -307,7 +315,9 @@ def test_metadata_that_is_not_json(config, simulate, bundle) -> None:
 
 
 def test_bursts_too_few_to_fit(config, simulate, bundle) -> None:
-    spoil(next(bundle.rglob("burst_steps.csv")), lambda frame: frame[frame["burst"] == 0])
+    for name in ("burst_steps.csv", "burst_requests.csv"):
+        spoil(next(bundle.rglob(name)), lambda frame: frame[frame["burst"] == 0])
+    next(bundle.rglob("burst_tokens.csv")).unlink()
     assert_refused(simulate, config, ProfilingBundleError, "cannot be fitted", "profile again")
 
 
@@ -368,7 +378,7 @@ def test_within_the_grid_nothing_is_marked(simulate) -> None:
 
 
 def test_a_request_that_the_kv_cache_cannot_hold(config, simulate, bundle) -> None:
-    set_json(bundle / "engine.json", num_kv_blocks=5)
+    set_engine(bundle, num_kv_blocks=5)
     assert_refused(
         simulate, config, SimulationError, r"request 1 \(.*row 3", "KV", prefill=60, decode=20
     )
@@ -425,7 +435,7 @@ def test_a_bundle_of_another_engine_version_is_left_to_the_comparison(
     simulate, bundle, config
 ) -> None:
     # the bundle does not know which engine the real run will have; the run carries the bundle's
-    set_json(bundle / "engine.json", engine_version="0.32.0")
+    set_engine(bundle, engine_version="0.32.0")
     assert simulate().params == engine_params(config, engine_version="0.32.0")
 
 
@@ -468,3 +478,26 @@ def test_the_command_ends_with_one_line_and_its_own_exit_code(
     assert MAKE in error
     assert not json.dumps(error).count("Traceback")
     assert not list((tmp_path / "vidur_runs").glob("[!.]*"))
+
+
+@pytest.mark.parametrize("field", ["vidur_device", "vidur_network_device"])
+def test_hardware_that_vidur_does_not_know(config, bundle, field) -> None:
+    workload = write_workload(config.data.workload_dir("tiny"), [8], [4], [0])
+    hardware = config.hardware.model_copy(update={field: "abacus"})
+    changed = config.model_copy(update={"hardware": hardware})
+    with pytest.raises(PresetError, match=f"hardware.{field}='abacus' is none of Vidur's: a40"):
+        run(changed, SimInputs(workload, bundle), config.data.sim_run_dir("x"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("num_requests", "num_prefill_tokens", "num_decode_tokens", "longest_request_tokens"),
+        "duration_ns",
+    ],
+)
+def test_a_workload_whose_totals_are_not_those_of_its_files(config, bundle, name) -> None:
+    workload = write_workload(config.data.workload_dir("tiny"), [8], [4], [0])
+    set_json(workload / "workload_meta.json", **{name: 99})
+    with pytest.raises(ArtifactError, match=f"workload_meta.json: {name} is 99, the trace files"):
+        run(config, SimInputs(workload, bundle), config.data.sim_run_dir("x"))

@@ -23,8 +23,8 @@ from gpu_timing_assets.core.run import (
     run_type_of,
 )
 from gpu_timing_assets.core.tables.invariants import read_request_metrics, read_run_tables
-from gpu_timing_assets.core.tables.schemas import ENGINE_BATCHES, ENGINE_STEPS
-from gpu_timing_assets.core.tables.table import Table
+from gpu_timing_assets.core.tables.schemas import ENGINE_BATCHES, ENGINE_STEPS, REQUEST_METRICS
+from gpu_timing_assets.core.tables.table import Table, refuse_row
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,6 @@ def load_run(directory: Path, meta: RealRunMeta | SimRunMeta, label: str) -> Run
     if requests.empty:
         raise ArtifactError(f"{directory / 'request_metrics.csv'}: there is no request in it")
     steps, batches = _optional(ENGINE_STEPS, directory), _optional(ENGINE_BATCHES, directory)
-    if steps is not None:
-        check_steps(directory, steps)
     if batches is not None:
         check_batches(directory, batches, requests)
     tokens = tokens[["request_id", "token_index", "token_time_ns"]]
@@ -150,33 +148,11 @@ def evenly_spread_tokens(requests: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def check_steps(directory: Path, steps: pd.DataFrame) -> None:
-    """Raises `ArtifactError` naming the row of a step that is out of order in itself or others."""
-    begin, end, result = (
-        steps[f"{name}_ns"] for name in ("schedule_begin", "schedule_end", "result")
-    )
-    for bad, why in (
-        (steps["step"].diff() <= 0, "does not follow the step before it"),
-        (begin.diff() < 0, "begins before the step before it"),
-        (end < begin, "is scheduled before its scheduling begins"),
-        ((result < begin).fillna(False), "has its result before its scheduling begins"),
-    ):
-        _refuse_row(ENGINE_STEPS.find(directory), steps["step"], bad, "step", why)
-
-
 def check_batches(directory: Path, batches: pd.DataFrame, requests: pd.DataFrame) -> None:
-    """Raises `ArtifactError` naming the row of a request twice in a step or not in the run."""
-    for bad, why in (
-        (batches.duplicated(["step", "request_id"]), "stands twice in its step"),
-        (~batches["request_id"].isin(requests["request_id"]), "is not in request_metrics.csv"),
-    ):
-        _refuse_row(ENGINE_BATCHES.find(directory), batches["request_id"], bad, "request", why)
-
-
-def _refuse_row(path: Path, names: pd.Series, bad: pd.Series, what: str, why: str) -> None:
-    if bad.any():
-        row = int(bad.to_numpy().argmax())
-        raise ArtifactError(f"{path}, row {row + 2}: {what} {names.iloc[row]} {why}")
+    """Raises `ArtifactError` naming the row of a request that is not in the run."""
+    unknown = ~batches["request_id"].isin(requests["request_id"])
+    why = f"its request is not in {REQUEST_METRICS.file}"
+    refuse_row(ENGINE_BATCHES.find(directory), unknown.to_numpy(), why)
 
 
 def _optional(table: Table, directory: Path) -> pd.DataFrame | None:

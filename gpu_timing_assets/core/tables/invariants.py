@@ -7,13 +7,12 @@ import pandas as pd
 
 from gpu_timing_assets.core.errors import ArtifactError, GpuTimingError, WorkloadError
 from gpu_timing_assets.core.tables.schemas import (
-    ATTENTION,
     REQUEST_METRICS,
     TOKEN_METRICS,
     TRACE_INTERVALS,
     TRACE_LENGTHS,
 )
-from gpu_timing_assets.core.tables.table import Table
+from gpu_timing_assets.core.tables.table import refuse_row
 
 
 def read_workload_tables(directory: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -43,7 +42,7 @@ def read_workload_tables(directory: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     running_sum = intervals["inter_arrival_ns"].cumsum()
     wrong = (intervals["arrival_time_ns"] != running_sum).to_numpy()
     why = "arrival_time_ns is not the running sum of inter_arrival_ns"
-    _refuse_row(TRACE_INTERVALS.find(directory), wrong, why)
+    refuse_row(TRACE_INTERVALS.find(directory), wrong, why)
     return lengths, intervals
 
 
@@ -178,32 +177,3 @@ def check_run_tables(
     is_first[1:] = request_of[1:] != request_of[:-1]
     _check_tokens(tokens_path, tokens, is_first)
     _check_requests_against_tokens(requests_path, tokens_path, requests, tokens, is_first)
-
-
-def check_measurements(table: Table, directory: Path, frame: pd.DataFrame) -> None:
-    """Raises `ArtifactError` naming file and row: no row, a missing or zero time, a row twice."""
-    path = table.find(directory)
-    if frame.empty:
-        raise ArtifactError(f"{path}: there is no row in it")
-    medians = [name for name in frame.columns if name.endswith(".median")]
-    for name in medians:
-        zero = (frame[name] <= 0).to_numpy()
-        _refuse_row(path, zero, f"{name} is zero: the profiler missed its kernel")
-    if table.file == ATTENTION.file:
-        # its time columns are nullable because a row is either a prefill's or a decode's; its own
-        # time must be there
-        prefill = frame["prefill_chunk_size"] > 0
-        for name, rows in (
-            ("attn_prefill", prefill),
-            ("attn_decode", ~prefill),
-            ("attn_kv_cache_save", prefill | True),
-        ):
-            empty = (rows & frame[f"time_stats.{name}.median"].isna()).to_numpy()
-            _refuse_row(path, empty, f"time_stats.{name}.median is empty")
-    twice = frame.duplicated(list(table.key)).to_numpy()
-    _refuse_row(path, twice, f"the same {', '.join(table.key)} as a row before")
-
-
-def _refuse_row(path: Path, bad: np.ndarray, why: str) -> None:
-    if bad.any():
-        raise ArtifactError(f"{path}, row {int(bad.argmax()) + 2}: {why}")

@@ -47,6 +47,8 @@ TOKEN_METRICS = Table(
     ),
 )
 
+GRAPH_MODES = ("full", "piecewise", "eager")
+
 ENGINE_STEPS = Table(
     "engine_steps.csv",
     (
@@ -58,12 +60,19 @@ ENGINE_STEPS = Table(
         Column("num_prefill_requests"),
         Column("num_decode_requests"),
         Column("kv_tokens"),
-        Column("graph_mode", "text", nullable=True),
+        Column("graph_mode", "text", nullable=True, choices=GRAPH_MODES),
     ),
     (
         Column("gpu_begin_ns", nullable=True, minimum=None),
         Column("gpu_end_ns", nullable=True, minimum=None),
     ),
+    key=("step",),
+    order=(
+        ("schedule_begin_ns", "schedule_end_ns"),
+        ("schedule_begin_ns", "result_ns"),
+        ("gpu_begin_ns", "gpu_end_ns"),
+    ),
+    rising=("step", "schedule_begin_ns"),
 )
 
 ENGINE_BATCHES = Table(
@@ -74,6 +83,7 @@ ENGINE_BATCHES = Table(
         Column("num_scheduled_tokens", minimum=1),
         Column("num_computed_tokens"),
     ),
+    key=("step", "request_id"),
 )
 
 CLOSED_LOOP = Table(
@@ -170,7 +180,7 @@ BURST_STEPS = Table(
         Column("num_decode_requests"),
         Column("kv_tokens"),
         Column("prefill_attention_pairs"),
-        Column("graph_mode", "text"),
+        Column("graph_mode", "text", choices=GRAPH_MODES),
         Column("num_outputs"),
         Column("client_first_ns", nullable=True),
         Column("client_last_ns", nullable=True),
@@ -178,6 +188,15 @@ BURST_STEPS = Table(
     # an older bundle has none of these: its steps were not observed, and it is refused
     tuple(Column(name) for name in OBSERVED),
     key=("burst", "step"),
+    # the engine's core, its worker, the GPU and the client: each on its own
+    order=(
+        ("schedule_begin_ns", "schedule_end_ns", "update_begin_ns", "update_end_ns"),
+        ("execute_begin_ns", "execute_end_ns", "sample_begin_ns", "sample_end_ns"),
+        ("gpu_begin_ns", "gpu_end_ns"),
+        ("client_first_ns", "client_last_ns"),
+    ),
+    rising=("step", "schedule_begin_ns", "update_begin_ns", "gpu_begin_ns"),
+    series="burst",
 )
 
 # of the held-out bursts: when each token reached the client
@@ -205,6 +224,10 @@ BURST_REQUESTS = Table(
     # an older bundle lacks it: the front end is then part of the client's latency
     (Column("front_end_ns"),),
     key=("burst", "request_id"),
+    order=(
+        ("arrival_ns", "submit_ns", "first_schedule_begin_ns"),
+        ("first_schedule_begin_ns", "first_update_end_ns", "first_token_ns"),
+    ),
 )
 
 BURST_BATCHES = Table(

@@ -70,7 +70,7 @@ class VllmEngine:
             raise DeviceError(
                 f"vLLM cannot be imported here ({error}): install the lock for this machine "
                 "(`make demo`), or name an interpreter that has it with "
-                "backend.python=/path/to/python"
+                "backend.python=/path/to/python, listed in GPU_TIMING_INTERPRETERS"
             ) from None
         check_surface(hardware.device)
         if hardware.device == "cpu":

@@ -10,7 +10,7 @@ import pandas as pd
 
 from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.config.profiling import ProfilingPreset
-from gpu_timing_assets.core.bundle import FitError, QualityCheck, SelfTest, TimeFit
+from gpu_timing_assets.core.bundle import FitError, Frames, QualityCheck, SelfTest, TimeFit
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.tables.schemas import (
     ALL_REDUCE,
@@ -20,7 +20,7 @@ from gpu_timing_assets.core.tables.schemas import (
     HEAD,
     MLP,
 )
-from gpu_timing_assets.engine_loop.bundle import Frames, kernel_times, read_measurements
+from gpu_timing_assets.engine_loop.bundle import kernel_times, read_measurements
 from gpu_timing_assets.engine_loop.collectives import ALL_REDUCE_MEDIAN
 from gpu_timing_assets.engine_loop.fit.engine import fit_with_report
 from gpu_timing_assets.engine_loop.fit.gpu import FittedFactor

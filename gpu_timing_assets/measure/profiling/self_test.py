@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from gpu_timing_assets.core.bundle import SelfTest
+from gpu_timing_assets.core.bundle import Frames, SelfTest
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.tables.schemas import BURST_REQUESTS, BURST_STEPS, BURST_TOKENS
-from gpu_timing_assets.engine_loop.bundle import Frames
 from gpu_timing_assets.engine_loop.client import ClientLatency
 from gpu_timing_assets.engine_loop.fit.durations import derive_steps
 from gpu_timing_assets.engine_loop.fit.gpu import own_full_ratios, own_mixed_ratios

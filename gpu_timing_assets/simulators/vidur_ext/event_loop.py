@@ -25,10 +25,11 @@ from vidur.request_generator.base_request_generator import BaseRequestGenerator
 from vidur.request_generator.request_generator_registry import RequestGeneratorRegistry
 from vidur.scheduler.replica_scheduler.replica_scheduler_registry import ReplicaSchedulerRegistry
 from vidur.simulator import Simulator
-from vidur.types import BaseIntEnum
+from vidur.types import BaseIntEnum, DeviceSKUType, NodeSKUType
 
 from gpu_timing_assets.config.hardware import HardwarePreset
 from gpu_timing_assets.core.engine_params import EngineParams
+from gpu_timing_assets.core.errors import PresetError
 from gpu_timing_assets.simulators.vidur_ext.model_config import register_model
 from gpu_timing_assets.simulators.vidur_ext.random_forest import RandomForestPredictor
 from gpu_timing_assets.simulators.vidur_ext.replica_scheduler import (
@@ -75,6 +76,13 @@ class _UnwrittenConfig(SimulationConfig):
         return None
 
 
+def _check_hardware(hardware: HardwarePreset) -> None:
+    for field, kind in (("vidur_device", DeviceSKUType), ("vidur_network_device", NodeSKUType)):
+        name, known = getattr(hardware, field), [str(one) for one in kind]
+        if name not in known:
+            raise PresetError(f"hardware.{field}={name!r} is none of Vidur's: {', '.join(known)}")
+
+
 def run_event_loop(
     model: str,
     hardware: HardwarePreset,
@@ -85,8 +93,10 @@ def run_event_loop(
     predictor: BaseExecutionTimePredictorConfig,
 ) -> None:
     """Serve requests of these `lengths` (`trace_lengths`), from when each can be scheduled; what
-    happened is with `scheduler` and `predictor`.
+    happened is with `scheduler` and `predictor`. Raises `PresetError` for hardware that Vidur does
+    not know.
     """
+    _check_hardware(hardware)
     RequestGeneratorRegistry.register(_WorkloadGeneratorType.WORKLOAD, _WorkloadGenerator)
     ReplicaSchedulerRegistry.register(LoopSchedulerType.ENGINE_LOOP, LoopReplicaScheduler)
     ExecutionTimePredictorRegistry.register(PredictorType.WHOLE_STEP, StepPredictor)

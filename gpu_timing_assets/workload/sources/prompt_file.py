@@ -1,6 +1,5 @@
 """Prompts from a JSONL file."""
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,6 +7,7 @@ from pydantic import Field
 
 from gpu_timing_assets.config.workload import Source, Tokens
 from gpu_timing_assets.core.errors import WorkloadError
+from gpu_timing_assets.core.files import parse_json
 from gpu_timing_assets.workload.draw_context import DrawContext
 from gpu_timing_assets.workload.input_files import read_input
 from gpu_timing_assets.workload.requests import Candidates, Integers, Prompts, TextPrompt
@@ -144,7 +144,7 @@ def read_prompt_file(path: Path) -> list[dict[str, Any]]:
 
 def _check_prompt(line: str, where: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = parse_json(line)
     except ValueError as error:
         raise WorkloadError(f"{where}: not JSON ({error}): write one object per line") from None
     if not isinstance(row, dict):

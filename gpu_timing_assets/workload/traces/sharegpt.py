@@ -55,7 +55,7 @@ def _read_conversations(path: Path) -> list[list[dict[str, Any]]]:
     """
     try:
         conversations = json.loads(read_input(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WorkloadError(f"{path}: not JSON ({error}): is it whole, and ShareGPT's?") from None
     if not isinstance(conversations, list):
         raise WorkloadError(f"{path}: not a list of conversations: is it ShareGPT's?")
@@ -72,6 +72,8 @@ def _read_conversations(path: Path) -> list[list[dict[str, Any]]]:
                 raise WorkloadError(
                     f"{where}: a turn needs the texts from and value: is it ShareGPT's?"
                 )
+            if any("\ud800" <= character <= "\udfff" for character in turn["value"]):
+                raise WorkloadError(f"{where}: a turn holds half a character: leave it out")
         found.append(turns)
     return found
 

@@ -142,7 +142,7 @@ def test_a_setting_that_a_simulator_does_not_take_account_of_is_listed() -> None
 
 
 def test_no_simulator_may_leave_out_what_the_work_and_the_target_are() -> None:
-    simulated = sim_meta("sim", workload_sha256="6" * 64, simulated_settings=())
+    simulated = sim_meta("sim", workload_sha256="6" * 64, simulated_settings=("dtype",))
     [difference] = differences([real_meta("real")], [simulated])
     assert difference.refuses
 

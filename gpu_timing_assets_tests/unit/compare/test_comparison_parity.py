@@ -1,5 +1,7 @@
 """The gate: runs that are not comparable are refused, setting by setting."""
 
+from typing import Any
+
 import pytest
 
 from gpu_timing_assets.compare import ComparisonInputs
@@ -7,12 +9,15 @@ from gpu_timing_assets.compare.gate.admission import admit, check_settings, judg
 from gpu_timing_assets.compare.gate.settings import differences, settings_table
 from gpu_timing_assets.compare.stage import compare
 from gpu_timing_assets.config.comparison import ComparisonPreset
+from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import (
+    ArtifactError,
     GpuTimingError,
     IncomparableRunsError,
     UnfinishedArtifactError,
 )
-from gpu_timing_assets.core.run import SimRunMeta
+from gpu_timing_assets.core.files import write_json
+from gpu_timing_assets.core.run import RUN_META_FILE, SimRunMeta, read_complete_run
 from gpu_timing_assets_tests.unit.compare.synthetic_runs import (
     DIMENSIONS,
     MS,
@@ -288,3 +293,39 @@ def test_directories_on_the_wrong_side_or_missing_are_refused(tmp_path, inputs) 
     with pytest.raises(GpuTimingError):
         compare(configuration(), ComparisonInputs(real, simulated), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+REQUIRED = [name for name, field in EngineParams.model_fields.items() if field.is_required()]
+
+
+def without(params: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in params.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        lambda params: {},
+        *(lambda params, name=name: without(params, name) for name in REQUIRED),
+        *(lambda params, name=name: {**params, name: None} for name in REQUIRED),
+        lambda params: {**params, "engine_version": ""},
+        lambda params: {**params, "max_num_seqs": 0},
+        lambda params: {**params, "max_num_seqs": 2**70},
+    ],
+)
+@pytest.mark.parametrize("meta", [real_meta("run"), sim_meta("run")], ids=["real", "simulated"])
+def test_a_run_that_lacks_a_setting_is_no_run_even_where_the_other_side_lacks_it_too(
+    tmp_path, meta, spoilt
+) -> None:
+    found = meta.model_dump(mode="json")
+    write_json(tmp_path / RUN_META_FILE, {**found, "params": spoilt(found["params"])})
+    with pytest.raises(ArtifactError, match=r"run_meta.json: params\."):
+        read_complete_run(tmp_path, type(meta))
+
+
+@pytest.mark.parametrize("settings", [[], ["max_num_sequences"]])
+def test_a_simulation_that_takes_account_of_no_setting_is_no_run(tmp_path, settings) -> None:
+    found = sim_meta("sim").model_dump(mode="json")
+    write_json(tmp_path / RUN_META_FILE, {**found, "simulated_settings": settings})
+    with pytest.raises(ArtifactError, match=r"run_meta.json: simulated_settings"):
+        read_complete_run(tmp_path, SimRunMeta)

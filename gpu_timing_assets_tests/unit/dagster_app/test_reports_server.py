@@ -82,7 +82,20 @@ def test_it_is_read_only(client: TestClient, method: str):
 
 def test_another_host_name_is_refused(client: TestClient):
     """A page elsewhere must not read reports through a name that resolves to loopback."""
-    assert client.get("/", headers={"host": "evil.example"}).status_code == 400
+    assert client.get("/", headers={"host": "evil.example"}).status_code == 403
+
+
+def test_another_page_is_refused_even_one_of_this_machine(client: TestClient):
+    for origin in ("http://evil.example", "http://127.0.0.1:3000", "null"):
+        assert client.get("/", headers={"origin": origin}).status_code == 403
+
+
+def test_a_report_may_draw_but_reach_nothing_else(client: TestClient):
+    for path in ("/", "/comparisons/w--m--cpu--vllm/report.html"):
+        headers = client.get(path).headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert "script-src 'self' 'unsafe-inline'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
 
 
 def test_without_any_report_it_says_so(tmp_path: Path):

@@ -1,9 +1,9 @@
 """Settings come from the environment, and a wrong one is refused."""
 
 import pytest
-from pydantic import ValidationError
 
 from gpu_timing_assets.config.settings import load_settings
+from gpu_timing_assets.core.errors import PresetError
 
 
 def test_defaults_work(monkeypatch: pytest.MonkeyPatch):
@@ -21,9 +21,24 @@ def test_target_is_split_like_a_command_line(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("EXECUTOR", "slurm"), ("REPORTS_PORT", "80"), ("COMPARISON_MAX_AGE_DAYS", "soon")],
+    [
+        ("EXECUTOR", "slurm"),
+        ("REPORTS_PORT", "80"),
+        ("DAGSTER_PORT", "eighty"),
+        ("COMPARISON_MAX_AGE_DAYS", "soon"),
+        ("TARGET", "backend.python='/opt/my env/python"),
+    ],
 )
-def test_a_wrong_setting_is_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch):
+def test_a_wrong_setting_is_refused_by_its_name(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv(f"GPU_TIMING_{name}", value)
-    with pytest.raises(ValidationError, match=name.lower()):
+    with pytest.raises(PresetError, match=f"GPU_TIMING_{name}="):
         load_settings()
+
+
+def test_an_interpreter_is_listed_by_its_variable_or_by_the_target(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GPU_TIMING_INTERPRETERS", "/opt/a/python:/opt/b/python")
+    monkeypatch.setenv("GPU_TIMING_TARGET", "backend.python=/opt/c/python")
+    listed = {f"/opt/{name}/python" for name in "abc"}
+    assert load_settings().listed_interpreters == listed

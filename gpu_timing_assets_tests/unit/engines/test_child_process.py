@@ -18,6 +18,7 @@ from gpu_timing_assets.core.errors import (
     EngineError,
     GpuTimingError,
     OutOfMemoryError,
+    PresetError,
     WorkloadError,
 )
 from gpu_timing_assets.engines.child_process import run_engine_process, subprocess_launcher
@@ -140,18 +141,32 @@ def wait_until_written(path: Path, process: subprocess.Popen) -> None:
 
 
 @pytest.mark.parametrize("python", ["/nowhere/python", "not-executable"])
-def test_an_interpreter_that_cannot_be_run_is_named(tmp_path, python) -> None:
+def test_an_interpreter_that_cannot_be_run_is_named(tmp_path, python, monkeypatch) -> None:
     path = Path(python) if python.startswith("/") else tmp_path / python
     if path.parent == tmp_path:
         path.write_text("")
+    monkeypatch.setenv("GPU_TIMING_INTERPRETERS", str(path))
     with pytest.raises(DeviceError, match=rf"backend.python={path} is not an executable"):
         run_child(tmp_path, "succeed", str(path))
     assert not (tmp_path / "pids.json").exists()
 
 
-def test_another_interpreter_runs_the_child(tmp_path) -> None:
-    wrapper = tmp_path / "python"
-    wrapper.write_text(f'#!/bin/sh\ntouch {tmp_path}/wrapped\nexec {sys.executable} "$@"\n')
-    wrapper.chmod(0o755)
+@pytest.fixture
+def wrapper(tmp_path) -> Path:
+    """An interpreter that leaves a trace of having been started."""
+    path = tmp_path / "python"
+    path.write_text(f'#!/bin/sh\ntouch {tmp_path}/wrapped\nexec {sys.executable} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+def test_another_interpreter_runs_the_child(tmp_path, wrapper, monkeypatch) -> None:
+    monkeypatch.setenv("GPU_TIMING_INTERPRETERS", str(wrapper))
     run_child(tmp_path, "succeed", str(wrapper))
     assert (tmp_path / "wrapped").exists()
+
+
+def test_an_interpreter_that_is_not_listed_is_not_started(tmp_path, wrapper) -> None:
+    with pytest.raises(PresetError, match="GPU_TIMING_INTERPRETERS"):
+        run_child(tmp_path, "succeed", str(wrapper))
+    assert not (tmp_path / "wrapped").exists()

@@ -22,6 +22,7 @@ from gpu_timing_assets.core.bundle import (
 )
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.files import CONFIG_FILE, write_json
+from gpu_timing_assets.core.run import RUN_META_FILE, ProfileRunMeta
 from gpu_timing_assets.core.tables.schemas import (
     ALL_REDUCE,
     ATTENTION,
@@ -233,8 +234,26 @@ def write_bundle(
         (BURST_TOKENS, recorded.tokens),
     ):
         table.write(frame, host_dir(root))
+    _write_metadata(root, config, params)
+    return root
+
+
+def _write_metadata(root: Path, config: ExperimentConfig, params: EngineParams) -> None:
     write_json(root / ENGINE_FILE, params)
     write_json(root / CONFIG_FILE, config)
+    write_json(
+        root / RUN_META_FILE,
+        ProfileRunMeta(
+            run_id=f"{config.model.name}--{config.hardware.name}",
+            model=config.model.name,
+            hardware=config.hardware.name,
+            backend=config.backend.name,
+            started_at="2026-01-01T00:00:00Z",
+            ended_at="2026-01-01T00:00:01Z",
+            params=params,
+            duration_s={"total": 1.0},
+        ),
+    )
     write_json(
         root / BUNDLE_META_FILE,
         BundleMeta(
@@ -254,7 +273,6 @@ def write_bundle(
             duration_s={"total": 1.0},
         ),
     )
-    return root
 
 
 def write_workload(

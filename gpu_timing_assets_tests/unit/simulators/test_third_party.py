@@ -183,6 +183,10 @@ def test_the_launchpad_and_the_help_list_it(site) -> None:
         ("tokens.loc[1, 'token_time_ns'] = 0", "request 0: token_time_ns decreases"),
         ("requests['num_decode_tokens_actual'] += 1", "has more tokens than asked"),
         ("requests['completion_time_ns'] -= 1", "completion_time_ns is before its last token"),
+        ("requests['ttft_ns'] -= 2**40", "ttft_ns is below 0"),
+        ("requests['completion_time_ns'] += 2**60", "another unit, or an overflow"),
+        ("tokens['token_time_ns'] = tokens['token_time_ns'] * 1.5", "not in whole numbers"),
+        ("del requests['status']", "column 'status' is missing"),
         ("tokens = None", "gives ('token_times',), and does otherwise"),
     ],
 )
@@ -193,3 +197,13 @@ def test_what_breaks_the_ports_rules_is_refused_and_not_filed(site, data, fault,
     assert "simulator careless" in ended.stderr
     assert message in ended.stderr
     assert not list((data / "vidur_runs").glob("[!.]*"))
+
+
+@pytest.mark.parametrize("settings", ["()", '("max_num_sequences",)'])
+def test_one_that_takes_account_of_no_setting_of_an_engine_is_refused(site, data, settings) -> None:
+    install(site, "careless")
+    module = site / "careless.py"
+    module.write_text(module.read_text().replace('("model_dimensions",)', settings))
+    ended = vidur_sim(site, data, "simulator=careless")
+    assert ended.returncode == 9
+    assert "simulator careless names simulated_settings that are none" in ended.stderr

@@ -70,6 +70,26 @@ TRACES = [
     ("azure_2023", AZURE + ",3,4\n", "row 2: TIMESTAMP is empty"),
     (
         "azure_2023",
+        AZURE + "99999-01-01 00:00:00,3,4\n",
+        "row 2: TIMESTAMP is '99999-01-01 00:00:00', expected an ISO 8601 date and time",
+    ),
+    (
+        "azure_2023",
+        AZURE + "9999-01-01 00:00:00,3,4\n",
+        "row 2: TIMESTAMP is '9999-01-01 00:00:00', expected a date",
+    ),
+    (
+        "azure_2023",
+        AZURE + f"2023-11-16 18:15:46.1,3,{2**70}\n",
+        "row 2: GeneratedTokens is '1180591620717411303424'",
+    ),
+    (
+        "azure_2023",
+        "TIMESTAMP,ContextTokens,GeneratedTokens,ContextTokens\n",
+        "column 'ContextTokens' stands twice in the header",
+    ),
+    (
+        "azure_2023",
         AZURE + "2023-11-16 18:15:46,3,4\n2023-11-16 18:15:45,3,4\n",
         "row 3: TIMESTAMP goes back: sort the file",
     ),
@@ -119,7 +139,19 @@ TRACES = [
     ),
     ("mooncake", MOONCAKE.replace("10", "-10"), "line 1: input_length is -10"),
     ("mooncake", MOONCAKE.replace("10", '"ten"'), "line 1: input_length is 'ten'"),
-    ("mooncake", MOONCAKE.replace("0,", "NaN,", 1), "line 1: timestamp is nan"),
+    ("mooncake", MOONCAKE.replace("0,", "NaN,", 1), "line 1: not JSON (NaN is no number)"),
+    ("mooncake", MOONCAKE.replace("0,", f"{2**70},", 1), "line 1: timestamp is 1180591620717"),
+    ("mooncake", MOONCAKE.replace("0,", "9" * 5000 + ",", 1), "line 1: not JSON"),
+    ("mooncake", "[" * 100_000 + "\n", "line 1: not JSON (it is nested too deep)"),
+    ("mooncake", MOONCAKE.replace("{", '{"timestamp": 1, '), "key 'timestamp' stands twice"),
+    ("mooncake", MOONCAKE.replace("[1]", f"[{2**70}]"), "line 1: hash_ids"),
+    ("sharegpt", "[" * 100_000, "not JSON"),
+    (
+        "sharegpt",
+        '[{"conversations": [{"from": "human", "value": "\\ud800"}, '
+        '{"from": "gpt", "value": "x"}]}]',
+        "conversation 1: a turn holds half a character",
+    ),
     (
         "mooncake",
         MOONCAKE.replace("[1]", "[1, 2]"),
@@ -128,7 +160,7 @@ TRACES = [
     (
         "mooncake",
         MOONCAKE.replace("[1]", '["x"]'),
-        "line 1: hash_ids is not a list of whole numbers",
+        "line 1: hash_ids is not a list of whole numbers of 64 bits",
     ),
     ("mooncake", "\n", "there is no line in it"),
     ("sharegpt", "{}", "not a list of conversations"),
@@ -210,6 +242,18 @@ def test_a_truncated_archive_is_an_error(
     assert nothing_is_written(tmp_path)
 
 
+def test_an_encrypted_zip_is_an_error(written: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "secret.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.csv", AZURE)
+    content = bytearray(path.read_bytes())
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(signature) + flags] |= 1
+    path.write_bytes(content)
+    with pytest.raises(WorkloadError, match="is encrypted: unpack it"):
+        written(**OF_TRACE, source={"kind": "trace", "format": "azure_2023", "path": str(path)})
+
+
 def test_a_zip_of_several_files_is_an_error(written: Callable[..., Any], tmp_path: Path) -> None:
     path = tmp_path / "two.zip"
     with zipfile.ZipFile(path, "w") as archive:
@@ -252,6 +296,12 @@ def test_a_selection_that_leaves_nothing_to_replay_is_an_error(
         ('{"prompt_id": "a"}\n', "line 1: text is missing (found: prompt_id)"),
         ('{"text": "Hi"}\n', "line 1: prompt_id is missing (found: text)"),
         (GOOD_PROMPT + "Hi\n", "line 2: not JSON"),
+        (
+            GOOD_PROMPT + '{"prompt_id": "b", "text": "\\ud800"}\n',
+            "line 2: not JSON (it has half a",
+        ),
+        (GOOD_PROMPT + '{"prompt_id": "b", "text": "x", "text": "y"}\n', "'text' stands twice"),
+        (GOOD_PROMPT + "[" * 100_000, "line 2: not JSON (it is nested too deep)"),
         (GOOD_PROMPT + "[]\n", "line 2: not a JSON object"),
         (GOOD_PROMPT + '{"prompt_id": "b", "text": 7}\n', "line 2: text is 7"),
         (GOOD_PROMPT + '{"prompt_id": "b", "text": " "}\n', "line 2: text is ' '"),

@@ -13,7 +13,8 @@ import pytest
 
 from gpu_timing_assets.cli import run_command
 from gpu_timing_assets.config.experiment import ExperimentConfig, compose
-from gpu_timing_assets.core.bundle import BUNDLE_META_FILE, BundleMeta
+from gpu_timing_assets.core.bundle import BUNDLE_META_FILE, ENGINE_FILE, BundleMeta
+from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import EngineError, PresetError, ProfilingBundleError
 from gpu_timing_assets.core.files import read_metadata, write_json
 from gpu_timing_assets.core.tables.schemas import BURST_STEPS
@@ -59,6 +60,9 @@ def write(bundle: Path) -> Callable[..., Path]:
 
     def write_one(root: Path, **changes: Any) -> Path:
         shutil.copytree(bundle, root)
+        engine = {name: changes[name] for name in EngineParams.model_fields.keys() & changes}
+        params = read_metadata(root / ENGINE_FILE, EngineParams)
+        write_json(root / ENGINE_FILE, params.model_copy(update=engine))
         meta = read_metadata(root / BUNDLE_META_FILE, BundleMeta)
         write_json(root / BUNDLE_META_FILE, meta.model_copy(update=changes))
         return root

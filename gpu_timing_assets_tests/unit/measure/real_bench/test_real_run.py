@@ -273,7 +273,10 @@ class TestBadInput:
             DeviceError, null_config(tmp_path, "hardware=h100"), workload
         )
 
-    def test_an_interpreter_that_is_not_there(self, refused, workload, tmp_path) -> None:
+    def test_an_interpreter_that_is_not_there(
+        self, refused, workload, tmp_path, monkeypatch
+    ) -> None:
+        monkeypatch.setenv("GPU_TIMING_INTERPRETERS", "/nowhere/python")
         message = refused(
             DeviceError, null_config(tmp_path, "backend.python=/nowhere/python"), workload
         )
