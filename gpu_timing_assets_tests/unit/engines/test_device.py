@@ -16,9 +16,9 @@ from gpu_timing_assets.config.hardware import HardwarePreset
 from gpu_timing_assets.config.model import ModelPreset
 from gpu_timing_assets.config.model_card import read_model_dimensions
 from gpu_timing_assets.core.data_root import PROJECT_ROOT
-from gpu_timing_assets.core.directories import lock_holder
 from gpu_timing_assets.core.errors import BusyError, DeviceError, PresetError
-from gpu_timing_assets.engines.device import LOCKS_VARIABLE, device_name, exclusive_device
+from gpu_timing_assets.core.locks import LOCKS_VARIABLE, lock_holder
+from gpu_timing_assets.engines.device import device_name, exclusive_device
 
 HOLDER = (
     "import sys; from gpu_timing_assets.engines.device import exclusive_device; "
@@ -130,7 +130,7 @@ def test_containers_that_share_a_device_hold_one_lock_in_the_folder_that_they_na
 ) -> None:
     monkeypatch.setenv(LOCKS_VARIABLE, str(tmp_path / "shared"))
     with exclusive_device(hardware("cpu")):
-        assert lock_holder(tmp_path / "shared" / "gpu-timing-cpu.lock") is not None
+        assert lock_holder(tmp_path / "shared" / "device-cpu") is not None
 
 
 def test_two_gpus_are_two_devices(tmp_path, monkeypatch) -> None:

@@ -473,7 +473,7 @@ def test_a_measurement_that_cannot_be_is_not_filed(config, out, spoil) -> None:
         ArtifactError,
         match={
             "zero": "lm_head.median is zero",
-            "nan": "lm_head.median is empty",
+            "nan": "head_times.json is not JSON: NaN is no number",
             "twice": r"attention.csv.*the same batch_size",
         }[spoil],
     ):

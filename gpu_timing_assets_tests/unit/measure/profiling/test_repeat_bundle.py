@@ -17,6 +17,7 @@ from gpu_timing_assets.core.bundle import BUNDLE_META_FILE, ENGINE_FILE, BundleM
 from gpu_timing_assets.core.engine_params import EngineParams
 from gpu_timing_assets.core.errors import EngineError, PresetError, ProfilingBundleError
 from gpu_timing_assets.core.files import read_metadata, write_json
+from gpu_timing_assets.core.run import RUN_META_FILE, ProfileRunMeta
 from gpu_timing_assets.core.tables.schemas import BURST_STEPS
 from gpu_timing_assets.engine_loop.bundle import Bundle, read_bundle
 from gpu_timing_assets.measure.profiling import run_repeatedly
@@ -61,8 +62,10 @@ def write(bundle: Path) -> Callable[..., Path]:
     def write_one(root: Path, **changes: Any) -> Path:
         shutil.copytree(bundle, root)
         engine = {name: changes[name] for name in EngineParams.model_fields.keys() & changes}
-        params = read_metadata(root / ENGINE_FILE, EngineParams)
-        write_json(root / ENGINE_FILE, params.model_copy(update=engine))
+        params = read_metadata(root / ENGINE_FILE, EngineParams).model_copy(update=engine)
+        write_json(root / ENGINE_FILE, params)
+        profile = read_metadata(root / RUN_META_FILE, ProfileRunMeta)
+        write_json(root / RUN_META_FILE, profile.model_copy(update={"params": params}))
         meta = read_metadata(root / BUNDLE_META_FILE, BundleMeta)
         write_json(root / BUNDLE_META_FILE, meta.model_copy(update=changes))
         return root
