@@ -20,7 +20,7 @@ from gpu_timing_assets.dagster_app.descriptions.bundle import describe_bundle
 from gpu_timing_assets.dagster_app.descriptions.run import describe_real_runs, latency_entries
 from gpu_timing_assets.dagster_app.execution.stage import StageClock
 
-RUN = min((REFERENCE_DATA / "h100" / "real_runs").glob("assist_10--qwen3-0.6b--*-r1"))
+RUN = min((REFERENCE_DATA / "h100" / "real_runs").glob("assist_10--qwen3-0.6b--*-r0"))
 BUNDLE = min((REFERENCE_DATA / "h100" / "vidur_profiling").rglob(BUNDLE_META_FILE))
 
 
