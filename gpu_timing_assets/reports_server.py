@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 SERVED = ("comparisons", "fidelity_matrix")
-SUFFIXES = {".html", ".md", ".csv", ".json", ".png", ".svg"}
+# `.js`: a figure's page loads what draws it from the file beside it
+SUFFIXES = {".html", ".md", ".csv", ".json", ".js", ".png", ".svg"}
 # a report may be somebody else's: it draws its charts (Vega compiles their expressions) from what
 # lies beside it, and reaches nothing else
 POLICY = (
