@@ -16,6 +16,15 @@ def data_root(tmp_path: Path) -> Path:
         "comparisons/w--m--cpu--vllm/figs/cdf.svg": "<svg/>",
         "comparisons/w--m--cpu--vllm/figs/cdf.html": "<p>one figure</p>",
         "fidelity_matrix/matrix.html": "<p>all</p>",
+        "workloads/w/workload.html": "<p>a workload</p>",
+        "workloads/w/prompts.jsonl": "private",
+        "workloads/w/workload_meta.json": "{}",
+        "workloads/w/config.json": "{}",
+        "workloads/w/trace_lengths.csv": "private",
+        "workloads/w/other.html": "no",
+        "workloads/w/deep/workload.html": "no",
+        "workloads/workload.html": "no",
+        "workloads/.scratch/workload.html": "half",
         "comparisons/.unfinished-w/report.html": "half",
         "comparisons/w--m--cpu--vllm/.secret.html": "hidden",
         "comparisons/w--m--cpu--vllm/notes.pickle": "no",
@@ -26,6 +35,9 @@ def data_root(tmp_path: Path) -> Path:
         (data / name).write_text(text)
     (tmp_path / "outside.html").write_text("outside")
     (data / "comparisons" / "link.html").symlink_to(tmp_path / "outside.html")
+    (data / "comparisons" / "loop.html").symlink_to("loop.html")
+    (data / "workloads" / "linked").mkdir()
+    (data / "workloads" / "linked" / "workload.html").symlink_to("../w/prompts.jsonl")
     return data
 
 
@@ -42,9 +54,9 @@ def test_shows_a_report_and_its_figures(client: TestClient):
 def test_the_index_lists_finished_reports_only(client: TestClient, data_root: Path):
     assert "/comparisons/w--m--cpu--vllm/report.html" in client.get("/").text
     assert ".unfinished" not in client.get("/").text
-    assert {"comparisons/w--m--cpu--vllm/report.html", "fidelity_matrix/matrix.html"} < set(
-        reports(data_root)
-    )
+    assert reports(data_root, "comparisons") == ["comparisons/w--m--cpu--vllm/report.html"]
+    assert reports(data_root, "fidelity_matrix") == ["fidelity_matrix/matrix.html"]
+    assert reports(data_root, "workloads") == ["workloads/w/workload.html"]
     assert "figs" not in client.get("/").text
 
 
@@ -62,11 +74,24 @@ def test_the_index_lists_finished_reports_only(client: TestClient, data_root: Pa
         "/etc/passwd",
         "/comparisons/..\\secret.html",
         "/comparisons/link.html",
+        "/comparisons/loop.html",
         "/comparisons/w--m--cpu--vllm/.secret.html",
         "/comparisons/.unfinished-w/report.html",
         "/comparisons/w--m--cpu--vllm/notes.pickle",
         "/real_runs/r/run_meta.json",
+        "/workloads/w/prompts.jsonl",
+        "/workloads/w/workload_meta.json",
+        "/workloads/w/config.json",
+        "/workloads/w/trace_lengths.csv",
+        "/workloads/w/other.html",
+        "/workloads/w/deep/workload.html",
+        "/workloads/workload.html",
+        "/workloads/.scratch/workload.html",
+        "/workloads/linked/workload.html",
+        "/workloads/w/workload.html/%2e%2e/prompts.jsonl",
+        "/comparisons/%2e%2e/workloads/w/config.json",
         "/comparisons/%00",
+        "/comparisons/%00.html",
         "/comparisons/",
     ],
 )
