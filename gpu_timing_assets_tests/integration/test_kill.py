@@ -73,6 +73,21 @@ def test_kill_without_an_engine(null_engine_page: DagsterPage, victim: str, mome
     kill_and_check(null_engine_page, victim, moment)
 
 
+@pytest.mark.parametrize("waited_for", [True, False])
+def test_an_engine_that_ended_before_its_kill_is_no_pass(waited_for: bool):
+    """Not one that is waited for, nor one that still stands in the process table."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        engine = psutil.Process(process.pid)
+        assert family_of(engine) == [engine]
+        engine.kill()
+        if waited_for:
+            process.wait()
+        else:
+            wait_until(lambda: engine.status() == psutil.STATUS_ZOMBIE, 10, "the engine's end")
+        with pytest.raises(AssertionError, match="ended before the kill"):
+            family_of(engine)
+
+
 def kill_and_check(page: DagsterPage, victim: str, moment: str) -> None:
     run_id = page.materialize(["real_run"], WORKLOAD)
     engine = wait_for_engine(page)
@@ -277,20 +292,16 @@ def processes_of_attempt(
     """What has to be gone: the engine's processes, and the step's and the worker's if theirs is the
     kill.
     """
-    try:
-        doomed = [engine, *engine.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        doomed = []
-    return (
-        doomed
-        if victim in ("engine core", "stage process")
-        else doomed
-        + [
-            process
-            for process in page.started_processes()
-            if process not in doomed and victim == "run worker"
-        ]
-    )
+    doomed = family_of(engine)
+    if victim == "run worker":
+        doomed += [process for process in page.started_processes() if process not in doomed]
+    return doomed
+
+
+def family_of(engine: psutil.Process) -> list[psutil.Process]:
+    """The engine's processes; of one that has ended there are none, and no kill would be seen."""
+    assert alive(engine), f"the engine, process {engine.pid}, ended before the kill"
+    return [engine, *engine.children(recursive=True)]
 
 
 def find_victim(page: DagsterPage, run_id: str, engine: psutil.Process, victim: str) -> int:

@@ -13,7 +13,8 @@ from gpu_timing_assets.metrics.metric import Objective
 from gpu_timing_assets.metrics.registry import all_metrics
 from gpu_timing_assets.metrics.resampling import weighted_statistics
 from gpu_timing_assets.metrics.served import Grid
-from gpu_timing_assets_tests.unit.compare.synthetic_runs import run_in_memory, served
+from gpu_timing_assets.metrics.throughput import tokens_per_s
+from gpu_timing_assets_tests.unit.compare.synthetic_runs import run_in_memory, scaled, served
 
 OBJECTIVE = Objective(ttft_ms=200, tpot_ms=50)
 METRICS = all_metrics()
@@ -64,8 +65,12 @@ def test_binned_values_stay_within_half_a_percent() -> None:
         np.testing.assert_allclose(drawn, expected[name], rtol=5e-3)
 
 
-def intervals_of(aligned: Aligned, *, seed: int = 0, resamples: int = 100):
-    preset = ComparisonPreset(bootstrap_resamples=resamples, bootstrap_seed=seed)
+def intervals_of(
+    aligned: Aligned, *, seed: int = 0, resamples: int = 100, confidence_pct: float = 95
+):
+    preset = ComparisonPreset(
+        bootstrap_resamples=resamples, bootstrap_seed=seed, confidence_pct=confidence_pct
+    )
     return error_intervals(aligned, METRICS, OBJECTIVE, preset)
 
 
@@ -104,6 +109,22 @@ def test_throughput_has_an_interval_from_runs_alone() -> None:
     assert ("throughput", "rate") not in alone["engine"]
     low, high = both["engine"]["throughput", "rate"]
     assert low < high
+
+
+def test_of_three_real_runs_two_are_drawn() -> None:
+    arrivals, times = served()
+    real = [
+        run_in_memory(f"real-{number}", arrivals, scaled(arrivals, times, factor))
+        for number, factor in enumerate((1.0, 1.0, 1.5))
+    ]
+    simulated = run_in_memory("engine", arrivals, times, run_type="simulated")
+    # two are both the slow one in 1 of 9 resamples, more than the tail of 5 %; three in 1 of 27
+    aligned = align(real, [simulated])
+    [found] = intervals_of(aligned, resamples=2000, confidence_pct=90).values()
+    quick, _, slow = (tokens_per_s(run, OBJECTIVE) for run in aligned.real)
+    # the simulation serves as the quick ones do
+    expected = [0.0, 100 * (quick - slow) / slow]
+    assert found["throughput", "rate"] == pytest.approx(expected)
 
 
 # 200 trials of a true 95 % vary by ± 3 %; intervals of percentiles are known to be a little wide

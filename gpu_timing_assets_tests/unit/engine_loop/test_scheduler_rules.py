@@ -157,23 +157,18 @@ def test_a_preempted_request_keeps_its_tokens_and_gets_each_once(simulated) -> N
 
 
 def test_no_request_is_admitted_in_the_step_of_a_preemption(simulated) -> None:
+    # 8 usable blocks, 4 for each; when the first begins its fifth, 3 of the other's are left over:
+    # enough for a chunk of the 31 tokens that the budget leaves
     run = simulated(
-        [(40, 40, 0), (40, 40, 0), (4, 4, 0)],
-        num_kv_blocks=9,
-        max_num_batched_tokens=256,
-        max_num_seqs=2,
+        [(40, 40, 0), (40, 40, 0)], num_kv_blocks=9, max_num_batched_tokens=32, other=NO_RESERVE
     )
-    restart = int(
-        run.batches[(run.batches["request_id"] == 1) & (run.batches["num_computed_tokens"] == 0)][
-            "step"
-        ].iloc[1]
-    )
-    last_before = int(
-        run.batches[(run.batches["request_id"] == 1) & (run.batches["step"] < restart)][
-            "step"
-        ].max()
-    )
+    of_second = run.batches[run.batches["request_id"] == 1]
+    restart = int(of_second[of_second["num_computed_tokens"] == 0]["step"].iloc[1])
+    last_before = int(of_second[of_second["step"] < restart]["step"].max())
     assert run.order[last_before + 1] == [0]
+    # nothing but the preemption kept it out: one step later it is back, in no more blocks
+    assert run.order[last_before + 2] == [0, 1]
+    assert run.batch(last_before + 2) == {0: 1, 1: 31}
 
 
 def test_a_preempted_request_goes_before_those_that_wait(simulated) -> None:

@@ -22,15 +22,20 @@ MS = 1_000_000
 def steps(
     decodes: int, prompt_tokens: int, parts_ms: tuple[float, ...], count: int
 ) -> pd.DataFrame:
-    """`count` steps of which schedule, execute, sample and update take so long."""
+    """`count` steps of which schedule, execute, sample and update take so long, one after another
+    on a clock that is not at 0.
+    """
     row = {
         "num_decode_requests": decodes,
         "num_prefill_requests": int(prompt_tokens > 0),
         "num_prefill_tokens": prompt_tokens,
         **dict.fromkeys(OBSERVED, 0),
     }
+    now_ns = 70 * MS
     for part, ms in zip(("schedule", "execute", "sample", "update"), parts_ms, strict=True):
-        row |= {f"{part}_begin_ns": 0, f"{part}_end_ns": round(ms * MS)}
+        row |= {f"{part}_begin_ns": now_ns, f"{part}_end_ns": now_ns + round(ms * MS)}
+        # what passes between two parts is none's
+        now_ns += round(ms * MS) + 5 * MS
     return pd.DataFrame([row] * count)
 
 
