@@ -64,7 +64,7 @@ doctor:  ## what this machine can run, what stands in its way, and what to do ab
 
 # Both at once: the integration tests mostly wait for processes to start, and the unit tests have one core's work.
 test: lint  ## lint, types, import contracts, unit and integration tests (one real CPU engine)
-	@$(MAKE) --no-print-directory -j2 --output-sync=line unit integration
+	@$(MAKE) --no-print-directory -j2 unit integration
 
 lint: install
 	$(BIN)/ruff check .
