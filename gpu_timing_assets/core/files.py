@@ -12,6 +12,8 @@ from gpu_timing_assets.core.errors import ArtifactError
 from gpu_timing_assets.core.upgrade import check_schema_version
 
 CONFIG_FILE = "config.json"
+# how a table may be stored besides as it was written
+COMPRESSED = (".gz", ".xz")
 
 
 class Metadata(BaseModel):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from gpu_timing_assets.core.errors import ArtifactError
-from gpu_timing_assets.core.files import Metadata, read_metadata, write_json
+from gpu_timing_assets.core.files import COMPRESSED, Metadata, read_metadata, write_json
 from gpu_timing_assets.core.names import Sha256
 
 MANIFEST_FILE = "manifest.json"
@@ -29,7 +29,6 @@ LEFT_OUT = frozenset({"engine_steps.csv", "engine_batches.csv"})
 METADATA_FILES = ("run_meta.json", "workload_meta.json", "bundle_meta.json")
 # what is read: anything else, such as notes, may lie beside it
 READ_SUFFIXES = frozenset({".csv", ".json", ".jsonl"})
-_COMPRESSED = (".gz", ".xz")
 _LOG = logging.getLogger(__name__)
 
 
@@ -88,7 +87,7 @@ def _manifest(directory: Path) -> Manifest | None:
 def _files(directory: Path, only: str = "") -> Iterator[tuple[str, Path]]:
     """Every file with the name that it is listed by, hidden ones apart; `only`: of one name."""
     candidates = (
-        [directory / f"{only}{suffix}" for suffix in ("", *_COMPRESSED)]
+        [directory / f"{only}{suffix}" for suffix in ("", *COMPRESSED)]
         if only
         else sorted(directory.rglob("*"))
     )
@@ -97,7 +96,7 @@ def _files(directory: Path, only: str = "") -> Iterator[tuple[str, Path]]:
         hidden = any(part.startswith(".") for part in inside.parts)
         if hidden or inside == Path(MANIFEST_FILE) or not path.is_file():
             continue
-        plain = inside.with_suffix("") if inside.suffix in _COMPRESSED else inside
+        plain = inside.with_suffix("") if inside.suffix in COMPRESSED else inside
         yield plain.as_posix(), path
 
 

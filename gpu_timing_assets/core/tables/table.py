@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from gpu_timing_assets.core.errors import ArtifactError
+from gpu_timing_assets.core.files import COMPRESSED
 
-COMPRESSIONS = ("", ".gz", ".xz")
 _UNREADABLE = (
     pd.errors.ParserError,
     UnicodeDecodeError,
@@ -78,7 +78,7 @@ class Table:
         return any(candidate.is_file() for candidate in self._candidates(directory))
 
     def _candidates(self, directory: Path) -> list[Path]:
-        return [directory / f"{self.file}{compression}" for compression in COMPRESSIONS]
+        return [directory / f"{self.file}{compression}" for compression in ("", *COMPRESSED)]
 
     def write(self, frame: pd.DataFrame, directory: Path) -> Path:
         """Write the table's columns in their order. Raises `ArtifactError` if one is missing."""
@@ -183,8 +183,7 @@ def refuse_row(path: Path, bad: np.ndarray, why: str) -> None:
 
 
 def _refuse(path: Path, column: Column, bad: pd.Series, why: str) -> None:
-    if bad.any():
-        raise ArtifactError(f"{path}, row {int(bad.to_numpy().argmax()) + 2}: {column.name} {why}")
+    refuse_row(path, bad.to_numpy(), f"{column.name} {why}")
 
 
 def _raise_first_bad_cell(path: Path, columns: list[Column]) -> None:
