@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gpu_timing_assets.config.experiment import (
     GROUPS,
@@ -20,8 +21,11 @@ from gpu_timing_assets.config.experiment import (
 )
 from gpu_timing_assets.config.settings import load_settings
 from gpu_timing_assets.core.edge import run_to_exit_code
-from gpu_timing_assets.core.errors import PresetError
+from gpu_timing_assets.core.errors import PresetError, ProfilingBundleError
 from gpu_timing_assets.stage_inputs import comparison_inputs, sim_inputs
+
+if TYPE_CHECKING:
+    from gpu_timing_assets.core.bundle import BundleMeta
 
 Command = Callable[[ExperimentConfig, argparse.Namespace], list[str]]
 
@@ -124,14 +128,26 @@ def _vidur_profile(config: ExperimentConfig, arguments: argparse.Namespace) -> l
 
     root = config.profiling_root
     if arguments.repeat is None:
-        profiling.run(config, root, force=arguments.force)
-        return [f"profiling root: {root}"]
+        return profiled(profiling.run(config, root, force=arguments.force), root)
     found = profiling.run_repeatedly(config, root, arguments.repeat, force=arguments.force)
     spread = ", ".join(f"{name} {pct:.2f} %" for name, pct in found.spread_pct.items())
     return [
         f"{arguments.repeat} bundles predict the same bursts within: {spread}",
         f"profiling root: {root}",
     ]
+
+
+def profiled(meta: "BundleMeta", root: Path) -> list[str]:
+    """What is said of a bundle that was measured, or reused.
+
+    Raises `ProfilingBundleError` if nothing may be simulated from it.
+    """
+    if meta.refusal:
+        raise ProfilingBundleError(
+            f"{root}: {meta.refusal}: nothing will be simulated from it; run the command again "
+            "while nothing else runs on this machine"
+        )
+    return [f"profiling root: {root}"]
 
 
 def _vidur_sim(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:

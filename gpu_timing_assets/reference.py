@@ -19,6 +19,7 @@ from gpu_timing_assets.config.experiment import ExperimentConfig, compose
 from gpu_timing_assets.core.comparison import VerdictRow
 from gpu_timing_assets.core.data_root import REFERENCE_DATA, DataRoot
 from gpu_timing_assets.core.edge import run_to_exit_code
+from gpu_timing_assets.core.errors import GpuTimingError
 from gpu_timing_assets.core.run import RealRunMeta, read_complete_run
 
 PREDICTORS = ("random_forest", "kernels_only", "engine_loop")
@@ -207,13 +208,19 @@ def _simulate_and_print(chosen: argparse.Namespace) -> int:
         for case in find_cases()
         if chosen.model in (None, case.model) and chosen.hardware in (None, case.hardware)
     ]
-    results = []
+    results, refused = [], 0
     for case in cases:
-        result = run_case(case)
+        try:
+            result = run_case(case)
+        except GpuTimingError as error:
+            # the others are worth their minutes all the same
+            refused += 1
+            _say(f"{case.target} {case.workload_id}: {error}")
+            continue
         results.append((case, result))
         rows.extend(table_rows(case, result))
         _say(f"{case.target} {case.workload_id}: {result.report}")
-    if cases:
+    if results:
         data = cases[0].config().data
         matrix = comparison.build_fidelity_matrix(data, data.fidelity_matrix_dir)
         _say(f"all at a glance: {matrix.page}")
@@ -226,8 +233,8 @@ def _simulate_and_print(chosen: argparse.Namespace) -> int:
     rows += [judged_row(case, result) for case, result in results]
     verdicts = [(case, row) for case, result in results for row in result.verdicts]
     sys.stdout.write("\n".join((*rows, "", *claims(verdicts))) + "\n")
-    _say(f"{len(cases)} workloads in {time.monotonic() - begin:.0f} s")
-    return 0
+    _say(f"{len(results)} of {len(cases)} workloads in {time.monotonic() - begin:.0f} s")
+    return 1 if refused else 0
 
 
 def _rate(case: ReferenceCase) -> float:

@@ -17,7 +17,7 @@ import dagster as dg
 from gpu_timing_assets.core.data_root import PROJECT_ROOT
 from gpu_timing_assets.dagster_app.execution.failure_report import Failure
 
-NUM_ASSETS = 6
+NUM_ASSETS = 7
 POLL_S, REPORT_S, END_S = 0.5, 5.0, 15.0
 COLUMNS = 100
 RUN_ID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
@@ -56,7 +56,7 @@ class Progress:
         minutes, seconds = divmod(int(self.seconds), 60)
         number = min(self.made + 1, NUM_ASSETS)
         counted = f"[{number}/{NUM_ASSETS}] {minutes}:{seconds:02d}"
-        return f"{counted}  {self.asset:<17} {self.doing}"[:COLUMNS]
+        return f"{counted}  {self.asset:<21} {self.doing}"[:COLUMNS]
 
 
 class _Display:

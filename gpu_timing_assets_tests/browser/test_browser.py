@@ -28,7 +28,15 @@ WORKLOAD = "chat_poisson"
 BACKEND = os.environ.get("GPU_TIMING_BROWSER_BACKEND", "vllm_cpu")
 ENGINE = BACKEND == "vllm_cpu"
 MADE = (
-    ["workload_spec", "real_run", "profiling_bundle", "sim_run", "comparison", "fidelity_matrix"]
+    [
+        "workload_spec",
+        "real_run",
+        "profiling_bundle",
+        "sim_run",
+        "sim_run_at_host_speed",
+        "comparison",
+        "fidelity_matrix",
+    ]
     if ENGINE
     else ["workload_spec", "real_run"]
 )
@@ -91,7 +99,13 @@ def test_the_graph_explains_itself(page: DagsterPage, browser: Browser, screensh
     browser.wait_for("workload", "measurement", "simulation", "fidelity")
     browser.expand_groups()
     browser.wait_for(
-        "workload_spec", "real_run", "profiling_bundle", "sim_run", "comparison", "fidelity_matrix"
+        "workload_spec",
+        "real_run",
+        "profiling_bundle",
+        "sim_run",
+        "sim_run_at_host_speed",
+        "comparison",
+        "fidelity_matrix",
     )
     browser.screenshot(screenshots / "graph.png")
 

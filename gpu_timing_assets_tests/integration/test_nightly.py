@@ -18,7 +18,7 @@ from gpu_timing_assets_tests.integration.dagster_page import (
 from gpu_timing_assets_tests.integration.many_workloads import project_with_workloads
 
 TARGET = "hardware=cpu hardware.repeats=1 hardware.max_lateness_p99_ms=5000"
-PARTITIONED = ("workload_spec", "real_run", "sim_run", "comparison")
+PARTITIONED = ("workload_spec", "real_run", "sim_run", "sim_run_at_host_speed", "comparison")
 START = """mutation($selector: SensorSelector!) { startSensor(sensorSelector: $selector) {
   __typename ... on Sensor { sensorState { status } } ... on PythonError { message } } }"""
 BACKFILLS = """{ partitionBackfillsOrError { ... on PartitionBackfills { results { id status

@@ -4,6 +4,7 @@ import dagster as dg
 
 from gpu_timing_assets.dagster_app.assets.real_run import real_run
 from gpu_timing_assets.dagster_app.assets.sim_run import sim_run
+from gpu_timing_assets.dagster_app.assets.sim_run_at_host_speed import sim_run_at_host_speed
 from gpu_timing_assets.dagster_app.automation import COMPARISON_FRESHNESS, NIGHTLY
 from gpu_timing_assets.dagster_app.checks import comparison_check_results, comparison_check_specs
 from gpu_timing_assets.dagster_app.execution.stage import stage
@@ -14,7 +15,7 @@ from gpu_timing_assets.dagster_app.target import Choice, TargetResource
 
 
 @dg.asset(
-    deps=[real_run, sim_run],
+    deps=[real_run, sim_run, sim_run_at_host_speed],
     group_name="fidelity",
     description="TTFT, ITL, TPOT and E2E of both sides with their errors, beside the real "
     "engine's own noise.",

@@ -25,7 +25,8 @@ KEYS = ["chat", "code"]
 WORKLOADS = dg.StaticPartitionsDefinition(KEYS)
 BEFORE = datetime(2026, 11, 23, 1, 59, tzinfo=UTC)
 AFTER = datetime(2026, 11, 23, 2, 1, tzinfo=UTC)
-PARTITIONED = ("workload_spec", "real_run", "sim_run", "comparison")
+PARTITIONED = ("workload_spec", "real_run", "sim_run", "sim_run_at_host_speed", "comparison")
+SIMULATED = ("sim_run", "sim_run_at_host_speed", "comparison")
 
 
 class Lab:
@@ -70,7 +71,8 @@ class Lab:
                 make("real_run", "workload_spec", version=self.engine_version),
                 make("profiling_bundle", partitioned=False, version=self.engine_version),
                 make("sim_run", "workload_spec", "profiling_bundle"),
-                make("comparison", "real_run", "sim_run"),
+                make("sim_run_at_host_speed", "workload_spec", "profiling_bundle", "real_run"),
+                make("comparison", "real_run", "sim_run", "sim_run_at_host_speed"),
                 make("fidelity_matrix", "comparison", partitioned=False),
             ],
             sensors=[nightly_backfill],
@@ -132,7 +134,7 @@ def test_only_the_missing_asset_and_what_is_below_it(lab: Lab):
     lab.materialize("profiling_bundle")
     lab.materialize(*PARTITIONED, partition="chat")
     lab.materialize("workload_spec", "real_run", partition="code")
-    assert lab.tick() == {"sim_run": {"code"}, "comparison": {"code"}}
+    assert lab.tick() == {name: {"code"} for name in SIMULATED}
 
 
 def test_a_changed_preset_makes_its_workload_again(lab: Lab, tmp_path: Path):
@@ -147,8 +149,7 @@ def test_a_new_engine_version_measures_and_compares_again(lab: Lab):
     assert lab.tick() == {
         "profiling_bundle": {None},
         "real_run": set(KEYS),
-        "sim_run": set(KEYS),
-        "comparison": set(KEYS),
+        **{name: set(KEYS) for name in SIMULATED},
     }
 
 
@@ -156,7 +157,7 @@ def test_a_new_bundle_simulates_and_compares_again(lab: Lab):
     lab.materialize_all()
     lab.bundle_version = "second"
     lab.materialize("profiling_bundle")
-    assert lab.tick() == {"sim_run": set(KEYS), "comparison": set(KEYS)}
+    assert lab.tick() == {name: set(KEYS) for name in SIMULATED}
 
 
 def test_the_same_bundle_measured_again_changes_nothing(lab: Lab):

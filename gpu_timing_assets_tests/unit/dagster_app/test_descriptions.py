@@ -20,7 +20,7 @@ from gpu_timing_assets.dagster_app.descriptions.bundle import describe_bundle
 from gpu_timing_assets.dagster_app.descriptions.run import describe_real_runs, latency_entries
 from gpu_timing_assets.dagster_app.execution.stage import StageClock
 
-RUN = min((REFERENCE_DATA / "h100" / "real_runs").glob("assist_10--qwen3-0.6b--*-r0"))
+RUN = min((REFERENCE_DATA / "h100" / "real_runs").glob("chats_12--qwen3-0.6b--*-r0"))
 BUNDLE = min((REFERENCE_DATA / "h100" / "vidur_profiling").rglob(BUNDLE_META_FILE))
 
 
@@ -62,7 +62,7 @@ def test_a_run_without_times_of_its_tokens_has_no_itl():
 def test_a_bundles_self_test_is_a_table_of_errors_and_one_of_layers():
     errors, layers = {"ITL p50": 1.25, "TTFT p90": -8.0}, {"host": 0.5, "GPU, decode": -1.0}
     tested = SelfTest(bursts=3, requests=40, error_pct=errors, layers_pct=layers)
-    shown = shown_of_a_bundle(self_test=tested)
+    shown = shown_of_a_bundle(self_test=tested, repeatability=None)
     assert rows(shown["self_test"]) == [
         {"statistic": "ITL p50", "error_pct": 1.25},
         {"statistic": "TTFT p90", "error_pct": -8.0},

@@ -19,6 +19,7 @@ ASSETS = {
     "real_run",
     "profiling_bundle",
     "sim_run",
+    "sim_run_at_host_speed",
     "comparison",
     "fidelity_matrix",
 }

@@ -18,7 +18,13 @@ from gpu_timing_assets.dagster_app.placement import CPU_OP_TAGS, measuring_op_ta
 from gpu_timing_assets.definitions import defs
 
 MEASURING_ASSETS = ["real_run", "profiling_bundle"]
-OTHER_ASSETS = ["workload_spec", "sim_run", "comparison", "fidelity_matrix"]
+OTHER_ASSETS = [
+    "workload_spec",
+    "sim_run",
+    "sim_run_at_host_speed",
+    "comparison",
+    "fidelity_matrix",
+]
 PLACEMENT = """
 import json, dagster as dg
 from gpu_timing_assets.definitions import defs

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from gpu_timing_assets.cli import profiled as told_of
 from gpu_timing_assets.config.experiment import ExperimentConfig, compose
 from gpu_timing_assets.core.bundle import BundleMeta, host_dir
 from gpu_timing_assets.core.errors import (
@@ -299,6 +300,11 @@ class TestSelfTest:
         assert check.value < -25
         with pytest.raises(ProfilingBundleError, match="failed its self-test.*GPU.*vidur-profile"):
             validate_profiling_root(out, config)
+
+    def test_the_command_does_not_end_well_with_a_bundle_that_fails_it(self, config, out) -> None:
+        meta = run(config, out, launch=self.Slower(config))
+        with pytest.raises(ProfilingBundleError, match="failed its self-test.*GPU.*again"):
+            told_of(meta, out)
 
     def test_a_bundle_that_was_refused_is_measured_anew(self, config, out) -> None:
         run(config, out, launch=self.Slower(config))
