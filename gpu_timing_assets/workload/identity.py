@@ -50,13 +50,15 @@ def identify(context: DrawContext) -> WorkloadIdentity:
     return WorkloadIdentity(preset.workload_id, context.tokenizer.meta, made_from)
 
 
-def reuse_workload(directory: Path, identity: WorkloadIdentity, limit: int) -> WorkloadMeta:
+def reuse_workload(
+    directory: Path, identity: WorkloadIdentity, limit: int, longer_context: str
+) -> WorkloadMeta:
     """The metadata of the workload in `directory`, verified to be whole, unchanged and the one
     asked for.
 
     Raises `WorkloadError` if it was made from something else (saying what), if its requests are
-    longer than `limit` tokens, or if the directory is no workload; `ArtifactError` if one of its
-    files was changed.
+    longer than `limit` tokens (`longer_context` says what helps), or if the directory is no
+    workload; `ArtifactError` if one of its files was changed.
     """
     if not (directory / WORKLOAD_META_FILE).is_file():
         raise WorkloadError(
@@ -81,7 +83,7 @@ def reuse_workload(directory: Path, identity: WorkloadIdentity, limit: int) -> W
         TRACE_LENGTHS.read(directory),
         limit,
         f"workload {meta.workload_id}",
-        "choose another workload, or raise backend.max_model_len",
+        f"choose another workload, or {longer_context}",
     )
     return meta
 
