@@ -145,8 +145,8 @@ def _refuse_what_is_not_understood(path: Path, card: dict[str, Any]) -> None:
         if key is None:
             raise PresetError(
                 f"{path}: {name!r:.80} (here {value!r:.60}) is not understood of a dense Qwen3, "
-                "and could change the timing: only its plain cards are simulated; remove the key if "
-                "the engine ignores it"
+                "and could change the timing: only its plain cards are simulated; remove the key "
+                "if the engine ignores it"
             )
         if not key.accepts(value):
             raise PresetError(
