@@ -72,7 +72,9 @@ def reuse_workload(
                 f"{path} is missing or was changed: move {directory} away and generate the "
                 "workload again"
             )
-    if meta.config_sha256 != identity.sha256:
+    if meta.config_sha256 != identity.sha256 and (
+        not meta.made_from or _by_bytes(meta.made_from) != _by_bytes(identity.made_from)
+    ):
         changed = list(_differences("", meta.made_from, identity.made_from))
         raise WorkloadError(
             f"{directory} holds a workload made from something else "
@@ -86,6 +88,21 @@ def reuse_workload(
         f"choose another workload, or {longer_context}",
     )
     return meta
+
+
+def _by_bytes(made_from: dict[str, Any]) -> dict[str, Any]:
+    """With each file's hash in the place of its path: where a file lies makes no other workload."""
+    hashes = made_from.get("files_sha256", {})
+
+    def named(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {
+            key: hashes.get(part, part) if key == "path" else named(part)
+            for key, part in value.items()
+        }
+
+    return {**named(made_from), "files_sha256": sorted(hashes.values())}
 
 
 def _differences(key: str, old: Any, new: Any) -> Iterator[str]:
