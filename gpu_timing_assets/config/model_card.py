@@ -220,10 +220,14 @@ def card_directory(model: ModelPreset) -> Path:
 
 
 def context_limit(model: ModelPreset, backend: BackendPreset) -> int:
-    """The most tokens, prompt and output together, that the engine takes in a request.
+    """The most tokens, prompt and output together, that the engine takes in a request."""
+    limit = read_model_dimensions(model).max_position_embeddings
+    return min(limit, backend.max_model_len or limit)
 
-    Raises `PresetError` for a `backend.max_model_len` beyond the model's own limit, with which vLLM
-    does not start.
+
+def check_model(model: ModelPreset, backend: BackendPreset) -> None:
+    """Before an engine starts. Raises `PresetError` for a model that is not supported, and for a
+    `backend.max_model_len` beyond the model's own limit, with which vLLM does not start.
     """
     limit = read_model_dimensions(model).max_position_embeddings
     if backend.max_model_len is not None and backend.max_model_len > limit:
@@ -232,7 +236,6 @@ def context_limit(model: ModelPreset, backend: BackendPreset) -> int:
             f"max_position_embeddings in {card_directory(model) / 'config.json'}: lower it, or "
             "take a model of a longer context"
         )
-    return backend.max_model_len or limit
 
 
 def longer_context(model: ModelPreset, backend: BackendPreset) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from gpu_timing_assets.config.dtype import possible_dtypes
 from gpu_timing_assets.config.experiment import ExperimentConfig
-from gpu_timing_assets.config.model_card import card_directory, context_limit, read_model_dimensions
+from gpu_timing_assets.config.model_card import card_directory, read_model_dimensions
 from gpu_timing_assets.core.bundle import (
     BUNDLE_META_FILE,
     ENGINE_FILE,
@@ -92,7 +92,7 @@ def read_bundle(root: Path, config: ExperimentConfig) -> Bundle:
     Raises `ProfilingBundleError` naming the file, what is wrong and the command that makes a good
     one; `PresetError` for a model that is not supported.
     """
-    context_limit(config.model, config.backend)  # refused before a bundle is asked for
+    read_model_dimensions(config.model)  # refused before a bundle is asked for
     model, hardware = config.model.name, config.hardware.name
     devices = config.backend.tensor_parallel_size
     shared = f" backend.tensor_parallel_size={devices}" if devices > 1 else ""

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from gpu_timing_assets.config.experiment import ExperimentConfig
-from gpu_timing_assets.config.model_card import context_limit
+from gpu_timing_assets.config.model_card import check_model
 from gpu_timing_assets.core.bundle import ENGINE_FILE, BundleMeta
 from gpu_timing_assets.core.directories import atomic_directory
 from gpu_timing_assets.core.engine_params import EngineParams
@@ -47,7 +47,7 @@ def run(
     `DeviceError`, `BusyError`, `DiskFullError`, `EngineError`, `ProfilingBundleError`.
     """
     _check_engine(config)
-    context_limit(config.model, config.backend)
+    check_model(config.model, config.backend)
     if not force and (found := reusable_bundle(config, out)):
         return found
     preflight(config)

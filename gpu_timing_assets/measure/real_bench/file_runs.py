@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from gpu_timing_assets.config.experiment import ExperimentConfig, load_snapshot
-from gpu_timing_assets.config.model_card import context_limit, longer_context
+from gpu_timing_assets.config.model_card import check_model, context_limit, longer_context
 from gpu_timing_assets.core.data_root import check_name, relative_to_data_root
 from gpu_timing_assets.core.files import CONFIG_FILE, read_metadata, write_json
 from gpu_timing_assets.core.manifest import write_manifest
@@ -80,6 +80,7 @@ def run(
     than the context, `PresetError` for a model that is not supported, `DeviceError`,
     `BusyError`, `DiskFullError`, `EngineError`.
     """
+    check_model(config.model, config.backend)
     limit = context_limit(config.model, config.backend)
     remedy = f"filter the workload, or {longer_context(config.model, config.backend)}"
     workloads = [read_complete_workload(directory) for directory in inputs.workload_dirs]

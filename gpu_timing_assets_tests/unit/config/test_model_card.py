@@ -10,6 +10,7 @@ import pytest
 from gpu_timing_assets.config.experiment import compose
 from gpu_timing_assets.config.model import ModelPreset
 from gpu_timing_assets.config.model_card import (
+    check_model,
     context_limit,
     longer_context,
     read_model_dimensions,
@@ -136,7 +137,7 @@ def test_to_raise_max_model_len_is_advised_only_where_it_helps() -> None:
 def test_a_max_model_len_above_the_models_own_limit_is_refused() -> None:
     config = compose(["model=qwen3-tiny", "backend.max_model_len=5000"])
     with pytest.raises(PresetError, match="max_model_len is 5000, above the 4096"):
-        context_limit(config.model, config.backend)
+        check_model(config.model, config.backend)
 
 
 def test_an_unsupported_model_starts_no_engine(tmp_path: Path) -> None:
