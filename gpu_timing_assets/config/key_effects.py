@@ -21,7 +21,7 @@ BACKEND: Mapping[str, tuple[Effect, str]] = {
     "max_model_len": ("simulated", "above the model's own limit: refused"),
     "max_num_seqs": ("simulated", ""),
     "max_num_batched_tokens": ("simulated", ""),
-    "early_stopping": ("refused", "true: such a run compares with no simulation"),
+    "early_stopping": ("recorded and gated", "true: compared on the tokens that there are"),
     "record_steps": ("recorded and gated", "false: no bundle, and no attribution of errors"),
     "observe_steps": ("without effect on time", "events beside the steps"),
     "probe_host": ("without effect on time", "before and after a replay"),
@@ -35,7 +35,7 @@ BACKEND: Mapping[str, tuple[Effect, str]] = {
     "enforce_eager": ("simulated", ""),
     "async_scheduling": ("simulated", ""),
     "enable_prefix_caching": ("refused", "true: no prefix cache is simulated"),
-    "null_token_interval_ms": ("recorded and gated", "of an engine that computes nothing"),
+    "null_token_interval_ms": ("without effect on time", "of an engine that is never simulated"),
 }
 MODEL: Mapping[str, tuple[Effect, str]] = {
     "name": ("recorded and gated", ""),
