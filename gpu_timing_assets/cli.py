@@ -22,6 +22,7 @@ from gpu_timing_assets.config.experiment import (
 from gpu_timing_assets.config.settings import load_settings
 from gpu_timing_assets.core.edge import run_to_exit_code
 from gpu_timing_assets.core.errors import PresetError, ProfilingBundleError
+from gpu_timing_assets.core.workload import said_of_source
 from gpu_timing_assets.stage_inputs import comparison_inputs, sim_inputs
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def _workload_spec(config: ExperimentConfig, arguments: argparse.Namespace) -> l
     return [
         f"{meta.num_requests} requests, {meta.num_prefill_tokens} prompt and "
         f"{meta.num_decode_tokens} output tokens, over {meta.duration_ns / 1e9:.1f} s",
+        *said_of_source(meta),
         f"workload: {directory}",
     ]
 

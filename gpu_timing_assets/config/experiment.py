@@ -140,7 +140,8 @@ def compose(
     overrides: Sequence[str] = (), changes: Mapping[str, Any] | None = None
 ) -> ExperimentConfig:
     """Compose the presets with Hydra overrides (`workload=chat_poisson`, `backend.max_num_seqs=8`)
-    and validate them.
+    and validate them. An override of a whole part (`workload.arrivals={kind: all_at_once}`)
+    replaces it.
 
     `changes` is laid over the composed presets (`{"backend": {"max_num_seqs": 8}}`); of a part with
     a `kind`, such as the arrivals, another kind replaces all of it. Raises `PresetError` naming the
@@ -153,7 +154,7 @@ def compose(
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    checked = [_checked(override) for override in overrides]
+    checked = [each for override in overrides for each in _applied(_checked(override))]
     for group in PLUGIN_GROUPS:
         for name in _plugins_without_file(group):
             ConfigStore.instance().store(name, {"name": name}, group)
@@ -234,6 +235,15 @@ def _checked(override: str) -> str:
     if key == "data_root" and value.startswith("~"):
         value = _of_home(value)
     return f"{prefix or '++'}{key}={value}"
+
+
+def _applied(checked: str) -> tuple[str, ...]:
+    """Hydra merges an object into what is there, so that a part of another kind would keep the old
+    one's keys: it is emptied before.
+    """
+    key, _, value = checked.partition("=")
+    is_part = "." in key and value.lstrip().startswith("{") and not key.startswith("~")
+    return (f"{key}=null", checked) if is_part else (checked,)
 
 
 def _of_home(path: str) -> str:

@@ -47,6 +47,10 @@ class TraceSelection(Preset):
     """Path of the trace file, absolute or relative to `resources/prompts`; it may be compressed
     (gzip, bzip2, xz or zip)."""
 
+    block_size_tokens: Tokens | None = None
+    """Tokens of a block that a hash stands for, in a format with block hashes; null: the
+    format's."""
+
     name: str | None = None
     """Name of the trace in the workload's metadata; null: the format's."""
 

@@ -1,7 +1,7 @@
 """Every resolved setting of an engine, named alike on both sides: `params` in `run_meta.json`."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -21,8 +21,24 @@ _PER_START = re.compile(
 )
 
 
+class RopeScaling(Metadata):
+    """YaRN, by which a model reaches further than it was trained for."""
+
+    rope_type: Literal["yarn"]
+    factor: Annotated[float, Field(ge=1, le=1e6, allow_inf_nan=False)]
+    original_max_position_embeddings: Count
+
+    @property
+    def max_positions(self) -> int:
+        """In tokens."""
+        return round(self.factor * self.original_max_position_embeddings)
+
+
 class ModelDimensions(Metadata):
-    """What of a model decides its timing, from its Hugging Face `config.json`."""
+    """What of a model decides its timing and its context, from its Hugging Face `config.json`.
+
+    `rope_scaling` is null without one, and in data from before it was recorded.
+    """
 
     hidden_size: Count
     intermediate_size: Count
@@ -33,6 +49,7 @@ class ModelDimensions(Metadata):
     vocab_size: Count
     tie_word_embeddings: bool
     max_position_embeddings: Count
+    rope_scaling: RopeScaling | None = None
 
     @model_validator(mode="after")
     def _heads_share(self) -> "ModelDimensions":

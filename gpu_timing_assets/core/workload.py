@@ -56,6 +56,20 @@ class WorkloadMeta(Metadata):
     config: str = CONFIG_FILE
 
 
+def said_of_source(meta: WorkloadMeta) -> list[str]:
+    """What of the source is not in the workload, and how it was read: a sentence each."""
+    source, said = meta.source, []
+    if left_out := source.get("left_out"):
+        reasons = ", ".join(
+            f"{left['count']:,} {reason.replace('_', ' ')}" for reason, left in left_out.items()
+        )
+        total = sum(left["count"] for left in left_out.values())
+        said.append(f"left out {total:,} of {source['rows_read']:,} rows: {reasons}")
+    if outside := source.get("prompts_outside_bounds"):
+        said.append(f"left out {outside:,} of {source['prompts_in_file']:,} prompts: out of bounds")
+    return [*said, *source.get("notes", ())]
+
+
 def workload_sha256(trace_lengths: bytes, trace_intervals: bytes, tokenizer_sha256: str) -> str:
     """The identity of a workload: both trace files' bytes and the tokenizer's hash, in order."""
     digest = hashlib.sha256()

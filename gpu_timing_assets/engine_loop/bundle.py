@@ -7,7 +7,7 @@ import pandas as pd
 
 from gpu_timing_assets.config.dtype import possible_dtypes
 from gpu_timing_assets.config.experiment import ExperimentConfig
-from gpu_timing_assets.config.model_card import read_model_dimensions
+from gpu_timing_assets.config.model_card import card_directory, read_model_dimensions
 from gpu_timing_assets.core.bundle import (
     BUNDLE_META_FILE,
     ENGINE_FILE,
@@ -62,7 +62,11 @@ class Bundle:
         def check(limit: int, what: str, remedy: str) -> None:
             check_context(lengths, limit, "the workload", remedy, what=what, error=SimulationError)
 
-        remedy = "filter the workload or raise backend.max_model_len and profile again"
+        own = self.params.model_dimensions.max_position_embeddings
+        remedy = "filter the workload, or take a model of a longer context"
+        if self.params.max_model_len < own:
+            raised = f"raise backend.max_model_len (up to {own}) and profile again"
+            remedy = f"filter the workload or {raised}"
         check(self.params.max_model_len, "the engine's context", remedy)
         reach = int(self.meta.max_context_tokens * max_extrapolation)
         remedy = (
@@ -86,8 +90,9 @@ def read_bundle(root: Path, config: ExperimentConfig) -> Bundle:
     its files agree.
 
     Raises `ProfilingBundleError` naming the file, what is wrong and the command that makes a good
-    one.
+    one; `PresetError` for a model that is not supported.
     """
+    read_model_dimensions(config.model)  # refused before a bundle is asked for
     model, hardware = config.model.name, config.hardware.name
     devices = config.backend.tensor_parallel_size
     shared = f" backend.tensor_parallel_size={devices}" if devices > 1 else ""
@@ -178,5 +183,5 @@ def _check_target(
     if meta.model_dimensions != read_model_dimensions(config.model):
         raise ArtifactError(
             f"{root} was profiled with another {meta.model} than the card in "
-            f"{config.model.card_dir}"
+            f"{card_directory(config.model)}"
         )

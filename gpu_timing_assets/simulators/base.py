@@ -79,7 +79,8 @@ class Simulator:
     preset or a closed loop needs one. It files nothing; what a user can mend is a `GpuTimingError`.
 
     `gives`: what its tables hold beyond the times of the first and last token.
-    `simulated_settings`: the fields of `EngineParams` that it takes account of, None for all.
+    `simulated_settings`: the fields of `EngineParams` that it takes account of, None for all but
+    `enable_prefix_caching`, which is believed only of one that names it.
     """
 
     name: str

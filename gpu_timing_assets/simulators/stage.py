@@ -61,6 +61,7 @@ def _simulate(
 ) -> tuple[SimRunMeta, SimulatedRun]:
     started_at, begin = utc_now(), time.monotonic()
     simulator = _simulator(config.simulator.name)
+    _refuse_prefix_caching(simulator, config)
     workload = read_complete_workload(inputs.workload_dir)
     bundle = read_bundle(inputs.profiling_root, config) if simulator.reads_bundle else None
     real_run_dir = _needed_real_run(config, inputs, workload)
@@ -108,6 +109,16 @@ def _simulate(
         else None,
     )
     return meta, simulated
+
+
+def _refuse_prefix_caching(simulator: Simulator, config: ExperimentConfig) -> None:
+    """Before a bundle is asked for, which would be measured for nothing."""
+    wanted = config.backend.profiled_settings().get("enable_prefix_caching", False)
+    if wanted and "enable_prefix_caching" not in (simulator.simulated_settings or ()):
+        raise SimulationError(
+            f"backend.enable_prefix_caching is true, and simulator {simulator.name} does not "
+            "simulate a prefix cache: set it to false, here and for the real run"
+        )
 
 
 def _self_test_error_pct(tested: BundleMeta | None) -> dict[str, float] | None:

@@ -50,13 +50,15 @@ def identify(context: DrawContext) -> WorkloadIdentity:
     return WorkloadIdentity(preset.workload_id, context.tokenizer.meta, made_from)
 
 
-def reuse_workload(directory: Path, identity: WorkloadIdentity, limit: int) -> WorkloadMeta:
+def reuse_workload(
+    directory: Path, identity: WorkloadIdentity, limit: int, longer_context: str
+) -> WorkloadMeta:
     """The metadata of the workload in `directory`, verified to be whole, unchanged and the one
     asked for.
 
     Raises `WorkloadError` if it was made from something else (saying what), if its requests are
-    longer than `limit` tokens, or if the directory is no workload; `ArtifactError` if one of its
-    files was changed.
+    longer than `limit` tokens (`longer_context` says what helps), or if the directory is no
+    workload; `ArtifactError` if one of its files was changed.
     """
     if not (directory / WORKLOAD_META_FILE).is_file():
         raise WorkloadError(
@@ -70,7 +72,9 @@ def reuse_workload(directory: Path, identity: WorkloadIdentity, limit: int) -> W
                 f"{path} is missing or was changed: move {directory} away and generate the "
                 "workload again"
             )
-    if meta.config_sha256 != identity.sha256:
+    if meta.config_sha256 != identity.sha256 and (
+        not meta.made_from or _by_bytes(meta.made_from) != _by_bytes(identity.made_from)
+    ):
         changed = list(_differences("", meta.made_from, identity.made_from))
         raise WorkloadError(
             f"{directory} holds a workload made from something else "
@@ -81,9 +85,24 @@ def reuse_workload(directory: Path, identity: WorkloadIdentity, limit: int) -> W
         TRACE_LENGTHS.read(directory),
         limit,
         f"workload {meta.workload_id}",
-        "choose another workload, or raise backend.max_model_len",
+        f"choose another workload, or {longer_context}",
     )
     return meta
+
+
+def _by_bytes(made_from: dict[str, Any]) -> dict[str, Any]:
+    """With each file's hash in the place of its path: where a file lies makes no other workload."""
+    hashes = made_from.get("files_sha256", {})
+
+    def named(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {
+            key: hashes.get(part, part) if key == "path" else named(part)
+            for key, part in value.items()
+        }
+
+    return {**named(made_from), "files_sha256": sorted(hashes.values())}
 
 
 def _differences(key: str, old: Any, new: Any) -> Iterator[str]:

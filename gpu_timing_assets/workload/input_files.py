@@ -71,7 +71,12 @@ def open_input(path: Path) -> Iterator[IO[bytes]]:
                     yield file
             elif magic.startswith(b"PK\x03\x04"):
                 with zipfile.ZipFile(raw) as archive:
-                    names = [name for name in archive.namelist() if not name.endswith("/")]
+                    names = [
+                        name
+                        for name in archive.namelist()
+                        # what a Mac adds beside each file
+                        if not name.endswith("/") and not name.startswith("__MACOSX/")
+                    ]
                     if len(names) != 1:
                         raise WorkloadError(
                             f"{path} holds {len(names)} files: unpack it and give one of them"

@@ -3,7 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpu_timing_assets.config.model_card import context_limit, read_model_dimensions
+from gpu_timing_assets.config.model_card import (
+    context_limit,
+    longer_context,
+    read_model_dimensions,
+)
 from gpu_timing_assets.core.directories import atomic_directory
 from gpu_timing_assets.core.errors import WorkloadError
 from gpu_timing_assets.core.tables.invariants import check_context
@@ -30,17 +34,22 @@ def run(config: "ExperimentConfig", out: Path) -> WorkloadMeta:
     context = DrawContext(config.workload, load_tokenizer(config.model.weights), config.data.path)
     identity = identify(context)
     limit = context_limit(config.model, config.backend)
+    remedy = longer_context(config.model, config.backend)
     if out.exists():
-        return reuse_workload(out, identity, limit)
+        return reuse_workload(out, identity, limit, remedy)
     _check_vocabulary(config, context)
     requests = make_requests(context)
-    remedy = "bound the lengths in the preset, or raise backend.max_model_len"
-    check_context(lengths_table(requests), limit, f"workload {config.workload.workload_id}", remedy)
+    check_context(
+        lengths_table(requests),
+        limit,
+        f"workload {config.workload.workload_id}",
+        f"bound the lengths in the preset, or {remedy}",
+    )
     try:
         with atomic_directory(out, replace=False) as scratch:
             return write_workload(scratch, requests, identity, config)
     except FileExistsError:  # another process finished it in the meantime
-        return reuse_workload(out, identity, limit)
+        return reuse_workload(out, identity, limit, remedy)
 
 
 def make_requests(context: DrawContext) -> Requests:

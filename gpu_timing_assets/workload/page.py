@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpu_timing_assets.core.workload import WorkloadMeta
+from gpu_timing_assets.core.workload import WorkloadMeta, said_of_source
 from gpu_timing_assets.workload.exact_math import Floats
 from gpu_timing_assets.workload.requests import Integers, Requests
 from gpu_timing_assets.workload.times import NS_PER_S
@@ -40,6 +40,8 @@ def _facts(meta: WorkloadMeta) -> str:
         "tokenizer": str(meta.tokenizer.name),
         "workload_sha256": meta.workload_sha256,
     }
+    if said := said_of_source(meta):
+        facts["of the source"] = "; ".join(said)
     if meta.closed_loop is not None:
         facts["closed loop"] = (
             f"{meta.closed_loop.users} users; the arrivals shown are the earliest ones, as if no "

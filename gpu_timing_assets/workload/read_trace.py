@@ -65,6 +65,8 @@ def read_trace(selection: TraceSelection, context: "DrawContext") -> Trace:
     """
     path = context.path(selection.path)
     trace_format = TRACE_FORMATS[selection.format]
+    if selection.block_size_tokens is not None:
+        trace_format = trace_format.with_block_size(selection.block_size_tokens)
     rows = trace_format.read(path, context)
     taken, left_out = _select(selection, rows)
     if not len(taken):
@@ -88,6 +90,7 @@ def read_trace(selection: TraceSelection, context: "DrawContext") -> Trace:
         "requests_taken": len(taken),
         "left_out": left_out,
         "time_scale": scale,
+        **({"notes": list(rows.notes)} if rows.notes else {}),
     }
     return Trace(path, selection.format, replace(requests, times_ns=times_ns), source)
 

@@ -16,7 +16,8 @@ class TraceRows:
     `rows`: where each stands in the file, counted from 1. `times_ns`: `None` if the format has
     none. `num_prefill_tokens`, `num_decode_tokens`: all 1 unless `has_lengths`. `blocks`: each
     prompt's block ids, of `block_size_tokens` tokens a block. `texts`: each prompt's. `columns`:
-    the file's, where it has a header. `unusable`: rows that are none of these, by reason.
+    the file's, where it has a header. `notes`: what a
+    person should know of how it was read. `unusable`: rows that are none of these, by reason.
     """
 
     rows: Integers
@@ -28,6 +29,7 @@ class TraceRows:
     block_size_tokens: int = 0
     texts: list[TextPrompt] | None = None
     columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     unusable: dict[str, list[int]] = field(default_factory=dict)
 
     @property

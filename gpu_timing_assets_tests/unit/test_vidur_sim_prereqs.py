@@ -160,6 +160,15 @@ def test_a_bundle_of_an_engine_with_other_limits(
     assert_refused(simulate, config, ProfilingBundleError, str(bundle), message, MAKE)
 
 
+def test_a_prefix_cache_is_refused_and_not_simulated_as_none(config, bundle) -> None:
+    caching = config.backend.model_copy(update={"enable_prefix_caching": True})
+    changed = config.model_copy(update={"backend": caching})
+    write_workload(config.data.workload_dir("tiny"), [8, 40], [4, 8], [0, 5])
+    inputs = SimInputs(config.data.workload_dir("tiny"), bundle)
+    with pytest.raises(SimulationError, match="backend.enable_prefix_caching is true, and simula"):
+        run(changed, inputs, config.data.sim_run_dir(config.sim_run_id))
+
+
 def test_a_bundle_of_a_model_with_the_same_name_and_other_dimensions(
     config, simulate, bundle
 ) -> None:

@@ -18,6 +18,7 @@ LISTED_OF_SIMULATION = (
 )
 LISTED_OF_REPEAT = ("comparable_under_load",)
 KV_BLOCKS = "num_kv_blocks"
+PREFIX_CACHING = "enable_prefix_caching"
 # every setting as the engine resolved it: older runs have neither, which is no difference
 RECORDED_SINCE = ("resolved", "environment")
 PARITY = table(
@@ -65,6 +66,18 @@ def differences(
     """
     found = []
     for other in (*real[1:], *simulated):
+        if isinstance(other, SimRunMeta) and _pretends_a_prefix_cache(other):
+            found.append(
+                Difference(
+                    run_id=other.run_id,
+                    setting=PREFIX_CACHING,
+                    real=_show(real[0].params.enable_prefix_caching),
+                    other="true, which this simulator does not simulate",
+                    refuses=True,
+                    reason="what is cached",
+                )
+            )
+            continue  # its other settings are those of a system that it did not simulate
         ours, theirs = _held(real[0], other)
         for setting in [*ours, *sorted(theirs.keys() - ours.keys())]:
             one, two = ours.get(setting, _ABSENT), theirs.get(setting, _ABSENT)
@@ -83,6 +96,13 @@ def differences(
                 )
             )
     return found
+
+
+def _pretends_a_prefix_cache(run: SimRunMeta) -> bool:
+    """Earlier releases copied the setting from the bundle and simulated no cache. A simulator that
+    names what it simulates is believed, or its difference listed.
+    """
+    return run.params.enable_prefix_caching and run.simulated_settings is None
 
 
 def settings_of(meta: WorkloadRunMeta) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from gpu_timing_assets.config.experiment import ExperimentConfig
+from gpu_timing_assets.config.model_card import check_model
 from gpu_timing_assets.core.bundle import ENGINE_FILE, BundleMeta
 from gpu_timing_assets.core.directories import atomic_directory
 from gpu_timing_assets.core.engine_params import EngineParams
@@ -42,10 +43,11 @@ def run(
     An interrupted profile goes on with the parts that it had measured. `force` measures everything
     again.
 
-    Raises `PresetError` for an engine that cannot be profiled, `DeviceError`, `BusyError`,
-    `DiskFullError`, `EngineError`, `ProfilingBundleError`.
+    Raises `PresetError` for an engine that cannot be profiled or a model that is not supported,
+    `DeviceError`, `BusyError`, `DiskFullError`, `EngineError`, `ProfilingBundleError`.
     """
     _check_engine(config)
+    check_model(config.model, config.backend)
     if not force and (found := reusable_bundle(config, out)):
         return found
     preflight(config)

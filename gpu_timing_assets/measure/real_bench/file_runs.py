@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from gpu_timing_assets.config.experiment import ExperimentConfig, load_snapshot
-from gpu_timing_assets.config.model_card import context_limit
+from gpu_timing_assets.config.model_card import check_model, context_limit, longer_context
 from gpu_timing_assets.core.data_root import check_name, relative_to_data_root
 from gpu_timing_assets.core.files import CONFIG_FILE, read_metadata, write_json
 from gpu_timing_assets.core.manifest import write_manifest
@@ -77,12 +77,14 @@ def run(
     submitted later than the preset allows is filed with status `invalid`.
 
     Raises `ArtifactError` for a workload that is not whole, `WorkloadError` for a request longer
-    than the context, `DeviceError`, `BusyError`, `DiskFullError`, `EngineError`.
+    than the context, `PresetError` for a model that is not supported, `DeviceError`,
+    `BusyError`, `DiskFullError`, `EngineError`.
     """
-    workloads = [read_complete_workload(directory) for directory in inputs.workload_dirs]
+    check_model(config.model, config.backend)
     limit = context_limit(config.model, config.backend)
+    remedy = f"filter the workload, or {longer_context(config.model, config.backend)}"
+    workloads = [read_complete_workload(directory) for directory in inputs.workload_dirs]
     for directory in inputs.workload_dirs:
-        remedy = "raise backend.max_model_len or filter the workload"
         check_context(read_workload_tables(directory)[0], limit, str(directory), remedy)
     preflight(config)
     name = datetime.now(UTC).strftime("%Y%m%dt%H%M%S%f")[:-3]

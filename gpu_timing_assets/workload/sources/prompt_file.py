@@ -117,7 +117,7 @@ def read_prompt_file(path: Path) -> list[dict[str, Any]]:
     missing, unknown, of another type or empty, a `prompt_id` that occurs twice, no prompt at all.
     """
     try:
-        lines = read_input(path).decode("utf-8").split("\n")
+        lines = read_input(path).decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise WorkloadError(f"{path}: not UTF-8 (byte {error.start}): save it as UTF-8") from None
     prompts: list[dict[str, Any]] = []

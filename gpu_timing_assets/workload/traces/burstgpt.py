@@ -11,7 +11,7 @@ from gpu_timing_assets.workload.traces.trace_format import CsvTrace, TraceColumn
 
 @dataclass(frozen=True, kw_only=True)
 class BurstGptTrace(CsvTrace):
-    """Each whole second becomes random times within it."""
+    """Each whole second becomes random times within it; in a file with fractions, none does."""
 
     def read(self, path: Path, context: DrawContext) -> TraceRows:
         """In the file's order still: the sorted times are dealt in it."""
@@ -19,6 +19,10 @@ class BurstGptTrace(CsvTrace):
 
         rows = super().read(path, context)
         assert rows.times_ns is not None
+        if (rows.times_ns % NS_PER_S).any():
+            return replace(
+                rows, notes=("times have fractions of seconds, and are taken as they are",)
+            )
         uniforms = context.stream("within_second").uniform(len(rows.times_ns))
         offsets_ns = (uniforms * NS_PER_S).astype(np.int64)
         return replace(rows, times_ns=np.sort(rows.times_ns + offsets_ns))

@@ -1,9 +1,10 @@
 """What is known of a trace, whichever file it comes in, and the two forms that most have."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gpu_timing_assets.core.errors import WorkloadError
 from gpu_timing_assets.workload.draw_context import DrawContext
 from gpu_timing_assets.workload.trace_rows import TraceRows
 
@@ -39,6 +40,12 @@ class TraceFormat(ABC):
         the row and the field.
         """
 
+    def with_block_size(self, tokens: int) -> "TraceFormat":
+        """The same with blocks of that many tokens. Raises `WorkloadError` if it has none."""
+        raise WorkloadError(
+            f"a trace of format {self.name} has no blocks: remove block_size_tokens"
+        )
+
     def title_of(self, rows: TraceRows) -> str:
         """The title, with the version where the rows show it."""
         return self.title
@@ -58,11 +65,16 @@ class CsvTrace(TraceFormat):
 
 @dataclass(frozen=True, kw_only=True)
 class BlockHashTrace(TraceFormat):
-    """A JSONL file; prompts with the same first ids in `blocks_field` share those blocks."""
+    """A JSONL file; prompts with the same first ids in `blocks_field` share those blocks, of which
+    each has ceil(length / `block_size_tokens`), as in every row of the public traces.
+    """
 
     columns: TraceColumns
     blocks_field: str
     block_size_tokens: int
+
+    def with_block_size(self, tokens: int) -> "BlockHashTrace":
+        return replace(self, block_size_tokens=tokens)
 
     def read(self, path: Path, context: DrawContext) -> TraceRows:
         from gpu_timing_assets.workload.jsonl_rows import read_jsonl_rows

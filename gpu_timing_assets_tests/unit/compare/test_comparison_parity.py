@@ -120,6 +120,15 @@ def test_kv_blocks_may_differ_by_the_tolerance_and_are_listed(blocks, refuses) -
     assert (len(overridden), len(listed)) == ((1, 0) if refuses else (0, 1))
 
 
+def test_a_simulation_that_only_says_that_it_cached_prefixes_is_refused() -> None:
+    cached = engine_params(enable_prefix_caching=True)
+    real = real_meta("real", params=cached)
+    with pytest.raises(IncomparableRunsError, match="enable_prefix_caching is true in the real"):
+        check_settings([real], [sim_meta("sim", params=cached)], STRICT)
+    named = sim_meta("sim", params=cached, simulated_settings=("enable_prefix_caching",))
+    assert differences([real], [named]) == []
+
+
 def test_repeats_must_agree_even_in_what_is_only_listed_for_a_simulation() -> None:
     with pytest.raises(IncomparableRunsError, match="device_name"):
         check_settings(

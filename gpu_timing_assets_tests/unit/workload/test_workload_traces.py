@@ -182,7 +182,7 @@ def test_block_hashes_become_shared_prefixes(written: Callable[..., Any]) -> Non
     first, second, third, _ = read_prompt_token_ids(directory)
     assert first[:1024] == second[:1024]
     assert first[1024:] != second[1024:1100]
-    # the third has one hash for 700 tokens: the rest is its own
+    # the third shares one block, its second is its own
     assert third[:512] == first[:512]
     assert third[512:] != first[512:700]
     row = json.loads((directory / "prompts.jsonl").read_text().splitlines()[0])
