@@ -165,9 +165,9 @@ def _refuse_what_is_not_understood(path: Path, card: dict[str, Any]) -> None:
 def _rope_scaling(path: Path, card: dict[str, Any]) -> RopeScaling | None:
     """The card's YaRN, under transformers 4's name of it or 5's.
 
-    vLLM 0.26 takes factor × original_max_position_embeddings for the context, 0.32
+    Releases of vLLM differ in whether the factor makes the context longer than
     max_position_embeddings (`vllm/config/model.py`, `_get_and_verify_max_len`): a card in which the
-    two differ means another context in each, and is refused.
+    two differ may mean another context in each, and is refused.
     """
     found: list[RopeScaling | None] = []
     for name in ("rope_scaling", "rope_parameters"):
