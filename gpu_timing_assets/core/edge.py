@@ -1,5 +1,6 @@
 """The edge of every command: what was raised becomes one line for a person, and an exit code."""
 
+import os
 import sys
 import tempfile
 import traceback
@@ -8,25 +9,41 @@ from collections.abc import Callable
 from gpu_timing_assets.core.disk import disk_fault
 from gpu_timing_assets.core.errors import GpuTimingError
 
-INTERRUPTED, UNEXPECTED = 130, 70
+INTERRUPTED, READER_GONE, UNEXPECTED = 130, 141, 70
 
 
 def run_to_exit_code(name: str, work: Callable[[], int]) -> int:
-    """The exit code of `work`, of the fault that it met (told on stderr), 130 after Ctrl-C, or 70
-    after what nobody expected: its traceback is in a log that the line names.
+    """The exit code of `work`, of the fault that it met (told on stderr), 130 after Ctrl-C, 141
+    when nobody reads its output any more (`| head`), or 70 after what nobody expected: its
+    traceback is in a log that the line names.
     """
     try:
-        return work()
+        code = work()
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         _say(name, "interrupted")
         return INTERRUPTED
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return READER_GONE
         fault = _fault(error)
         if fault is None:
             _say(name, _unexpected(name, error))
             return UNEXPECTED
         _say(name, str(fault))
         return fault.exit_code
+
+
+def _nobody_reads() -> bool:
+    """Whether it is this command's own output that broke, and not a pipe to an engine."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # what is still in the buffer would fail again when the interpreter ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _fault(error: Exception) -> GpuTimingError | None:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from gpu_timing_assets.cli import run_command
 from gpu_timing_assets.config import experiment
 from gpu_timing_assets.core.comparison import VERDICT_TABLE
 from gpu_timing_assets.core.data_root import RESOURCES
-from gpu_timing_assets.core.edge import UNEXPECTED, run_to_exit_code
+from gpu_timing_assets.core.edge import READER_GONE, UNEXPECTED, run_to_exit_code
 from gpu_timing_assets.core.files import write_json
 from gpu_timing_assets.core.run import RUN_META_FILE
 from gpu_timing_assets_tests.unit.compare.synthetic_runs import comparison_meta
@@ -190,3 +192,18 @@ def test_an_interrupted_command_says_so(capsys: pytest.CaptureFixture[str]) -> N
 
     assert run_to_exit_code("vidur-sim", work) == 130
     assert capsys.readouterr().err == "vidur-sim: interrupted\n"
+
+
+def test_a_command_whose_output_nobody_reads_any_more_ends_without_a_word() -> None:
+    code = (
+        "from gpu_timing_assets.core.edge import run_to_exit_code\n"
+        "raise SystemExit(run_to_exit_code('x', lambda: print('y' * 200_000) or 0))"
+    )
+    command = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert command.stdout is not None
+    command.stdout.close()
+    assert command.wait(60) == READER_GONE
+    assert command.stderr is not None
+    assert command.stderr.read() == b""
