@@ -1,6 +1,7 @@
 """The edge of every command: what was raised becomes one line for a person, and an exit code."""
 
 import os
+import select
 import sys
 import tempfile
 import traceback
@@ -37,13 +38,13 @@ def run_to_exit_code(name: str, work: Callable[[], int]) -> int:
 
 def _nobody_reads() -> bool:
     """Whether it is this command's own output that broke, and not a pipe to an engine."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    gone = any(event & select.POLLERR for _, event in output.poll(0))
+    if gone:
         # what is still in the buffer would fail again when the interpreter ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    return gone
 
 
 def _fault(error: Exception) -> GpuTimingError | None:
