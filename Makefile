@@ -28,7 +28,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export VLLM_NO_USAGE_STATS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install demo doctor test dev reports reference lock lint unit integration kill-test backfill-test nightly-test celery celery-test browser-test clean
+.PHONY: help install demo doctor test dev reports reference lock lint unit integration fuzz kill-test backfill-test nightly-test celery celery-test browser-test clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1\t/' | expand -t 16
@@ -77,6 +77,9 @@ unit: install
 
 integration: install
 	$(BIN)/pytest gpu_timing_assets_tests/integration -m "not slow"
+
+fuzz: install  ## spoil every file that is read, in ways not tried before (FUZZ_SECONDS=600)
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(BIN)/pytest gpu_timing_assets_tests/unit/fuzz
 
 kill-test: install  ## SIGKILL of engine, stage, step, run worker, daemon and machine at three moments (25 minutes)
 	$(BIN)/pytest gpu_timing_assets_tests/integration/test_kill.py

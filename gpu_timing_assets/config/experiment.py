@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import ValidationError
+from pydantic import ValidationError, field_validator
 
 from gpu_timing_assets.config.backend import Backend, backend_presets
 from gpu_timing_assets.config.base import Preset
@@ -49,11 +49,17 @@ class ExperimentConfig(Preset):
     comparison: ComparisonPreset
     data_root: str | None = None
 
+    @field_validator("data_root")
+    @classmethod
+    def _of_home(cls, path: str | None) -> str | None:
+        try:
+            return path and str(Path(path).expanduser())
+        except RuntimeError:
+            raise ValueError("there is no such user: give a path") from None
+
     @property
     def data(self) -> DataRoot:
-        return DataRoot(
-            Path(self.data_root).expanduser() if self.data_root else default_data_root()
-        )
+        return DataRoot(Path(self.data_root) if self.data_root else default_data_root())
 
     @property
     def target(self) -> Target:
@@ -233,7 +239,7 @@ def _checked(override: str) -> str:
         near = _near(rest[0], fields, head)
         raise PresetError(f"there is no key {key!r:.200}{near} (known: {known})")
     if key == "data_root" and value.startswith("~"):
-        value = _of_home(value)
+        value = f"'{value}'"  # which is a deletion to Hydra
     return f"{prefix or '++'}{key}={value}"
 
 
@@ -244,13 +250,6 @@ def _applied(checked: str) -> tuple[str, ...]:
     key, _, value = checked.partition("=")
     is_part = "." in key and value.lstrip().startswith("{") and not key.startswith("~")
     return (f"{key}=null", checked) if is_part else (checked,)
-
-
-def _of_home(path: str) -> str:
-    try:
-        return str(Path(path).expanduser())
-    except RuntimeError:
-        raise PresetError(f"data_root={path:.200}: there is no such user: give a path") from None
 
 
 def _check_preset(group: str, name: str) -> None:

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import platform
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from gpu_timing_assets.core.machine import command_of
 LOCKS_DIR = ".locks"
 # a folder for all users or containers that share a device
 LOCKS_VARIABLE = "GPU_TIMING_LOCKS"
+# the folder that a Linux machine has for all its users' locks
+MACHINE_LOCKS = Path("/run/lock")
 
 
 def lock_of(directory: Path) -> Path:
@@ -24,12 +27,14 @@ def lock_of(directory: Path) -> Path:
 
 
 def lock_of_device(name: str) -> Path:
-    """The lock file of a device of this machine: in `$GPU_TIMING_LOCKS`, else in the user's runtime
-    folder or, without one, in the data root, where another machine that shares it has files of its
-    own.
+    """The lock file of a device of this machine: in `$GPU_TIMING_LOCKS`, else where all users of
+    the machine have theirs (`/run/lock`, if it is root's and sticky), in the user's runtime folder
+    or, without one, in the data root, where another machine that shares it has files of its own.
     """
     if shared := os.environ.get(LOCKS_VARIABLE):
         return Path(shared, f"device-{name}")
+    if _is_for_all(MACHINE_LOCKS):
+        return MACHINE_LOCKS / f"gpu-timing-device-{name}"
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
     if runtime.is_dir() and runtime.stat().st_uid == os.getuid():
         return runtime / "gpu-timing-locks" / f"device-{name}"
@@ -90,13 +95,29 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
+def _is_for_all(folder: Path) -> bool:
+    """Whether any user may make files there, and nobody but root may take away another's."""
+    try:
+        status = folder.lstat()
+    except OSError:
+        return False
+    everyones = stat.S_ISVTX | stat.S_IWOTH
+    return (
+        stat.S_ISDIR(status.st_mode)
+        and status.st_uid == 0
+        and status.st_mode & everyones == everyones
+    )
+
+
 def _open_lock(path: Path) -> int:
-    """Open or make a lock file, readable and writable as the umask has it, and never a link's."""
+    """Open or make a lock file, never a link's: readable and writable as the umask has it, or by
+    all where the folder is for all.
+    """
     if path.parent.is_symlink():
         raise ArtifactError(f"{path.parent} is a link, and lock files lie behind none: remove it")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        descriptor = _open_or_make(path)
     except PermissionError:
         raise BusyError(
             f"{path} belongs to another user and cannot be locked: have it made writable for you, "
@@ -106,3 +127,21 @@ def _open_lock(path: Path) -> int:
         if error.errno != errno.ELOOP:
             raise
         raise ArtifactError(f"{path} is a link, and a lock file is none: remove it") from None
+    status = os.fstat(descriptor)
+    # the pid is written into it: it must be nothing of somebody's that another put here
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(descriptor)
+        raise ArtifactError(f"{path} is no file of its own, as a lock file is: remove it")
+    return descriptor
+
+
+def _open_or_make(path: Path) -> int:
+    try:
+        # in a sticky folder Linux lets nobody open another's file with O_CREAT
+        # (fs.protected_regular)
+        return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    if _is_for_all(path.parent):
+        os.fchmod(descriptor, 0o666)  # whatever the umask of who came first
+    return descriptor

@@ -29,24 +29,29 @@ class Filed(Generic[RunMetaT]):
 
 
 class Store:
-    """What is below `data` at the moment when it is first asked for; each folder is read once."""
+    """What is below `data` at the moment when it is first asked for; each folder is read once.
+
+    `unreadable`: of the folders that were asked for, each directory that holds no finished run, and
+    why not.
+    """
 
     def __init__(self, data: DataRoot) -> None:
         self.data = data
         self._workload_sha256: dict[str, str] = {}
+        self.unreadable: dict[Path, str] = {}
 
     @cached_property
     def real_runs(self) -> tuple[Filed[RealRunMeta], ...]:
         """By name, those that judged themselves invalid too."""
-        return tuple(_finished(self.data.real_runs, RealRunMeta, allow_invalid=True))
+        return tuple(self._finished(self.data.real_runs, RealRunMeta))
 
     @cached_property
     def sim_runs(self) -> tuple[Filed[SimRunMeta], ...]:
-        return tuple(_finished(self.data.sim_runs, SimRunMeta))
+        return tuple(self._finished(self.data.sim_runs, SimRunMeta))
 
     @cached_property
     def comparisons(self) -> tuple[Filed[ComparisonMeta], ...]:
-        return tuple(_finished(self.data.comparisons, ComparisonMeta))
+        return tuple(self._finished(self.data.comparisons, ComparisonMeta))
 
     def workload_sha256(self, workload_id: str) -> str:
         """Of the workload as it is now. Raises `ArtifactError` if it is not there."""
@@ -101,17 +106,15 @@ class Store:
                 newest[meta.simulator, meta.label] = run
         return tuple(sorted(run.directory for run in newest.values()))
 
-
-def _finished(
-    parent: Path, kind: type[RunMetaT], *, allow_invalid: bool = False
-) -> Iterator[Filed[RunMetaT]]:
-    """Every finished run directly below `parent`; what is unfinished or unreadable is not a run."""
-    recover_replaced(parent)
-    for directory in sorted(parent.glob("[!.]*")):
-        if not directory.is_dir():
-            continue
-        try:
-            meta = read_complete_run(directory, kind, allow_invalid=allow_invalid)
-        except ArtifactError:
-            continue
-        yield Filed(directory, meta)
+    def _finished(self, parent: Path, kind: type[RunMetaT]) -> Iterator[Filed[RunMetaT]]:
+        """Every finished run directly below `parent`; what is none is in `unreadable`."""
+        recover_replaced(parent)
+        for directory in sorted(parent.glob("[!.]*")):
+            if not directory.is_dir():
+                continue
+            try:
+                meta = read_complete_run(directory, kind, allow_invalid=kind is RealRunMeta)
+            except ArtifactError as error:
+                self.unreadable[directory] = str(error)
+                continue
+            yield Filed(directory, meta)

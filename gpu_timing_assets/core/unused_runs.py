@@ -1,10 +1,9 @@
 """The runs that a comparison found and did not take, each with the reason."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
-from gpu_timing_assets.core.errors import ArtifactError
-from gpu_timing_assets.core.run import RealRunMeta, SimRunMeta, read_complete_run
+from gpu_timing_assets.core.run import RealRunMeta, SimRunMeta
 from gpu_timing_assets.core.store import Store
 from gpu_timing_assets.core.target import Target
 
@@ -15,31 +14,21 @@ def unused_runs(
     """`<name>: <why>` of each run of the workload on the target that is not in `used`, and of each
     that may be one but cannot be read.
     """
-    kinds: tuple[tuple[Path, type[RealRunMeta | SimRunMeta]], ...] = (
-        (store.data.real_runs, RealRunMeta),
-        (store.data.sim_runs, SimRunMeta),
-    )
-    current, found = store.workload_sha256(workload_id), []
-    for parent, kind in kinds:
-        for directory in _directories(parent, workload_id):
-            if directory in used:
-                continue
-            try:
-                meta = read_complete_run(directory, kind, allow_invalid=True)
-            except ArtifactError as error:
-                found.append(f"{directory.name}: {error}")
-                continue
-            if (meta.workload_id, meta.target) == (workload_id, target):
-                found.append(f"{directory.name}: {_reason(meta, current)}")
-    return tuple(found)
+    found = {}
+    for run in (*store.real_runs, *store.sim_runs):
+        if (run.meta.workload_id, run.meta.target) == (workload_id, target):
+            found[run.directory] = _reason(run.meta, store.workload_sha256(workload_id))
+    for directory, why in store.unreadable.items():
+        in_runs = directory.parent in (store.data.real_runs, store.data.sim_runs)
+        if in_runs and _may_be_of(workload_id, directory):
+            found[directory] = why
+    return tuple(f"{path.name}: {why}" for path, why in sorted(found.items()) if path not in used)
 
 
-def _directories(parent: Path, workload_id: str) -> Iterator[Path]:
-    """Those that may hold a run of the workload: named after it, or after none."""
-    for directory in sorted(parent.glob("[!.]*")) if parent.is_dir() else ():
-        named, separator, _ = directory.name.partition("--")
-        if directory.is_dir() and (named == workload_id or not separator):
-            yield directory
+def _may_be_of(workload_id: str, directory: Path) -> bool:
+    """Whether it is named after the workload, or after none."""
+    named, separator, _ = directory.name.partition("--")
+    return named == workload_id or not separator
 
 
 def _reason(meta: RealRunMeta | SimRunMeta, current_sha256: str) -> str:

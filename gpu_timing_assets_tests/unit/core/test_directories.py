@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gpu_timing_assets.core import locks
 from gpu_timing_assets.core.data_root import PROJECT_ROOT
 from gpu_timing_assets.core.directories import atomic_directory, recover_replaced
 from gpu_timing_assets.core.errors import ArtifactError, BusyError
@@ -179,8 +180,66 @@ def test_a_devices_lock_lies_in_the_folder_that_its_users_agree_on(tmp_path, mon
     assert lock_of_device("cpu") == tmp_path / "device-cpu"
 
 
+def for_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder such as `/run/lock`; only root can make one that is root's."""
+    folder.mkdir()
+    folder.chmod(0o1777)
+    monkeypatch.delenv(LOCKS_VARIABLE)
+    monkeypatch.setattr(locks, "MACHINE_LOCKS", folder)
+    return folder
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a folder that is root's")
+def test_a_devices_lock_is_for_all_users_of_the_machine(tmp_path, monkeypatch) -> None:
+    folder = for_all(tmp_path / "lock", monkeypatch)
+    before = os.umask(0o077)
+    try:
+        with exclusive_lock(lock_of_device("cpu"), "device cpu"):
+            assert lock_of_device("cpu").parent == folder
+            assert lock_of_device("cpu").stat().st_mode & 0o777 == 0o666
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be two users")
+def test_two_users_who_agreed_on_nothing_exclude_each_other(tmp_path, monkeypatch) -> None:
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)
+    for_all(tmp_path / "lock", monkeypatch)
+    with exclusive_lock(lock_of_device("cpu"), "device cpu"):
+        child = os.fork()
+        if child == 0:
+            os.setuid(65534)
+            try:
+                with exclusive_lock(lock_of_device("cpu"), "device cpu"):
+                    os._exit(1)
+            except BusyError as error:
+                os._exit(0 if "in use by" in str(error) else 2)
+            finally:
+                os._exit(3)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_lock_file_with_a_second_name_is_refused_and_not_written_to(tmp_path) -> None:
+    (tmp_path / "mine").write_text("precious")
+    os.link(tmp_path / "mine", tmp_path / "device-cpu")
+    with (
+        pytest.raises(ArtifactError, match="no file of its own"),
+        exclusive_lock(tmp_path / "device-cpu", "device cpu"),
+    ):
+        pass
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
+def test_a_machines_folder_that_others_may_tidy_is_not_trusted(tmp_path, monkeypatch) -> None:
+    for_all(tmp_path / "lock", monkeypatch).chmod(0o777)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert lock_of_device("cpu").parent == tmp_path / "gpu-timing-locks"
+
+
 def test_a_devices_lock_lies_in_the_users_runtime_folder(tmp_path, monkeypatch) -> None:
     monkeypatch.delenv(LOCKS_VARIABLE)
+    monkeypatch.setattr(locks, "MACHINE_LOCKS", tmp_path / "no lock folder")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     assert lock_of_device("cpu") == tmp_path / "gpu-timing-locks" / "device-cpu"
 
@@ -189,6 +248,7 @@ def test_without_a_runtime_folder_a_devices_lock_lies_in_the_data_root(
     tmp_path, monkeypatch
 ) -> None:
     monkeypatch.delenv(LOCKS_VARIABLE)
+    monkeypatch.setattr(locks, "MACHINE_LOCKS", tmp_path / "no lock folder")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "none"))
     monkeypatch.setenv("GPU_TIMING_DATA_ROOT", str(tmp_path / "data"))
     assert lock_of_device("cpu").parent == tmp_path / "data" / ".locks"
