@@ -59,13 +59,23 @@ def run_command(name: str, words: Sequence[str]) -> int:
 def _configuration(arguments: argparse.Namespace) -> ExperimentConfig:
     if arguments.from_run is None:
         quick = ["profiling=quick"] if getattr(arguments, "quick", False) else []
-        return compose([*load_settings().target, *arguments.overrides, *quick])
+        config = compose([*load_settings().target, *arguments.overrides, *quick])
+        return _with_workload(config, getattr(arguments, "workload", None))
     if arguments.overrides:
         raise PresetError(
             f"--from-run takes the configuration as it was: {arguments.overrides[0]!r} cannot be "
             "added (leave --from-run away and give overrides, or the other way round)"
         )
+    if getattr(arguments, "workload", None):
+        raise PresetError("--from-run brings its workload: leave it or --workload away")
     return load_snapshot(arguments.from_run)
+
+
+def _with_workload(config: ExperimentConfig, directory: Path | None) -> ExperimentConfig:
+    """The configuration with the preset that made the workload in `directory`."""
+    if directory is None:
+        return config
+    return config.model_copy(update={"workload": load_snapshot(directory).workload})
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
@@ -81,6 +91,10 @@ def _parser(name: str) -> argparse.ArgumentParser:
     add("overrides", nargs="*", metavar="key=value", help="Hydra overrides of the presets")
     again = "run again with the configuration that made DIR"
     add("--from-run", type=Path, metavar="DIR", help=again)
+    if name in ("real-bench", "vidur-sim"):
+        add("--workload", type=Path, metavar="DIR", help="the workload in DIR, whatever its name")
+    if name == "vidur-sim":
+        add("--bundle", type=Path, metavar="DIR", help="the profiling bundle in DIR")
     if name == "real-bench":
         in_turn = "replay these one after another in one engine start"
         add("--workloads", metavar="A,B,C", help=in_turn)
@@ -119,7 +133,12 @@ def _real_bench(config: ExperimentConfig, arguments: argparse.Namespace) -> list
             f"--workloads names a workload twice: {arguments.workloads} (hardware.repeats says "
             "how often each is replayed)"
         )
-    inputs = real_bench.RealBenchInputs(tuple(map(config.data.workload_dir, workload_ids)))
+    if arguments.workload and arguments.workloads:
+        raise PresetError("--workload and --workloads both say what to replay: give one of them")
+    directories = tuple(map(config.data.workload_dir, workload_ids))
+    if arguments.workload:
+        directories = (arguments.workload,)
+    inputs = real_bench.RealBenchInputs(directories)
     result = real_bench.run(config, inputs, config.data.real_runs)
     return [f"real run: {directory}" for directory in result.run_dirs]
 
@@ -157,7 +176,8 @@ def _vidur_sim(config: ExperimentConfig, arguments: argparse.Namespace) -> list[
     from gpu_timing_assets import simulators
 
     directory = config.data.sim_run_dir(config.sim_run_id)
-    simulators.run(config, sim_inputs(config), directory)
+    inputs = sim_inputs(config, arguments.workload, arguments.bundle)
+    simulators.run(config, inputs, directory)
     return [f"simulated run: {directory}"]
 
 

@@ -1,8 +1,10 @@
 """Finds on disk what a stage reads, for the assets and for the commands alike."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpu_timing_assets.config.experiment import ExperimentConfig
+from gpu_timing_assets.core.data_root import REFERENCE_DATA, DataRoot
 from gpu_timing_assets.core.errors import UnfinishedArtifactError
 from gpu_timing_assets.core.store import Store
 from gpu_timing_assets.core.unused_runs import unused_runs
@@ -12,10 +14,24 @@ if TYPE_CHECKING:
     from gpu_timing_assets.simulators.base import SimInputs
 
 
-def sim_inputs(config: ExperimentConfig) -> "SimInputs":
+def profiling_root_of(config: ExperimentConfig) -> Path:
+    """Where the target's bundle lies: below one's own data root or else in the shipped reference,
+    which is only read; one's own place if neither has it."""
+    own = config.profiling_root
+    devices = config.backend.tensor_parallel_size
+    shipped = DataRoot(REFERENCE_DATA / config.hardware.name).profiling_root(
+        config.hardware.name, config.model.name, devices
+    )
+    return shipped if shipped.is_dir() and not own.is_dir() else own
+
+
+def sim_inputs(
+    config: ExperimentConfig, workload_dir: Path | None = None, profiling_root: Path | None = None
+) -> "SimInputs":
     """The workload, the target's bundle and, for a substitution or a closed loop, which read one,
     the newest real run.
 
+    `workload_dir` and `profiling_root` come before what the configuration names.
     Raises `UnfinishedArtifactError` if there is no real run to read.
     """
     from gpu_timing_assets.simulators.base import SimInputs
@@ -31,7 +47,11 @@ def sim_inputs(config: ExperimentConfig) -> "SimInputs":
                 f"there is none below {config.data.real_runs}: run real-bench first"
             )
         newest = found[-1]
-    return SimInputs(config.data.workload_dir(workload_id), config.profiling_root, newest)
+    return SimInputs(
+        workload_dir or config.data.workload_dir(workload_id),
+        profiling_root or profiling_root_of(config),
+        newest,
+    )
 
 
 def comparison_inputs(config: ExperimentConfig) -> "ComparisonInputs":

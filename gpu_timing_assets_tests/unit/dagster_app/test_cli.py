@@ -141,3 +141,29 @@ def test_every_installed_script_is_a_command():
     project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]
     assert set(project["scripts"]) <= set(COMMANDS)
     assert set(project["scripts"].values()) == {"gpu_timing_assets.cli:main"}
+
+
+H100 = ["workload=smoke", "hardware=h100", "model=qwen3-4b", "simulator.max_extrapolation=2"]
+
+
+def test_a_target_without_a_bundle_of_ones_own_is_simulated_with_the_shipped_one(data_root: Path):
+    assert run_command("workload-spec", H100) == 0
+    assert run_command("vidur-sim", H100) == 0
+    assert list((data_root / "vidur_runs").glob("smoke--qwen3-4b--h100--*"))
+    assert not (data_root / "vidur_profiling").exists()
+
+
+def test_a_workload_given_by_path_is_simulated_under_its_own_name(data_root: Path, tmp_path: Path):
+    assert run_command("workload-spec", [*H100, "workload.workload_id=mine"]) == 0
+    elsewhere = (data_root / "workloads" / "mine").rename(tmp_path / "elsewhere")
+    assert run_command("vidur-sim", [*H100, "--workload", str(elsewhere)]) == 0
+    assert list((data_root / "vidur_runs").glob("mine--qwen3-4b--h100--*"))
+
+
+def test_a_bundle_given_by_path_comes_before_the_shipped_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert run_command("workload-spec", H100) == 0
+    empty = tmp_path / "no_bundle"
+    assert run_command("vidur-sim", [*H100, "--bundle", str(empty)]) != 0
+    assert f"no profiling bundle in {empty}" in capsys.readouterr().err
