@@ -59,8 +59,12 @@ def run_command(name: str, words: Sequence[str]) -> int:
 def _configuration(arguments: argparse.Namespace) -> ExperimentConfig:
     if arguments.from_run is None:
         quick = ["profiling=quick"] if getattr(arguments, "quick", False) else []
+        given = getattr(arguments, "workload", None)
+        for override in arguments.overrides if given else ():
+            if override.lstrip("+~").startswith(("workload=", "workload.")):
+                raise PresetError(f"--workload {given} is the workload: leave {override!r} away")
         config = compose([*load_settings().target, *arguments.overrides, *quick])
-        return _with_workload(config, getattr(arguments, "workload", None))
+        return _with_workload(config, given)
     if arguments.overrides:
         raise PresetError(
             f"--from-run takes the configuration as it was: {arguments.overrides[0]!r} cannot be "

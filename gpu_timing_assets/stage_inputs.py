@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpu_timing_assets.config.experiment import ExperimentConfig
+from gpu_timing_assets.core.bundle import BUNDLE_META_FILE
 from gpu_timing_assets.core.data_root import REFERENCE_DATA, DataRoot
 from gpu_timing_assets.core.errors import UnfinishedArtifactError
 from gpu_timing_assets.core.store import Store
@@ -16,13 +17,15 @@ if TYPE_CHECKING:
 
 def profiling_root_of(config: ExperimentConfig) -> Path:
     """Where the target's bundle lies: below one's own data root or else in the shipped reference,
-    which is only read; one's own place if neither has it."""
+    which is only read; one's own place if neither has it.
+    """
     own = config.profiling_root
     devices = config.backend.tensor_parallel_size
     shipped = DataRoot(REFERENCE_DATA / config.hardware.name).profiling_root(
         config.hardware.name, config.model.name, devices
     )
-    return shipped if shipped.is_dir() and not own.is_dir() else own
+    measured = (own / BUNDLE_META_FILE).is_file()
+    return shipped if shipped.is_dir() and not measured else own
 
 
 def sim_inputs(

@@ -156,7 +156,7 @@ def test_a_target_without_a_bundle_of_ones_own_is_simulated_with_the_shipped_one
 def test_a_workload_given_by_path_is_simulated_under_its_own_name(data_root: Path, tmp_path: Path):
     assert run_command("workload-spec", [*H100, "workload.workload_id=mine"]) == 0
     elsewhere = (data_root / "workloads" / "mine").rename(tmp_path / "elsewhere")
-    assert run_command("vidur-sim", [*H100, "--workload", str(elsewhere)]) == 0
+    assert run_command("vidur-sim", [*H100[1:], "--workload", str(elsewhere)]) == 0
     assert list((data_root / "vidur_runs").glob("mine--qwen3-4b--h100--*"))
 
 
@@ -167,3 +167,11 @@ def test_a_bundle_given_by_path_comes_before_the_shipped_one(
     empty = tmp_path / "no_bundle"
     assert run_command("vidur-sim", [*H100, "--bundle", str(empty)]) != 0
     assert f"no profiling bundle in {empty}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("override", ["workload=smoke", "workload.seed=2", "+workload.seed=2"])
+def test_a_workload_given_by_path_is_not_named_or_changed_beside_it(
+    override: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert run_command("vidur-sim", ["--workload", str(tmp_path), override]) != 0
+    assert f"leave '{override}' away" in capsys.readouterr().err
