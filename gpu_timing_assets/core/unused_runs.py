@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from gpu_timing_assets.core.run import RealRunMeta, SimRunMeta
-from gpu_timing_assets.core.store import Store
+from gpu_timing_assets.core.store import Filed, Store
 from gpu_timing_assets.core.target import Target
 
 
@@ -15,7 +15,8 @@ def unused_runs(
     that may be one but cannot be read.
     """
     found = {}
-    for run in (*store.real_runs, *store.sim_runs):
+    filed: tuple[Filed[RealRunMeta] | Filed[SimRunMeta], ...] = (*store.real_runs, *store.sim_runs)
+    for run in filed:
         if (run.meta.workload_id, run.meta.target) == (workload_id, target):
             found[run.directory] = _reason(run.meta, store.workload_sha256(workload_id))
     for directory, why in store.unreadable.items():
