@@ -121,6 +121,8 @@ def _check_bursts(paths: Mapping[Table, Path], frames: Frames) -> None:
         found = pd.MultiIndex.from_frame(requests[["burst", ours]]).isin(known)
         why = f"{ours} is no {theirs} of its burst in {BURST_STEPS.file}"
         refuse_row(paths[BURST_REQUESTS], ~found, why)
+    _check_all_was_computed(paths[BURST_STEPS], steps, requests)
+    _check_contexts(paths[BURST_STEPS], steps)
     if BURST_TOKENS in frames:
         tokens = frames[BURST_TOKENS]
         key = ["burst", "request_id"]
@@ -128,6 +130,39 @@ def _check_bursts(paths: Mapping[Table, Path], frames: Frames) -> None:
         wrong = (first["client_ns"] != first["first_token_ns"]) & (first["token_index"] == 0)
         why = f"client_ns is not its first_token_ns in {BURST_REQUESTS.file}"
         refuse_row(paths[BURST_TOKENS], wrong.to_numpy(), why)
+
+
+def _check_all_was_computed(path: Path, steps: pd.DataFrame, requests: pd.DataFrame) -> None:
+    """A burst's steps compute its requests' prompts and all output tokens but each first one;
+    more where a request was preempted.
+    """
+    asked = requests.assign(num_decode_requests=requests["num_decode_tokens"] - 1)
+    for column, what in (
+        ("num_prefill_tokens", "prompt tokens"),
+        ("num_decode_requests", "tokens after the first"),
+    ):
+        of_requests = asked.groupby("burst")[column].sum()
+        of_steps = steps.groupby("burst")[column].sum().reindex(of_requests.index, fill_value=0)
+        for burst in of_requests.index[of_steps < of_requests]:
+            raise ArtifactError(
+                f"{path}: the steps of burst {burst} compute {of_steps[burst]} {what}, its "
+                f"requests in {BURST_REQUESTS.file} have {of_requests[burst]}: rows are missing"
+            )
+
+
+def _check_contexts(path: Path, steps: pd.DataFrame) -> None:
+    """From one step of decodes alone to the next of as many, each context grows by a token."""
+    counted = ["num_prefill_tokens", "num_decode_requests", "kv_tokens"]
+    before = steps.groupby("burst")[counted].shift()
+    decodes = steps["num_decode_requests"]
+    alike = (
+        (steps["num_prefill_tokens"] == 0)
+        & (before["num_prefill_tokens"] == 0)
+        & (before["num_decode_requests"] == decodes)
+    )
+    wrong = alike & (steps["kv_tokens"] - before["kv_tokens"] != decodes)
+    why = "kv_tokens does not grow by a token for each decode since the step before"
+    refuse_row(path, wrong.to_numpy(), why)
 
 
 def _check_unit(path: Path, params: EngineParams, frames: Frames) -> None:

@@ -67,6 +67,19 @@ def in_microseconds(frame: Frame) -> None:
         frame[name] = (frame[name] // 1000).astype("Int64")
 
 
+def with_sevenfold_contexts(frame: Frame) -> None:
+    frame["kv_tokens"] *= 7
+
+
+def without_a_step(frame: Frame) -> Frame:
+    """A decode step, that it is not the first of its burst, which the requests name."""
+    return frame.drop(index=5)
+
+
+def with_a_shorter_prompt(frame: Frame) -> None:
+    frame.loc[0, ["num_prefill_tokens", "kv_tokens"]] -= 1
+
+
 def with_two_rows_swapped(frame: Frame) -> Frame:
     return frame.iloc[[1, 0, *range(2, len(frame))]]
 
@@ -147,6 +160,18 @@ KERNEL = "time_stats.mlp_act"
         (STEPS, set_cell("step", 0), "row 5: the same burst, step as a row before"),
         (STEPS, with_two_rows_swapped, "row 3: step is below that of the row before it"),
         (STEPS, set_cell("update_end_ns", 9 * 10**18), "row 5: update_end_ns is more than 116"),
+        (
+            STEPS,
+            with_sevenfold_contexts,
+            "row .*: kv_tokens does not grow by a token for each decode",
+        ),
+        (STEPS, set_cell("kv_tokens", 1), "row 5: kv_tokens does not grow"),
+        (STEPS, without_a_step, "the steps of burst 0 compute .* tokens after the first, its req"),
+        (
+            STEPS,
+            with_a_shorter_prompt,
+            "the steps of burst 0 compute .* prompt tokens, its requests",
+        ),
         (STEPS, set_cell("graph_mode", "half"), "row 5: graph_mode is none of full"),
         (REQUESTS, in_microseconds, "row 2: first_schedule_begin_ns is no schedule_begin_ns"),
         (REQUESTS, set_cell("submit_ns", 10**15), "row 5: first_schedule_begin_ns is before"),

@@ -6,9 +6,6 @@ sender would (then the readers' own checks are all there is). What they cannot s
 value that another measurement could have given: a time in nanoseconds, a kernel's statistic. Of
 what else decides a figure, every change is refused or without effect.
 
-Known to pass, and to be found by a long enough `make fuzz`: steps cut out of, or counts changed in,
-`burst_steps.csv` of a bundle whose manifest was made again. No reader checks them yet.
-
 `FUZZ_SECONDS` spreads that time over the files with fresh examples; without it the examples are the
 same each time.
 """
