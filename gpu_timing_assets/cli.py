@@ -177,12 +177,17 @@ def profiled(meta: "BundleMeta", root: Path) -> list[str]:
 
 def _vidur_sim(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:
     """Simulate a workload, with the target's profiling bundle."""
-    from gpu_timing_assets import simulators
+    from gpu_timing_assets import simulators, workload
 
+    wanted = arguments.workload or config.data.workload_dir(config.workload.workload_id)
+    said = []
+    if arguments.workload is None and not wanted.exists():
+        # its preset decides every byte of it
+        workload.run(config, wanted)
+        said.append(f"workload: {wanted}")
     directory = config.data.sim_run_dir(config.sim_run_id)
-    inputs = sim_inputs(config, arguments.workload, arguments.bundle)
-    simulators.run(config, inputs, directory)
-    return [f"simulated run: {directory}"]
+    simulators.run(config, sim_inputs(config, wanted, arguments.bundle), directory)
+    return [*said, f"simulated run: {directory}"]
 
 
 def _compare_runs(config: ExperimentConfig, arguments: argparse.Namespace) -> list[str]:

@@ -9,8 +9,9 @@ import pytest
 
 from gpu_timing_assets.cli import COMMANDS, main, run_command
 from gpu_timing_assets.config.experiment import GROUPS, preset_names
-from gpu_timing_assets.core.data_root import PROJECT_ROOT
+from gpu_timing_assets.core.data_root import PROJECT_ROOT, REFERENCE_DATA
 from gpu_timing_assets.core.errors import PresetError, UnfinishedArtifactError
+from gpu_timing_assets.core.run import RealRunMeta, SimRunMeta, read_complete_run
 
 
 @pytest.fixture(autouse=True)
@@ -147,10 +148,24 @@ H100 = ["workload=smoke", "hardware=h100", "model=qwen3-4b", "simulator.max_extr
 
 
 def test_a_target_without_a_bundle_of_ones_own_is_simulated_with_the_shipped_one(data_root: Path):
-    assert run_command("workload-spec", H100) == 0
     assert run_command("vidur-sim", H100) == 0
     assert list((data_root / "vidur_runs").glob("smoke--qwen3-4b--h100--*"))
     assert not (data_root / "vidur_profiling").exists()
+
+
+def test_a_workload_that_was_not_made_yet_is_made_first(
+    data_root: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert run_command("vidur-sim", H100) == 0
+    assert f"workload: {data_root / 'workloads' / 'smoke'}" in capsys.readouterr().out
+
+
+def test_a_shipped_run_is_simulated_again_from_its_directory(data_root: Path):
+    run = min((REFERENCE_DATA / "h100" / "real_runs").glob("papers_8--qwen3-4b--*-r0"))
+    assert run_command("vidur-sim", ["--from-run", str(run)]) == 0
+    (made,) = (data_root / "vidur_runs").glob("papers_8--*")
+    meta = read_complete_run(made, SimRunMeta)
+    assert meta.workload_sha256 == read_complete_run(run, RealRunMeta).workload_sha256
 
 
 def test_a_workload_given_by_path_is_simulated_under_its_own_name(data_root: Path, tmp_path: Path):

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from gpu_timing_assets import simulators, workload
+from gpu_timing_assets import simulators
 from gpu_timing_assets.compare.findings import judge_and_explain
 from gpu_timing_assets.compare.gate.admission import admit
 from gpu_timing_assets.compare.gate.align import align
 from gpu_timing_assets.compare.gate.copies import refuse_copies
 from gpu_timing_assets.compare.gate.load import load_run, read_metas, simulation_labels
-from gpu_timing_assets.config.experiment import ExperimentConfig, compose
+from gpu_timing_assets.config.experiment import ExperimentConfig
 from gpu_timing_assets.core.comparison import ComparisonInputs
 from gpu_timing_assets.core.edge import run_to_exit_code
 from gpu_timing_assets.core.files import write_json
@@ -98,16 +98,6 @@ class World:
             return 0
 
         return run_to_exit_code("compare-runs", work), found
-
-    def make_workload(self, *words: str) -> tuple[int, Figures]:
-        """The exit code of `workload-spec`, and the requests that it files."""
-        out = self.out / "workload"
-        return _figures(
-            "workload-spec",
-            out,
-            lambda: workload.run(compose([*words, f"data_root={self.out}"]), out),
-            ("trace_lengths.csv", "trace_intervals.csv"),
-        )
 
 
 def _figures(
