@@ -64,6 +64,8 @@ def _configuration(arguments: argparse.Namespace) -> ExperimentConfig:
             if override.lstrip("+~").startswith(("workload=", "workload.")):
                 raise PresetError(f"--workload {given} is the workload: leave {override!r} away")
         config = compose([*load_settings().target, *arguments.overrides, *quick])
+        if real := getattr(arguments, "real", None):
+            return _of_measurement(config, real[0], arguments.overrides)
         return _with_workload(config, given)
     if arguments.overrides:
         raise PresetError(
@@ -80,6 +82,18 @@ def _with_workload(config: ExperimentConfig, directory: Path | None) -> Experime
     if directory is None:
         return config
     return config.model_copy(update={"workload": load_snapshot(directory).workload})
+
+
+def _of_measurement(
+    config: ExperimentConfig, real_run: Path, overrides: Sequence[str]
+) -> ExperimentConfig:
+    """What the real run in a directory was made with; only how it is compared is chosen here."""
+    for override in overrides:
+        if not override.lstrip("+~").startswith(("comparison", "data_root=")):
+            raise PresetError(f"--real {real_run} says what was measured: leave {override!r} away")
+    measured = load_snapshot(real_run)
+    chosen = {"comparison": config.comparison, "data_root": config.data_root}
+    return measured.model_copy(update=chosen)
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
@@ -99,6 +113,11 @@ def _parser(name: str) -> argparse.ArgumentParser:
         add("--workload", type=Path, metavar="DIR", help="the workload in DIR, whatever its name")
     if name == "vidur-sim":
         add("--bundle", type=Path, metavar="DIR", help="the profiling bundle in DIR")
+    if name == "compare-runs":
+        real = "the real runs in these directories, repeats of one workload"
+        add("--real", type=Path, nargs="+", metavar="DIR", help=real)
+        simulated = "the simulations of it in these directories, this project's or one's own"
+        add("--simulated", type=Path, nargs="+", metavar="DIR", help=simulated)
     if name == "real-bench":
         in_turn = "replay these one after another in one engine start"
         add("--workloads", metavar="A,B,C", help=in_turn)
@@ -194,8 +213,15 @@ def _compare_runs(config: ExperimentConfig, arguments: argparse.Namespace) -> li
     """Hold all simulations of a workload against all real runs of it, on one target."""
     from gpu_timing_assets import compare
 
+    if bool(arguments.real) != bool(arguments.simulated):
+        raise PresetError("--real and --simulated are the two sides of a comparison: give both")
     directory = config.data.comparison_dir(config.comparison_id)
-    compare.run(config, comparison_inputs(config), directory)
+    inputs = (
+        compare.ComparisonInputs(tuple(arguments.real), tuple(arguments.simulated))
+        if arguments.real
+        else comparison_inputs(config)
+    )
+    compare.run(config, inputs, directory)
     return _show_comparison(config, arguments)
 
 

@@ -190,3 +190,30 @@ def test_a_workload_given_by_path_is_not_named_or_changed_beside_it(
 ):
     assert run_command("vidur-sim", ["--workload", str(tmp_path), override]) != 0
     assert f"leave '{override}' away" in capsys.readouterr().err
+
+
+def test_runs_given_by_path_are_compared(
+    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    real = sorted((REFERENCE_DATA / "h100" / "real_runs").glob("papers_8--qwen3-4b--*"))
+    assert run_command("vidur-sim", ["--from-run", str(real[0])]) == 0
+    (made,) = (data_root / "vidur_runs").glob("papers_8--*")
+    simulated = made.rename(tmp_path / made.name)
+    words = ["--real", *map(str, real), "--simulated", str(simulated)]
+    assert run_command("compare-runs", words) == 0
+    assert "| TTFT" in capsys.readouterr().out
+    (report,) = (data_root / "comparisons").glob("papers_8--qwen3-4b--h100--*/report.html")
+    assert report.is_file()
+
+
+def test_one_side_alone_is_no_comparison(capsys: pytest.CaptureFixture[str]):
+    real = min((REFERENCE_DATA / "h100" / "real_runs").glob("papers_8--*"))
+    assert run_command("compare-runs", ["--real", str(real)]) != 0
+    assert "give both" in capsys.readouterr().err
+
+
+def test_what_was_measured_is_not_chosen_again(capsys: pytest.CaptureFixture[str]):
+    real = min((REFERENCE_DATA / "h100" / "real_runs").glob("papers_8--*"))
+    words = ["model=qwen3-8b", "--real", str(real), "--simulated", str(real)]
+    assert run_command("compare-runs", words) != 0
+    assert "leave 'model=qwen3-8b' away" in capsys.readouterr().err
