@@ -82,7 +82,7 @@ def screen(done: "subprocess.CompletedProcess[str]") -> str:
     ten lines.
     """
     lines = (done.stdout + done.stderr).splitlines()
-    progress = [number for number, line in enumerate(lines) if re.match(r"\[\d/6\]", line)]
+    progress = [number for number, line in enumerate(lines) if re.match(r"\[\d/\d\]", line)]
     lines = lines[max(progress, default=-1) + 1 :]
     assert len(lines) <= 10, done.stdout + done.stderr
     return " ".join(" ".join(lines).split())
