@@ -147,25 +147,13 @@ def test_every_installed_script_is_a_command():
 H100 = ["workload=smoke", "hardware=h100", "model=qwen3-4b", "simulator.max_extrapolation=2"]
 
 
-def test_a_target_without_a_bundle_of_ones_own_is_simulated_with_the_shipped_one(data_root: Path):
-    assert run_command("vidur-sim", H100) == 0
-    assert list((data_root / "vidur_runs").glob("smoke--qwen3-4b--h100--*"))
-    assert not (data_root / "vidur_profiling").exists()
-
-
-def test_a_workload_that_was_not_made_yet_is_made_first(
+def test_what_was_not_measured_or_made_here_is_the_shipped_bundle_and_the_presets_workload(
     data_root: Path, capsys: pytest.CaptureFixture[str]
 ):
     assert run_command("vidur-sim", H100) == 0
     assert f"workload: {data_root / 'workloads' / 'smoke'}" in capsys.readouterr().out
-
-
-def test_a_shipped_run_is_simulated_again_from_its_directory(data_root: Path):
-    run = min((REFERENCE_DATA / "h100" / "real_runs").glob("papers_8--qwen3-4b--*-r0"))
-    assert run_command("vidur-sim", ["--from-run", str(run)]) == 0
-    (made,) = (data_root / "vidur_runs").glob("papers_8--*")
-    meta = read_complete_run(made, SimRunMeta)
-    assert meta.workload_sha256 == read_complete_run(run, RealRunMeta).workload_sha256
+    assert list((data_root / "vidur_runs").glob("smoke--qwen3-4b--h100--*"))
+    assert not (data_root / "vidur_profiling").exists()
 
 
 def test_a_workload_given_by_path_is_simulated_under_its_own_name(data_root: Path, tmp_path: Path):
@@ -192,12 +180,14 @@ def test_a_workload_given_by_path_is_not_named_or_changed_beside_it(
     assert f"leave '{override}' away" in capsys.readouterr().err
 
 
-def test_runs_given_by_path_are_compared(
+def test_shipped_runs_are_simulated_from_their_directory_and_compared_by_path(
     data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     real = sorted((REFERENCE_DATA / "h100" / "real_runs").glob("papers_8--qwen3-4b--*"))
     assert run_command("vidur-sim", ["--from-run", str(real[0])]) == 0
     (made,) = (data_root / "vidur_runs").glob("papers_8--*")
+    measured = read_complete_run(real[0], RealRunMeta).workload_sha256
+    assert read_complete_run(made, SimRunMeta).workload_sha256 == measured
     simulated = made.rename(tmp_path / made.name)
     words = ["--real", *map(str, real), "--simulated", str(simulated)]
     assert run_command("compare-runs", words) == 0
