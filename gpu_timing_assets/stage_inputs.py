@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpu_timing_assets.config.experiment import ExperimentConfig
-from gpu_timing_assets.core.bundle import BUNDLE_META_FILE
 from gpu_timing_assets.core.data_root import REFERENCE_DATA, DataRoot
 from gpu_timing_assets.core.errors import UnfinishedArtifactError
 from gpu_timing_assets.core.store import Store
@@ -19,6 +18,8 @@ def profiling_root_of(config: ExperimentConfig) -> Path:
     """Where the target's bundle lies: below one's own data root or else in the shipped reference,
     which is only read; one's own place if neither has it.
     """
+    from gpu_timing_assets.core.bundle import BUNDLE_META_FILE
+
     own = config.profiling_root
     devices = config.backend.tensor_parallel_size
     shipped = DataRoot(REFERENCE_DATA / config.hardware.name).profiling_root(
